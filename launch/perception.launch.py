@@ -1,0 +1,126 @@
+# Copyright 2026 The mtl_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""Starts perception, mapping and their manager; with `bag:=...` also a player, and ends when the bag ends."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from ament_index_python.packages import get_package_share_directory
+from launch.actions import (
+    DeclareLaunchArgument,
+    EmitEvent,
+    GroupAction,
+    OpaqueFunction,
+    RegisterEventHandler,
+    SetEnvironmentVariable,
+)
+from launch.conditions import IfCondition, UnlessCondition
+from launch.event_handlers import OnProcessExit
+from launch.events import Shutdown
+from launch.substitutions import LaunchConfiguration, PythonExpression
+from launch_ros.actions import Node, PushROSNamespace, SetParameter, SetRemap
+
+from launch import LaunchContext, LaunchDescription
+from mtl_perception.data.bags import bag_cameras
+
+PACKAGE = "mtl_perception"
+
+
+def generate_launch_description() -> LaunchDescription:
+    """Return the launch description; `ros2 launch mtl_perception perception.launch.py -s` lists its arguments."""
+    share = Path(get_package_share_directory(PACKAGE))
+    with_bag = PythonExpression(["'", LaunchConfiguration("bag"), "' != ''"])
+    return LaunchDescription(
+        [
+            DeclareLaunchArgument("namespace", default_value="", description="Namespace of all nodes and topics."),
+            DeclareLaunchArgument(
+                "bag", default_value="", description="Recording to play; the launch ends when it has been processed."
+            ),
+            DeclareLaunchArgument(
+                "use_sim_time", default_value=with_bag, description="Follow /clock; by default with a bag."
+            ),
+            DeclareLaunchArgument(
+                "params_file",
+                default_value=str(share / "config" / "perception.yaml"),
+                description="ROS 2 parameter file of all nodes.",
+            ),
+            DeclareLaunchArgument(
+                "autostart", default_value="true", description="Configure and activate the nodes, or leave it to you."
+            ),
+            DeclareLaunchArgument(
+                "composed", default_value="true", description="Perception and mapping in one process, or in two."
+            ),
+            DeclareLaunchArgument("log_level", default_value="info", description="Log level of all nodes."),
+            DeclareLaunchArgument("rviz", default_value="false", description="Start RViz with all outputs."),
+            # Fast DDS's default shared memory is smaller than one VGA image.
+            SetEnvironmentVariable(profiles_variable(), str(share / "config" / "fastdds.xml")),
+            OpaqueFunction(function=group, args=[share]),
+        ]
+    )
+
+
+def profiles_variable() -> str:
+    """Return the name of the variable that points Fast DDS to its profiles: version 3 has renamed it."""
+    old = os.environ.get("ROS_DISTRO") in ("humble", "iron", "jazzy")
+    return "FASTRTPS_DEFAULT_PROFILES_FILE" if old else "FASTDDS_DEFAULT_PROFILES_FILE"
+
+
+def group(context: LaunchContext, share: Path) -> list[GroupAction]:
+    """Return all nodes with what holds for each: namespace, TF below it as in Nav2, and the clock."""
+    bag = LaunchConfiguration("bag").perform(context)
+    of_bag: dict[str, object] = {}
+    if bag and LaunchConfiguration("params_file").perform(context) == str(share / "config" / "perception.yaml"):
+        # Nobody has said how to play it: every frame of every camera.
+        of_bag = {"cameras": bag_cameras(bag), "frame_policy": "every"}
+    return [
+        GroupAction(
+            [
+                PushROSNamespace(LaunchConfiguration("namespace")),
+                SetRemap("/tf", "tf"),
+                SetRemap("/tf_static", "tf_static"),
+                SetParameter("use_sim_time", LaunchConfiguration("use_sim_time")),
+                *nodes(share, of_bag),
+                *(player({**of_bag, "bag": bag}) if bag else []),
+            ]
+        )
+    ]
+
+
+def nodes(share: Path, parameters: dict[str, object]) -> list[Node]:
+    """Return the nodes; none has `name=`, which would give one name to all nodes of a composed process."""
+    composed = LaunchConfiguration("composed")
+    return [
+        node("perception_and_mapping", parameters, condition=IfCondition(composed)),
+        node("perception_node", parameters, condition=UnlessCondition(composed)),
+        node("mapping_node", parameters, condition=UnlessCondition(composed)),
+        node("lifecycle_manager", {"autostart": LaunchConfiguration("autostart")}),
+        Node(
+            package="rviz2",
+            executable="rviz2",
+            arguments=["-d", str(share / "config" / "rviz" / "perception.rviz")],
+            condition=IfCondition(LaunchConfiguration("rviz")),
+        ),
+    ]
+
+
+def player(parameters: dict[str, object]) -> list[Node | RegisterEventHandler]:
+    """Return the player and what ends the launch after it."""
+    playing = node("player_node", parameters)
+    end = OnProcessExit(target_action=playing, on_exit=[EmitEvent(event=Shutdown(reason="the bag has ended"))])
+    return [playing, RegisterEventHandler(end)]
+
+
+def node(
+    executable: str, *parameters: dict[str, object], condition: IfCondition | UnlessCondition | None = None
+) -> Node:
+    """Return a node of this package with the shared parameter file, and `parameters` on top."""
+    return Node(
+        package=PACKAGE,
+        executable=executable,
+        output="screen",
+        parameters=[LaunchConfiguration("params_file"), *(values for values in parameters if values)],
+        ros_arguments=["--log-level", LaunchConfiguration("log_level")],
+        condition=condition,
+    )

@@ -1,0 +1,80 @@
+# Copyright 2026 The mtl_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""The command line: `python -m mtl_perception <command>`.
+
+Each command is a module with `add_arguments(parser)` and `run(arguments) -> exit code`. Only the module of the command
+that was asked for is imported, so `--help` is instant and needs neither ROS nor torch.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+USAGE_ERROR = 2  # as argparse does
+FAILURE = 1
+INTERRUPTED = 130  # 128 + SIGINT, as shells do
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command's name, the module that does it, and what it does in one line."""
+
+    name: str
+    module: str
+    help: str
+
+
+COMMANDS = (
+    Command("up", "mtl_perception.running.up", "run perception and mapping, on live topics or on a bag"),
+    Command("demo", "mtl_perception.running.demo", "run everything on a bag, or on a street that it renders"),
+    Command("convert", "mtl_perception.data.converters.command", "turn a recording into a bag, or render one"),
+    Command("train", "mtl_perception.training.train", "train the network, or continue a training"),
+    Command("validate", "mtl_perception.training.validate", "measure a checkpoint on validation data"),
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code: 0, 1 when the command failed, 2 when it was called wrongly."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    parser = _parser(asked_for=next((word for word in arguments if not word.startswith("-")), ""))
+    parsed = parser.parse_args(arguments)
+    try:
+        return int(parsed.run(parsed))
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except (ValueError, OSError, ModuleNotFoundError) as error:
+        # These carry a text for the user; anything else is a defect and shows where it happened.
+        if parsed.traceback:
+            traceback.print_exc()
+        print(f"mtl_perception {parsed.command}: {_in_one_line(error)}", file=sys.stderr)
+        return FAILURE
+
+
+def _parser(asked_for: str) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m mtl_perception",
+        description="Camera images in; depth, semantics, motion, occupancy and a map out.",
+    )
+    parser.add_argument("--traceback", action="store_true", help="also show where in the code an error came from")
+    commands = parser.add_subparsers(dest="command", metavar="command", required=True)
+    for command in COMMANDS:
+        description = command.help[0].upper() + command.help[1:] + "."
+        subparser = commands.add_parser(command.name, help=command.help, description=description)
+        if command.name == asked_for:
+            module = importlib.import_module(command.module)
+            module.add_arguments(subparser)
+            subparser.set_defaults(run=module.run)
+    return parser
+
+
+def _in_one_line(error: Exception) -> str:
+    if isinstance(error, ModuleNotFoundError):
+        return f"the Python module '{error.name}' is missing: run 'make setup', or source your ROS 2 workspace"
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    return " ".join(str(error).split()) or type(error).__name__

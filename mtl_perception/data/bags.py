@@ -1,0 +1,336 @@
+# Copyright 2026 The mtl_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""Reading and writing rosbag2 recordings (mcap and sqlite3) without rosbag2.
+
+A bag of this suite has the topics of a robot: `/<camera>/image`, `/<camera>/camera_info`, `/odom`, `/tf`, `/tf_static`,
+and what the source knows to be true on `/ground_truth/...`.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from ament_index_python.packages import PackageNotFoundError, get_package_share_path
+from rclpy.serialization import serialize_message
+from rosbags.interfaces import (
+    Connection,
+    ConnectionExtRosbag2,
+    MessageDefinitionFormat,
+    Qos,
+    QosDurability,
+    QosHistory,
+    QosLiveliness,
+    QosReliability,
+    QosTime,
+)
+from rosbags.rosbag2 import Reader, ReaderError, StoragePlugin, Writer
+from rosbags.typesys import Stores, TypesysError, get_types_from_idl, get_types_from_msg, get_typestore
+from rosbags.typesys.store import Typestore
+
+STORAGES = ("mcap", "sqlite3")
+
+
+class BagError(ValueError):
+    """A bag cannot be read or written; the message names the file."""
+
+
+@dataclass(frozen=True)
+class TopicInfo:
+    """One topic of a bag: its type (`package/msg/Name`), how many messages it has, and the QoS offered by its
+    publishers."""
+
+    name: str
+    type: str
+    count: int
+    qos: tuple[Qos, ...]
+
+
+class BagWriter:
+    """Writes a bag. Use it as a context manager: the bag appears under its name only when all of it has been written.
+
+    Messages are rclpy's. Whatever package they come from, their definition is stored in the bag.
+    """
+
+    def __init__(self, path: str | Path, storage: str = "mcap") -> None:
+        """Prepare to write the folder `path`.
+
+        Raises:
+            BagError: `path` exists already, or the storage is neither mcap nor sqlite3.
+        """
+        self._path = Path(path)
+        if storage not in STORAGES:
+            raise BagError(f"bag {self._path}: storage '{storage}' is not one of {', '.join(STORAGES)}")
+        if self._path.exists():
+            raise BagError(f"bag {self._path} exists already")
+        self._plugin = StoragePlugin[storage.upper()]
+        self._types = get_typestore(Stores.ROS2_KILTED)
+        self._topics: dict[str, Connection] = {}
+
+    def __enter__(self) -> BagWriter:
+        """Start to write, to a temporary folder beside the bag."""
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        # The bag's file is named after its folder, so the temporary folder holds a folder of the final name.
+        self._temporary = Path(tempfile.mkdtemp(prefix=f".{self._path.name}.", dir=self._path.parent))
+        self._writer = Writer(
+            self._temporary / self._path.name, version=Writer.VERSION_LATEST, storage_plugin=self._plugin
+        )
+        # rosbag2's own reader wants a map here; without an entry rosbags would write null.
+        self._writer.set_custom_data("writer", "mtl_perception")
+        self._writer.open()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Finish the bag and give it its name; after an error nothing is left behind."""
+        try:
+            self._writer.__exit__(kind, error, trace)
+            if kind is None:
+                (self._temporary / self._path.name).rename(self._path)
+        finally:
+            shutil.rmtree(self._temporary, ignore_errors=True)
+
+    def write(self, topic: str, message: Any, stamp_ns: int) -> None:
+        """Write one rclpy message.
+
+        Raises:
+            BagError: the topic has been written with another type.
+        """
+        self.write_raw(topic, type_name(message), serialize_message(message), stamp_ns)
+
+    def write_raw(self, topic: str, message_type: str, data: bytes, stamp_ns: int) -> None:
+        """Write one serialised (CDR) message of the type `package/msg/Name`.
+
+        Raises:
+            BagError: the topic has been written with another type, or the type's definition is not installed.
+        """
+        if topic not in self._topics:
+            self._topics[topic] = self._add(topic, message_type)
+        if self._topics[topic].msgtype != message_type:
+            raise BagError(f"topic {topic} is {self._topics[topic].msgtype}, not {message_type}")
+        self._writer.write(self._topics[topic], stamp_ns, data)
+
+    def _add(self, topic: str, message_type: str) -> Connection:
+        _register_installed(self._types, message_type)
+        qos = _offered_qos(latched=topic.endswith("/tf_static"))
+        return self._writer.add_connection(topic, message_type, typestore=self._types, offered_qos_profiles=[qos])
+
+
+class BagReader:
+    """Reads a bag: a folder with metadata.yaml, or a single .mcap or .db3 file. Use it as a context manager.
+
+    Messages of any type can be read, installed or not, when the bag holds its definition, as mcap and newer sqlite3
+    bags do.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        """Prepare to read.
+
+        Raises:
+            BagError: there is no bag at `path`.
+        """
+        self.path = Path(path)
+        try:
+            self._reader = Reader(self.path)
+        except FileNotFoundError as error:
+            raise BagError(f"bag {self.path}: {error}") from error
+        except ReaderError as error:
+            raise BagError(f"bag {self.path} is not a rosbag2 recording: {error}") from error
+
+    def __enter__(self) -> BagReader:
+        """Open the files.
+
+        Raises:
+            BagError: the bag is damaged or of an unknown kind.
+        """
+        try:
+            self._reader.open()
+        except (ReaderError, OSError) as error:
+            raise BagError(f"bag {self.path}: {error}") from error
+        self._types: Typestore | None = None
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close the files."""
+        self._reader.close()
+
+    @property
+    def topics(self) -> dict[str, TopicInfo]:
+        """What is recorded, by topic name."""
+        topics: dict[str, TopicInfo] = {}
+        for connection in self._reader.connections:
+            known = topics.get(connection.topic)
+            count = connection.msgcount + (known.count if known else 0)
+            topics[connection.topic] = TopicInfo(connection.topic, connection.msgtype, count, tuple(_qos(connection)))
+        return dict(sorted(topics.items()))
+
+    @property
+    def start_ns(self) -> int:
+        """When the first message was recorded."""
+        return int(self._reader.start_time)
+
+    @property
+    def end_ns(self) -> int:
+        """When the last message was recorded."""
+        return int(self._reader.end_time) - 1
+
+    @property
+    def message_count(self) -> int:
+        """How many messages the bag has."""
+        return int(self._reader.message_count)
+
+    @property
+    def cameras(self) -> list[str]:
+        """The cameras: topics `<camera>/image` (or `<camera>/image/compressed`) with a `<camera>/camera_info`.
+
+        In the order of names, but `front` first where there is one: the first is the reference camera.
+        """
+        names = []
+        for topic in self.topics:
+            camera = topic.removesuffix("/compressed").removesuffix("/image")
+            if topic != camera and f"{camera}/camera_info" in self.topics and not camera.startswith("/ground_truth/"):
+                names.append(camera.lstrip("/"))
+        return sorted(set(names), key=lambda name: (name != "front", name))
+
+    def raw_messages(
+        self, topics: Collection[str] | None = None, start_ns: int | None = None
+    ) -> Iterator[tuple[str, str, int, bytes]]:
+        """Yield topic, type, stamp and serialised bytes in the order of recording.
+
+        Raises:
+            BagError: a topic is not in the bag, or the file is damaged.
+        """
+        connections = self._select(topics)
+        if not connections:
+            return
+        try:
+            for connection, stamp_ns, data in self._reader.messages(connections, start=start_ns):
+                yield connection.topic, connection.msgtype, int(stamp_ns), data
+        except (ReaderError, OSError) as error:
+            raise BagError(f"bag {self.path}: {error}") from error
+
+    def messages(
+        self, topics: Collection[str] | None = None, start_ns: int | None = None
+    ) -> Iterator[tuple[str, int, Any]]:
+        """Yield topic, stamp and message (an object of rosbags, which `mtl_perception.messages` reads).
+
+        Raises:
+            BagError: a topic is not in the bag, its type's definition is nowhere to be found, or the file is damaged.
+        """
+        if self._types is None:
+            self._types = self._typestore()
+        for topic, message_type, stamp_ns, data in self.raw_messages(topics, start_ns):
+            if message_type not in self._types.fielddefs:
+                _register_installed(self._types, message_type)
+            yield topic, stamp_ns, self._types.deserialize_cdr(data, message_type)
+
+    def _select(self, topics: Collection[str] | None) -> list[Connection]:
+        if topics is None:
+            return list(self._reader.connections)
+        missing = sorted(set(topics) - self.topics.keys())
+        if missing:
+            raise BagError(f"bag {self.path} has no topic {missing[0]}, it has {', '.join(self.topics)}")
+        return [connection for connection in self._reader.connections if connection.topic in topics]
+
+    def _typestore(self) -> Typestore:
+        """Prefer the definitions in the bag: a recording of another distribution may differ from what is installed."""
+        types = get_typestore(Stores.EMPTY)
+        for connection in self._reader.connections:
+            parse = _PARSERS.get(connection.msgdef.format)
+            if parse is not None:
+                types.register(parse(connection))
+        standard = get_typestore(Stores.ROS2_KILTED)
+        missing = [c.msgtype for c in self._reader.connections if c.msgtype not in types.fielddefs]
+        return standard if missing and len(missing) == len(self._reader.connections) else _merged(types, standard)
+
+
+def bag_cameras(path: str | Path) -> list[str]:
+    """Return the names of a bag's cameras, the reference camera first.
+
+    Raises:
+        BagError: there is no bag at `path`, or it is damaged.
+    """
+    with BagReader(path) as bag:
+        return bag.cameras
+
+
+def type_name(message: Any) -> str:
+    """Return the name `package/msg/Name` of an rclpy message's type."""
+    kind = type(message)
+    return f"{kind.__module__.split('.')[0]}/msg/{kind.__name__}"
+
+
+_PARSERS = {
+    MessageDefinitionFormat.MSG: lambda c: get_types_from_msg(c.msgdef.data, c.msgtype),
+    MessageDefinitionFormat.IDL: lambda c: get_types_from_idl(c.msgdef.data),
+}
+
+
+def _merged(types: Typestore, standard: Typestore) -> Typestore:
+    """Add the standard types that the bag does not define itself."""
+    for name, definition in standard.fielddefs.items():
+        if name not in types.fielddefs:
+            types.fielddefs[name] = definition
+            types.types[name] = standard.types[name]
+    return types
+
+
+def _register_installed(types: Typestore, message_type: str) -> None:
+    """Add a type, and those it is made of, from the .msg files that its package has installed."""
+    if message_type in types.fielddefs:
+        return
+    package, _, name = message_type.split("/")
+    try:
+        path = get_package_share_path(package) / "msg" / f"{name}.msg"
+        definitions = get_types_from_msg(path.read_text(), message_type)
+    except (PackageNotFoundError, OSError, TypesysError) as error:
+        raise BagError(f"message type {message_type}: no definition is installed ({error})") from error
+    for part in sorted(_parts(definitions)):
+        if part not in definitions:
+            _register_installed(types, part)
+    types.register(definitions)
+
+
+def _parts(definitions: Any) -> set[str]:
+    """Return the names of the message types that fields refer to."""
+    names: set[str] = set()
+
+    def collect(node: Any) -> None:
+        if isinstance(node, tuple):
+            for item in node:
+                collect(item)
+        elif isinstance(node, str) and node.count("/") == 2 and "/msg/" in node:
+            names.add(node)
+
+    for _, fields in definitions.values():
+        for _, description in fields:
+            collect(description)
+    return names
+
+
+def _qos(connection: Connection) -> list[Qos]:
+    assert isinstance(connection.ext, ConnectionExtRosbag2)  # rosbag2's reader makes no other
+    return connection.ext.offered_qos_profiles
+
+
+def _offered_qos(*, latched: bool) -> Qos:
+    forever = QosTime(9223372036, 854775807)  # rmw's "infinite"
+    return Qos(
+        history=QosHistory.KEEP_LAST,
+        depth=1 if latched else 10,
+        reliability=QosReliability.RELIABLE,
+        durability=QosDurability.TRANSIENT_LOCAL if latched else QosDurability.VOLATILE,
+        deadline=forever,
+        lifespan=forever,
+        liveliness=QosLiveliness.AUTOMATIC,
+        liveliness_lease_duration=forever,
+        avoid_ros_namespace_conventions=False,
+    )

@@ -1,0 +1,31 @@
+# Copyright 2026 The mtl_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""From predictions to a map: labelled surface, 2D grid, objects, scene graph, files. No ROS, no torch."""
+
+from mtl_perception.mapping.blocks import BLOCK, Key
+from mtl_perception.mapping.config import MapperConfig
+from mtl_perception.mapping.errors import MapFormatError, MappingError
+from mtl_perception.mapping.grid import GridMap
+from mtl_perception.mapping.mapper import Mapper, MapStats, MapUpdate
+from mtl_perception.mapping.meshing import MeshArrays, MeshBlock
+from mtl_perception.mapping.objects import MapObject
+from mtl_perception.mapping.scene_graph import SceneEdge, SceneGraphView, SceneLayer, SceneNode
+
+__all__ = [
+    "BLOCK",
+    "GridMap",
+    "Key",
+    "MapFormatError",
+    "MapObject",
+    "MapStats",
+    "MapUpdate",
+    "Mapper",
+    "MapperConfig",
+    "MappingError",
+    "MeshArrays",
+    "MeshBlock",
+    "SceneEdge",
+    "SceneGraphView",
+    "SceneLayer",
+    "SceneNode",
+]

@@ -1,0 +1,88 @@
+# Copyright 2026 The mtl_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""What a user may set about the map, each with its unit, bounds and meaning."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+
+class MapperConfig(BaseModel):
+    """Settings of a `Mapper`. The defaults suit a room; a street wants about voxel_size 0.2 and max_depth 25."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    voxel_size: float = Field(0.05, ge=0.005, le=2.0, description="Edge of a voxel of the surface model, metres.")
+    truncation_voxels: float = Field(
+        4.0, ge=2.0, le=8.0, description="Half width of the band around a surface in which depth is fused, voxels."
+    )
+    min_depth: float = Field(0.2, ge=0.0, le=10.0, description="Nearer depth is ignored, metres.")
+    max_depth: float = Field(
+        6.0, ge=0.5, le=200.0, description="Farther depth makes no surface, but proves free space up to here, metres."
+    )
+    max_relative_std: float = Field(
+        0.25, gt=0.0, le=10.0, description="Depth whose standard deviation is a larger share of itself is ignored."
+    )
+    max_depth_ramp: float = Field(
+        0.1,
+        gt=0.0,
+        le=1.0,
+        description="Depth that climbs by more than this share a pixel on both sides is an edge "
+        "smeared by the network, and ignored.",
+    )
+    max_weight: float = Field(
+        64.0, ge=1.0, le=10000.0, description="Cap of a voxel's weight, in exact observations; lower adapts faster."
+    )
+    min_weight: float = Field(
+        0.5, gt=0.0, le=1000.0, description="A voxel of less weight makes no surface, in exact observations."
+    )
+    max_blocks: int = Field(
+        30000,
+        ge=64,
+        le=1000000,
+        description="Most blocks of 8x8x8 voxels kept (13 kB each); beyond, those farthest from the robot are dropped.",
+    )
+    grid_resolution: float = Field(0.1, ge=0.01, le=5.0, description="Edge of a cell of the 2D grid, metres.")
+    max_grid_cells: int = Field(
+        4_000_000,
+        ge=4096,
+        le=400_000_000,
+        description="Most cells of the 2D grid (6 bytes each); beyond, a square around the robot is kept.",
+    )
+    ground_labels: tuple[str, ...] = Field(
+        ("road", "pavement", "floor"), description="Classes that the robot's ground consists of."
+    )
+    base_height: float = Field(
+        0.0,
+        ge=-10.0,
+        le=100.0,
+        description="Height of the base frame over the ground, metres; used while no ground has been seen.",
+    )
+    obstacle_min_height: float = Field(
+        0.2, ge=0.0, le=10.0, description="Lower things are no obstacle, metres above ground."
+    )
+    obstacle_max_height: float = Field(
+        1.8, gt=0.0, le=100.0, description="Higher things are no obstacle, metres over ground."
+    )
+    object_gap: float = Field(
+        0.2, ge=0.01, le=10.0, description="Surfaces of one class that are nearer than this are one object, metres."
+    )
+    object_min_vertices: int = Field(
+        40, ge=1, le=1000000, description="An object of fewer mesh vertices is not reported."
+    )
+
+    @model_validator(mode="after")
+    def _ranges_in_order(self) -> MapperConfig:
+        if self.min_depth >= self.max_depth:
+            raise ValueError(f"min_depth {self.min_depth} must be below max_depth {self.max_depth}")
+        if self.obstacle_min_height >= self.obstacle_max_height:
+            raise ValueError(
+                f"obstacle_min_height {self.obstacle_min_height} must be below "
+                f"obstacle_max_height {self.obstacle_max_height}"
+            )
+        return self
+
+    @property
+    def truncation(self) -> float:
+        """Half width of the fused band around a surface, metres."""
+        return self.truncation_voxels * self.voxel_size

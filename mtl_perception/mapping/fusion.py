@@ -1,0 +1,171 @@
+# Copyright 2026 The mtl_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""Fusion of depth, colour and labels into the voxel blocks.
+
+A voxel keeps a truncated signed distance, a weight, a colour and ONE label with the lead of its vote (weighted
+majority vote after Boyer and Moore, 1981): memory does not depend on the number of classes.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mtl_perception.core import UNKNOWN
+from mtl_perception.core.transforms import Transform, inverse, transform_points
+from mtl_perception.mapping.blocks import BLOCK, VOXELS, BlockStore, pack, unpack
+from mtl_perception.mapping.config import MapperConfig
+from mtl_perception.mapping.views import DepthView
+
+_STRIDE = 2  # every second pixel finds the blocks to make; blocks are many pixels wide
+_TILE = 16  # pixels; tile of the coarse depth image that tells hidden blocks
+
+
+class Fusion:
+    """Integrates camera views into a bounded store of voxel blocks."""
+
+    def __init__(self, config: MapperConfig) -> None:
+        """Make an empty volume."""
+        self.config = config
+        self.store = BlockStore(config.voxel_size, config.max_blocks)
+        self.dropped_blocks = 0
+        self.refused_blocks = 0
+
+    def integrate(self, view: DepthView, robot: NDArray[np.float64]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+        """Fuse a view; return the keys (N, 3) of blocks that changed and (M, 3) of blocks that were dropped for room.
+
+        `robot` is the position (3,) in the world that the map is kept around.
+        """
+        wanted = self._blocks_at_surfaces(view)
+        wanted, dropped = self._within_bound(wanted, robot)
+        seen = self._blocks_in_sight(view)
+        keys = unpack(np.union1d(pack(wanted), pack(seen)))
+        return self._update(keys, view), dropped
+
+    def _blocks_at_surfaces(self, view: DepthView) -> NDArray[np.int32]:
+        """Return the keys (N, 3) of blocks that a measured surface's band reaches."""
+        depth = view.depth[::_STRIDE, ::_STRIDE]
+        solid = np.isfinite(depth)
+        depth, rays = depth[solid], view.rays[::_STRIDE, ::_STRIDE][solid]
+        band = np.array([-1.0, 0.0, 1.0], dtype=np.float32) * self.config.truncation
+        points = rays[:, None] * (depth[:, None] + band)[..., None]
+        world = transform_points(view.world_from_camera, points.reshape(-1, 3))
+        keys = np.floor(world / (BLOCK * self.config.voxel_size)).astype(np.int64)
+        return unpack(np.unique(pack(keys)))
+
+    def _within_bound(
+        self, wanted: NDArray[np.int32], robot: NDArray[np.float64]
+    ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+        """Keep the blocks nearest to the robot when not all fit; return what may be made and what was dropped."""
+        new = wanted[self.store.find(wanted) < 0]
+        if len(self.store) + len(new) <= self.config.max_blocks:
+            return wanted, np.zeros((0, 3), np.int32)
+        old = self.store.keys()
+        old = old[np.argsort(pack(old))]  # equal distances are decided alike each time
+        keys = np.concatenate([old, new])
+        centres = (keys + 0.5) * (BLOCK * self.config.voxel_size)
+        order = np.argsort(((centres - robot) ** 2).sum(axis=1), kind="stable")
+        excess = np.zeros(len(keys), dtype=bool)
+        excess[order[self.config.max_blocks :]] = True
+        dropped, refused = old[excess[: len(old)]], new[excess[len(old) :]]
+        self.store.erase(dropped)
+        self.dropped_blocks += len(dropped)
+        self.refused_blocks += len(refused)
+        out = np.isin(pack(wanted), np.concatenate([pack(dropped), pack(refused)]))
+        return wanted[~out], dropped
+
+    def _blocks_in_sight(self, view: DepthView) -> NDArray[np.int32]:
+        """Return the keys (N, 3) of blocks of the map that the view looks at or through, to carve free space."""
+        keys = self.store.keys()
+        edge = BLOCK * self.config.voxel_size
+        centres = transform_points(inverse(view.world_from_camera), (keys + 0.5) * edge)
+        radius = 0.87 * edge
+        height, width = view.depth.shape
+        z = np.maximum(centres[:, 2], 1e-3)
+        u, v = ((centres / z[:, None]) @ view.K.T)[:, :2].T
+        margin = radius * view.K[0, 0] / z
+        sees = (centres[:, 2] > -radius) & (centres[:, 2] < self.config.max_depth + radius)
+        near = centres[:, 2] < 2 * radius  # the projection of a block around the camera means nothing
+        sees &= near | ((u > -margin) & (u < width + margin) & (v > -margin) & (v < height + margin))
+        row = np.clip(v / _TILE, 0, (height - 1) // _TILE).astype(np.int64)
+        column = np.clip(u / _TILE, 0, (width - 1) // _TILE).astype(np.int64)
+        hidden = centres[:, 2] - radius > _farthest(view.depth)[row, column] + self.config.truncation
+        return keys[sees & (near | (margin > _TILE) | ~hidden)]
+
+    def _update(self, keys: NDArray[np.int32], view: DepthView) -> NDArray[np.int32]:
+        """Update the voxels of blocks `keys` (N, 3); return the keys of those that changed."""
+        rows = self.store.activate(keys)
+        voxel, pixel, sdf = self._measured(keys, view)
+        at = rows[voxel // VOXELS] * VOXELS + voxel % VOXELS
+        weight = view.weight.ravel()[pixel]
+        tsdf = np.minimum(sdf / np.float32(self.config.truncation), np.float32(1.0))
+
+        all_tsdf, all_weight = self.store.flat("tsdf"), self.store.flat("weight")
+        old_tsdf, old_weight = all_tsdf[at], all_weight[at]
+        new_weight = old_weight + weight
+        new_tsdf = (old_tsdf * old_weight + tsdf * weight) / new_weight
+        all_tsdf[at] = new_tsdf
+        all_weight[at] = np.minimum(new_weight, np.float32(self.config.max_weight))
+
+        band = tsdf < 1.0
+        self._mix_colours(at[band], view.colour.reshape(-1, 3)[pixel[band]], (weight / new_weight)[band])
+        self._vote(at[band], view.label.ravel()[pixel[band]], view.label_weight.ravel()[pixel[band]])
+
+        appeared = (old_weight < self.config.min_weight) & (new_weight >= self.config.min_weight)
+        changed = np.zeros(len(keys), dtype=bool)
+        changed[voxel[band | appeared | (new_tsdf != old_tsdf)] // VOXELS] = True
+        return keys[changed]
+
+    def _measured(
+        self, keys: NDArray[np.int32], view: DepthView
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
+        """Return the voxels (M,) that the view measures (index into N * VOXELS), their pixels and signed distances."""
+        pixel_from_world = _projection(view)
+        corners = transform_points(pixel_from_world, keys * (BLOCK * self.config.voxel_size)).astype(np.float32)
+        offsets = (_LATTICE * self.config.voxel_size) @ pixel_from_world[:3, :3].T.astype(np.float32)
+        x, y, z = ((corners[:, None, axis] + offsets[None, :, axis]).ravel() for axis in range(3))
+        height, width = view.depth.shape
+        in_reach = np.flatnonzero((z > 1e-3) & (z < self.config.max_depth + self.config.truncation))
+        x, y, z = x[in_reach], y[in_reach], z[in_reach]
+        u, v = np.rint(x / z), np.rint(y / z)
+        inside = np.flatnonzero((u >= 0) & (u < width) & (v >= 0) & (v < height))
+        pixel = v[inside].astype(np.int64) * width + u[inside].astype(np.int64)
+        sdf = view.depth.ravel()[pixel] - z[inside]
+        measured = sdf > -self.config.truncation  # NaN compares false
+        return in_reach[inside[measured]], pixel[measured], sdf[measured]
+
+    def _mix_colours(self, at: NDArray[np.int64], colour: NDArray[np.uint8], share: NDArray[np.float32]) -> None:
+        colours = self.store.flat("color")
+        old = colours[at]
+        share = np.where(old.any(axis=1), share, np.float32(1.0))  # the first colour counts in full
+        colours[at] = old + (colour - old) * share[:, None]
+
+    def _vote(self, at: NDArray[np.int64], label: NDArray[np.uint8], weight: NDArray[np.float32]) -> None:
+        known = (label != UNKNOWN) & (weight > 0)
+        at, label, weight = at[known], label[known], weight[known]
+        leaders, leads = self.store.flat("label"), self.store.flat("votes")
+        leader, lead = leaders[at], leads[at]
+        lead = np.where(leader == label, lead + weight, lead - weight)
+        leaders[at] = np.where(lead < 0, label, leader)
+        leads[at] = np.minimum(np.abs(lead), np.float32(self.config.max_weight))
+
+
+def _projection(view: DepthView) -> Transform:
+    """Return the transform from the world to (u * z, v * z, z)."""
+    intrinsics = np.eye(4)
+    intrinsics[:3, :3] = view.K
+    return intrinsics @ inverse(view.world_from_camera)
+
+
+def _farthest(depth: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the largest depth of each tile of 16x16 pixels and its neighbours; -1 where nothing is measured."""
+    height, width = (-(-size // _TILE) for size in depth.shape)
+    padded = np.full(((height + 2) * _TILE, (width + 2) * _TILE), -1.0, np.float32)
+    image = padded[_TILE : _TILE + depth.shape[0], _TILE : _TILE + depth.shape[1]]
+    image[:] = np.where(np.isnan(depth), np.float32(-1.0), depth)
+    tiles = padded.reshape(height + 2, _TILE, width + 2, _TILE).max(axis=(1, 3))
+    return np.max([tiles[i : i + height, j : j + width] for i in range(3) for j in range(3)], axis=0)
+
+
+_Z, _Y, _X = np.unravel_index(np.arange(VOXELS), (BLOCK, BLOCK, BLOCK))
+_LATTICE = np.stack([_X, _Y, _Z], axis=1).astype(np.float32)

@@ -1,0 +1,241 @@
+# Copyright 2026 The mtl_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""The map: predictions go in, surfaces, a 2D grid and a scene graph come out. Plain Python; not thread-safe."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import open3d as o3d
+from numpy.typing import NDArray
+
+from mtl_perception.core import LabelSpace, Prediction
+from mtl_perception.mapping import storage
+from mtl_perception.mapping.blocks import Key
+from mtl_perception.mapping.config import MapperConfig
+from mtl_perception.mapping.fusion import Fusion
+from mtl_perception.mapping.grid import GridMap, GroundGrid
+from mtl_perception.mapping.meshing import EMPTY_MESH, MeshArrays, MeshBlock, blocks_to_mesh, joined, mesh_blocks
+from mtl_perception.mapping.objects import MapObject, ObjectRegistry
+from mtl_perception.mapping.scene_graph import SceneGraphView, spark_graph, view_of
+from mtl_perception.mapping.views import views_of
+
+
+@dataclass(frozen=True, eq=False)
+class MapUpdate:
+    """What a frame changed.
+
+    Attributes:
+        changed_blocks: per block key, its new mesh (never empty).
+        removed_blocks: keys of blocks that had a mesh and have none any more.
+        seconds: per stage, the time it took.
+    """
+
+    changed_blocks: dict[Key, MeshBlock]
+    removed_blocks: tuple[Key, ...]
+    seconds: dict[str, float]
+
+
+@dataclass(frozen=True)
+class MapStats:
+    """Sizes of the map. `dropped_blocks` and `refused_blocks` count what did not fit within `max_blocks`."""
+
+    blocks: int
+    vertices: int
+    objects: int
+    places: int
+    rooms: int
+    frames: int
+    dropped_blocks: int
+    refused_blocks: int
+
+
+class Mapper:
+    """Fuses predictions into a labelled surface map with a 2D grid and a scene graph.
+
+    Memory is bounded by `max_blocks` (13 kB a block, and a few kB more for its mesh) and `max_grid_cells` (6 bytes a
+    cell).
+    """
+
+    def __init__(self, config: MapperConfig, labels: LabelSpace) -> None:
+        """Make an empty map.
+
+        Raises:
+            ValueError: `config.ground_labels` names a class that `labels` does not have.
+        """
+        self.config = config
+        self.labels = labels
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget everything."""
+        self._fusion = Fusion(self.config)
+        self._grid = GroundGrid(self.config, self.labels)
+        self._objects = ObjectRegistry(self.config, self.labels)
+        self._meshes: dict[Key, MeshBlock] = {}
+        self._seen_ns: dict[Key, tuple[int, int]] = {}
+        self._frames = 0
+        self._stamp_ns = 0
+
+    def integrate(self, prediction: Prediction) -> MapUpdate:
+        """Fuse all cameras of a frame and mesh what that changed.
+
+        Raises:
+            MappingError: a pose or a depth image is missing or makes no sense; the map is then unchanged.
+        """
+        seconds: dict[str, float] = {}
+        with _timed(seconds, "gate"):
+            views = views_of(prediction, self.config, self.labels)
+        assert prediction.world_from_base is not None  # views_of has checked it
+        with _timed(seconds, "fuse"):
+            robot = prediction.world_from_base[:3, 3]
+            results = [self._fusion.integrate(view, robot) for view in views]
+        with _timed(seconds, "grid"):
+            self._grid.integrate(views, prediction.world_from_base)
+        with _timed(seconds, "mesh"):
+            measured = np.concatenate([keys for keys, _ in results])
+            dropped = np.concatenate([keys for _, keys in results])
+            self._note(measured, dropped, prediction.stamp_ns)
+            changed, removed = self._remesh(np.concatenate([measured, dropped]))
+        self._frames += 1
+        self._stamp_ns = prediction.stamp_ns
+        return MapUpdate(changed, removed, seconds)
+
+    @property
+    def stats(self) -> MapStats:
+        """Sizes of the map as it stands."""
+        return MapStats(
+            blocks=len(self._fusion.store),
+            vertices=sum(len(block.vertices) for block in self._meshes.values()),
+            objects=len(self.objects()),
+            places=0,
+            rooms=0,
+            frames=self._frames,
+            dropped_blocks=self._fusion.dropped_blocks,
+            refused_blocks=self._fusion.refused_blocks,
+        )
+
+    @property
+    def mesh_keys(self) -> tuple[Key, ...]:
+        """The keys of all blocks that have a mesh, in order."""
+        return tuple(sorted(self._meshes))
+
+    def mesh_block(self, key: Key) -> MeshBlock:
+        """Return the mesh of one block, empty where there is no surface."""
+        return self._meshes.get(key, EMPTY_MESH)
+
+    def mesh(self) -> MeshArrays:
+        """Return the mesh of the whole map, vertices between blocks merged."""
+        return joined(self._meshes)
+
+    def meshed_anew(self) -> dict[Key, MeshBlock]:
+        """Mesh all blocks from their voxels; equal, block by block, to what the updates have built up."""
+        store = self._fusion.store
+        return mesh_blocks(store, store.keys(), self.config.min_weight)
+
+    def to_open3d(self) -> o3d.t.geometry.VoxelBlockGrid:
+        """Return a copy of the voxels as Open3D's grid, for its own functions."""
+        return self._fusion.store.to_open3d()
+
+    def points(self) -> tuple[NDArray[np.float32], NDArray[np.uint8], NDArray[np.uint8]]:
+        """Return the surface as points: positions (N, 3) in the world, RGB (N, 3), label ids (N,)."""
+        mesh = self.mesh()
+        return mesh.vertices, mesh.colours, mesh.labels
+
+    def occupancy_grid(self) -> GridMap:
+        """Return the 2D grid of obstacles and free ground."""
+        return self._grid.map()
+
+    def objects(self) -> tuple[MapObject, ...]:
+        """Return the static things in the map; an object keeps its id from call to call."""
+        return self._objects.current(self._seen_ns)
+
+    def scene_graph(self) -> SceneGraphView:
+        """Return the scene graph as plain data."""
+        return view_of(self.objects(), self.labels)
+
+    def scene_graph_bytes(self, include_mesh: bool = False) -> bytes:
+        """Return the scene graph as spark-dsg's `DynamicSceneGraph.from_binary` reads it."""
+        mesh = self.mesh() if include_mesh else None
+        return bytes(spark_graph(self.objects(), self.labels, mesh).to_binary(include_mesh))
+
+    def save(self, folder: str | Path) -> Path:
+        """Write the map to a folder, replacing a map that is there; return the folder.
+
+        Raises:
+            MapFormatError: there is something else than a map at that place.
+            OSError: the files cannot be written; a map that was there is still there.
+        """
+        mesh = self.mesh()
+        products = storage.MapProducts(mesh, spark_graph(self.objects(), self.labels, mesh))
+        return storage.save(self._state(), products, Path(folder), self.config, self.labels)
+
+    def load(self, folder: str | Path) -> None:
+        """Replace the map by a saved one.
+
+        Raises:
+            MapFormatError: the folder is no map, is damaged, or does not fit this configuration; the map is unchanged.
+        """
+        saved = storage.load(Path(folder), self.config, self.labels)
+        self.reset()
+        self._fusion.store.fill(saved.keys, saved.voxels)
+        self._grid.restore(saved.grid)
+        self._meshes = mesh_blocks(self._fusion.store, saved.keys, self.config.min_weight)
+        self._objects.restore(saved.objects, saved.next_object_id, self._meshes)
+        self._seen_ns = {
+            _as_key(key): (first, last)
+            for key, (first, last) in zip(saved.keys.tolist(), saved.seen_ns.tolist(), strict=True)
+        }
+        self._frames, self._stamp_ns = saved.frames, saved.stamp_ns
+
+    def _note(self, measured: NDArray[np.int32], dropped: NDArray[np.int32], stamp_ns: int) -> None:
+        """Keep when the blocks of the map were first and last measured."""
+        for key in map(_as_key, measured.tolist()):
+            first, _ = self._seen_ns.get(key, (stamp_ns, stamp_ns))
+            self._seen_ns[key] = (first, stamp_ns)
+        gone = dropped[self._fusion.store.find(dropped) < 0]  # another camera may have brought a block back
+        for key in map(_as_key, gone.tolist()):
+            self._seen_ns.pop(key, None)
+
+    def _remesh(self, touched: NDArray[np.int32]) -> tuple[dict[Key, MeshBlock], tuple[Key, ...]]:
+        """Mesh again what depends on blocks (N, 3); return the new meshes and the keys that have none any more."""
+        keys = blocks_to_mesh(touched)
+        changed = mesh_blocks(self._fusion.store, keys, self.config.min_weight)
+        removed = tuple(key for key in map(_as_key, keys.tolist()) if key in self._meshes and key not in changed)
+        for key in removed:
+            del self._meshes[key]
+        self._meshes.update(changed)
+        self._objects.note(changed, removed)
+        return changed, removed
+
+    def _state(self) -> storage.SavedMap:
+        keys, voxels = self._fusion.store.contents()
+        unseen = (self._stamp_ns, self._stamp_ns)  # made at the edge of a surface's band, and never measured
+        seen = [self._seen_ns.get(_as_key(key), unseen) for key in keys.tolist()]
+        return storage.SavedMap(
+            frames=self._frames,
+            stamp_ns=self._stamp_ns,
+            keys=keys,
+            voxels=voxels,
+            seen_ns=np.array(seen, dtype=np.int64).reshape(-1, 2),
+            grid=self._grid.state(),
+            objects=self.objects(),
+            next_object_id=self._objects.next_id,
+        )
+
+
+def _as_key(key: list[int]) -> Key:
+    x, y, z = key
+    return x, y, z
+
+
+@contextmanager
+def _timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
+    start = time.perf_counter()
+    yield
+    seconds[stage] = time.perf_counter() - start

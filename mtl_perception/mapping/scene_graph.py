@@ -1,0 +1,144 @@
+# Copyright 2026 The mtl_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""The 3D scene graph: our own view of it, and spark-dsg's."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import spark_dsg
+from numpy.typing import NDArray
+
+from mtl_perception.core import LabelSpace
+from mtl_perception.mapping.meshing import MeshArrays
+from mtl_perception.mapping.objects import MapObject
+
+OBJECT_LAYER = spark_dsg.DsgLayers.OBJECTS
+_OBJECT_LAYER_ID = 2  # Hydra's
+
+
+@dataclass(frozen=True, eq=False)
+class SceneNode:
+    """A node of the graph, in the world frame.
+
+    Attributes:
+        id: spark-dsg's node symbol as an integer (a letter in the top byte, a number below).
+        layer: the layer's name.
+        name: e.g. `O(3)`.
+        label, label_name: the class.
+        confidence: 0..1.
+        position: (3,) centre of its box, metres; centroid: (3,) mean of its surface.
+        size: (3,) of its axis-aligned box, metres.
+        colour: mean RGB 0..255.
+        first_seen_ns, last_seen_ns: stamps.
+    """
+
+    id: int
+    layer: str
+    name: str
+    label: int
+    label_name: str
+    confidence: float
+    position: NDArray[np.float64]
+    centroid: NDArray[np.float64]
+    size: NDArray[np.float64]
+    colour: tuple[int, int, int]
+    first_seen_ns: int
+    last_seen_ns: int
+
+
+@dataclass(frozen=True)
+class SceneEdge:
+    """A link between two nodes, by id; `weight` in metres between their positions."""
+
+    source: int
+    target: int
+    weight: float
+
+
+@dataclass(frozen=True)
+class SceneLayer:
+    """A layer with Hydra's name and id, and how many nodes it has."""
+
+    name: str
+    id: int
+    nodes: int
+
+
+@dataclass(frozen=True, eq=False)
+class SceneGraphView:
+    """The scene graph as plain data."""
+
+    layers: tuple[SceneLayer, ...]
+    nodes: tuple[SceneNode, ...]
+    edges: tuple[SceneEdge, ...]
+
+
+def view_of(objects: tuple[MapObject, ...], labels: LabelSpace) -> SceneGraphView:
+    """Return the graph of the objects as plain data."""
+    nodes = tuple(_node(item, labels) for item in objects)
+    return SceneGraphView((SceneLayer(OBJECT_LAYER, _OBJECT_LAYER_ID, len(nodes)),), nodes, ())
+
+
+def spark_graph(
+    objects: tuple[MapObject, ...], labels: LabelSpace, mesh: MeshArrays | None = None
+) -> spark_dsg.DynamicSceneGraph:
+    """Return spark-dsg's graph with Hydra's layers: the objects, and the mesh if given (they then list vertices)."""
+    graph = spark_dsg.DynamicSceneGraph()
+    names = {label.id: label.name for label in labels.labels}
+    graph.set_labelspace(spark_dsg.Labelspace(names), _OBJECT_LAYER_ID, 0)
+    for item in objects:
+        symbol = spark_dsg.NodeSymbol("O", item.id)
+        graph.add_node(OBJECT_LAYER, symbol, _attributes(item, labels, mesh))
+    if mesh is not None:
+        graph.mesh = _spark_mesh(mesh)
+    return graph
+
+
+def _node(item: MapObject, labels: LabelSpace) -> SceneNode:
+    symbol = spark_dsg.NodeSymbol("O", item.id)
+    return SceneNode(
+        id=int(symbol.value),
+        layer=OBJECT_LAYER,
+        name=str(symbol),
+        label=item.label,
+        label_name=labels.names[item.label],
+        confidence=item.confidence,
+        position=(item.minimum + item.maximum) / 2,
+        centroid=item.centroid,
+        size=item.maximum - item.minimum,
+        colour=item.colour,
+        first_seen_ns=item.first_seen_ns,
+        last_seen_ns=item.last_seen_ns,
+    )
+
+
+def _attributes(item: MapObject, labels: LabelSpace, mesh: MeshArrays | None) -> spark_dsg.ObjectNodeAttributes:
+    attributes = spark_dsg.ObjectNodeAttributes()
+    attributes.name = f"{labels.names[item.label]} {item.id}"
+    attributes.position = item.centroid
+    attributes.semantic_label = item.label
+    attributes.color = np.array(item.colour, dtype=np.uint8)
+    attributes.bounding_box = spark_dsg.BoundingBox(
+        (item.maximum - item.minimum).astype(np.float32), ((item.maximum + item.minimum) / 2).astype(np.float32)
+    )
+    attributes.last_update_time_ns = item.last_seen_ns
+    attributes.is_active = True
+    attributes.metadata.set(
+        {"confidence": item.confidence, "first_seen_ns": item.first_seen_ns, "last_seen_ns": item.last_seen_ns}
+    )
+    if mesh is not None:
+        inside = ((mesh.vertices >= item.minimum) & (mesh.vertices <= item.maximum)).all(axis=1)
+        attributes.mesh_connections = np.flatnonzero(inside & (mesh.labels == item.label)).tolist()
+    return attributes
+
+
+def _spark_mesh(mesh: MeshArrays) -> spark_dsg.Mesh:
+    result = spark_dsg.Mesh(has_timestamps=False, has_first_seen_stamps=False)
+    result.resize_vertices(len(mesh.vertices))
+    result.set_vertices(np.concatenate([mesh.vertices.T.astype(np.float64), mesh.colours.T / 255.0]))
+    result.set_faces(mesh.triangles.T.astype(np.int32))
+    for index, label in enumerate(mesh.labels.tolist()):  # spark-dsg has no call for all labels at once
+        result.set_label(index, label)
+    return result

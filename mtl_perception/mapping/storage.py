@@ -1,0 +1,270 @@
+# Copyright 2026 The mtl_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""Maps in files: a versioned folder with checksums, written aside and renamed, refused whole when anything is wrong.
+
+manifest.json       format, version, settings, classes, sizes, and the SHA-256 of each file below
+blocks.npz          keys, seen_ns and the voxels' tsdf, weight, color, label, votes
+grid.npz            the 2D grid's evidence
+objects.json        the objects and the next free id (their cells are in objects.npz)
+mesh.ply            the labelled mesh, for other programs (not read back)
+scene_graph.sparkdsg  the scene graph with its mesh, for spark-dsg and Hydra's tools (not read back)
+"""
+
+from __future__ import annotations
+
+import glob
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import spark_dsg
+from numpy.typing import NDArray
+
+from mtl_perception.core import LabelSpace
+from mtl_perception.mapping.blocks import ATTRIBUTES, VOXELS
+from mtl_perception.mapping.config import MapperConfig
+from mtl_perception.mapping.errors import MapFormatError
+from mtl_perception.mapping.meshing import MeshArrays
+from mtl_perception.mapping.objects import MapObject
+from mtl_perception.mapping.ply import write_ply
+
+FORMAT = "mtl_perception.map"
+VERSION = 1
+MANIFEST = "manifest.json"
+
+_READ_BACK = ("blocks.npz", "grid.npz", "objects.json", "objects.npz")
+_VOXEL_TYPES = {name: dtype for name, (dtype, _) in ATTRIBUTES.items()}
+_GRID_TYPES = {"corner": "int64", "ground_height": "float64", "evidence": "int8", "seen": "bool", "ground": "float32"}
+
+
+@dataclass(frozen=True, eq=False)
+class SavedMap:
+    """What a map continues from. Arrays as in `BlockStore.contents`, `GroundGrid.state`; seen_ns int64 (N, 2)."""
+
+    frames: int
+    stamp_ns: int
+    keys: NDArray[np.int32]
+    voxels: dict[str, NDArray]
+    seen_ns: NDArray[np.int64]
+    grid: dict[str, NDArray]
+    objects: tuple[MapObject, ...]
+    next_object_id: int
+
+
+@dataclass(frozen=True, eq=False)
+class MapProducts:
+    """What other programs read."""
+
+    mesh: MeshArrays
+    graph: spark_dsg.DynamicSceneGraph
+
+
+def save(state: SavedMap, products: MapProducts, folder: Path, config: MapperConfig, labels: LabelSpace) -> Path:
+    """Write a map to a folder that is new, empty, or a map; return it. A crash leaves the old map loadable.
+
+    Raises:
+        MapFormatError: the place is taken by something else than a map.
+        OSError: the files cannot be written.
+    """
+    folder = folder.absolute()
+    if folder.exists() and not (folder / MANIFEST).is_file() and not (folder.is_dir() and not any(folder.iterdir())):
+        raise MapFormatError(f"{folder} exists and is no map (it has no {MANIFEST}): it is not overwritten")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".tmp", dir=folder.parent))
+    try:
+        _write_files(temporary, state, products)
+        _write_manifest(temporary, state, config, labels)
+        _replace(folder, temporary)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return folder
+
+
+def load(folder: Path, config: MapperConfig, labels: LabelSpace) -> SavedMap:
+    """Read a map, checking all of it first.
+
+    Raises:
+        MapFormatError: the folder is no map, is damaged, or was made with other voxels or classes.
+    """
+    folder = folder.absolute()
+    if not folder.exists() and _previous(folder).exists():
+        folder = _previous(folder)  # saving was interrupted between its two renames
+    try:
+        manifest = _checked_manifest(folder)
+        _check_fit(manifest, config, labels, folder)
+        return _read_files(folder, manifest)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, zipfile.BadZipFile) as error:
+        if isinstance(error, MapFormatError):
+            raise
+        raise MapFormatError(f"{folder} is no readable map: {type(error).__name__}: {error}") from error
+
+
+def _write_files(folder: Path, state: SavedMap, products: MapProducts) -> None:
+    _write_arrays(folder / "blocks.npz", {"keys": state.keys, "seen_ns": state.seen_ns, **state.voxels})
+    _write_arrays(folder / "grid.npz", state.grid)
+    _write_arrays(folder / "objects.npz", {str(item.id): item.cells for item in state.objects})
+    entries = [_object_entry(item) for item in state.objects]
+    (folder / "objects.json").write_text(json.dumps({"next_id": state.next_object_id, "objects": entries}, indent=1))
+    write_ply(folder / "mesh.ply", products.mesh)
+    products.graph.save(str(folder / "scene_graph.sparkdsg"), True)
+
+
+def _write_manifest(folder: Path, state: SavedMap, config: MapperConfig, labels: LabelSpace) -> None:
+    files = sorted(path for path in folder.iterdir() if path.is_file())
+    manifest = {
+        "format": FORMAT,
+        "version": VERSION,
+        "frames": state.frames,
+        "stamp_ns": state.stamp_ns,
+        "blocks": len(state.keys),
+        "config": config.model_dump(mode="json"),
+        "labels": labels.to_dict(),
+        "files": {path.name: {"bytes": path.stat().st_size, "sha256": _sha256(path)} for path in files},
+    }
+    (folder / MANIFEST).write_text(json.dumps(manifest, indent=1, sort_keys=True))
+    for path in (*files, folder / MANIFEST, folder):
+        _to_disk(path)
+
+
+def _replace(folder: Path, temporary: Path) -> None:
+    """Put the finished folder in place; at any moment either `folder` or its `_previous` is a whole map."""
+    previous = _previous(folder)
+    temporary.chmod(0o755)
+    if folder.exists():
+        shutil.rmtree(previous, ignore_errors=True)
+        folder.rename(previous)
+    temporary.rename(folder)
+    _to_disk(folder.parent)
+    for leftover in (previous, *folder.parent.glob(f".{glob.escape(folder.name)}.*.tmp")):
+        shutil.rmtree(leftover, ignore_errors=True)
+
+
+def _previous(folder: Path) -> Path:
+    return folder.with_name(f".{folder.name}.previous")
+
+
+def _checked_manifest(folder: Path) -> dict[str, Any]:
+    manifest = json.loads((folder / MANIFEST).read_text())
+    if manifest["format"] != FORMAT or manifest["version"] != VERSION:
+        found = f"{manifest['format']} version {manifest['version']}"
+        raise MapFormatError(f"{folder / MANIFEST}: format is {found}, this program reads {FORMAT} version {VERSION}")
+    missing = [name for name in _READ_BACK if name not in manifest["files"]]
+    if missing:
+        raise MapFormatError(f"{folder / MANIFEST} does not list {', '.join(missing)}")
+    for name, entry in manifest["files"].items():
+        path = folder / name
+        if Path(name).name != name or not path.is_file():
+            raise MapFormatError(f"{path} is missing")
+        if path.stat().st_size != entry["bytes"] or _sha256(path) != entry["sha256"]:
+            raise MapFormatError(f"{path} is damaged: its size or checksum is not the manifest's")
+    return dict(manifest)
+
+
+def _check_fit(manifest: dict[str, Any], config: MapperConfig, labels: LabelSpace, folder: Path) -> None:
+    saved = MapperConfig.model_validate(manifest["config"])
+    for name in ("voxel_size", "truncation_voxels", "grid_resolution", "object_gap"):
+        theirs, ours = getattr(saved, name), getattr(config, name)
+        if theirs != ours:
+            raise MapFormatError(f"{folder} was made with {name} {theirs}, this map has {ours}")
+    theirs = [label["name"] for label in manifest["labels"]["labels"]]
+    if theirs != list(labels.names):
+        raise MapFormatError(f"{folder} was made with the classes {theirs}, this map has {list(labels.names)}")
+    if manifest["blocks"] > config.max_blocks:
+        raise MapFormatError(f"{folder} has {manifest['blocks']} blocks, max_blocks is {config.max_blocks}")
+
+
+def _read_files(folder: Path, manifest: dict[str, Any]) -> SavedMap:
+    blocks = _arrays(folder / "blocks.npz")
+    count = int(manifest["blocks"])
+    shapes: dict[str, tuple[int, ...]] = {"keys": (count, 3), "seen_ns": (count, 2)}
+    shapes |= {name: (count, VOXELS, *shape) for name, (_, shape) in ATTRIBUTES.items()}
+    for name, dtype in ({"keys": "int32", "seen_ns": "int64"} | _VOXEL_TYPES).items():
+        _expect(folder / "blocks.npz", name, blocks[name], dtype, shapes[name])
+    grid = _arrays(folder / "grid.npz")
+    for name, dtype in _GRID_TYPES.items():
+        shape = {"corner": (2,), "ground_height": ()}.get(name, grid["evidence"].shape)
+        _expect(folder / "grid.npz", name, grid[name], dtype, shape)
+    listed = json.loads((folder / "objects.json").read_text())
+    cells = _arrays(folder / "objects.npz")
+    return SavedMap(
+        frames=int(manifest["frames"]),
+        stamp_ns=int(manifest["stamp_ns"]),
+        keys=blocks["keys"],
+        voxels={name: blocks[name] for name in ATTRIBUTES},
+        seen_ns=blocks["seen_ns"],
+        grid=grid,
+        objects=tuple(_object(entry, cells[str(entry["id"])]) for entry in listed["objects"]),
+        next_object_id=int(listed["next_id"]),
+    )
+
+
+def _arrays(path: Path) -> dict[str, NDArray]:
+    with np.load(path, allow_pickle=False) as archive:
+        return {name: archive[name] for name in archive.files}
+
+
+def _write_arrays(path: Path, arrays: dict[str, NDArray]) -> None:
+    with zipfile.ZipFile(path, "w") as archive:  # np.savez takes some names for options of its own
+        for name, array in arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
+                np.lib.format.write_array(file, array, allow_pickle=False)
+
+
+def _expect(path: Path, name: str, array: NDArray, dtype: str, shape: tuple[int, ...]) -> None:
+    if array.dtype != np.dtype(dtype) or array.shape != shape:
+        raise MapFormatError(f"{path}: {name} is {array.dtype} {array.shape}, expected {dtype} {shape}")
+
+
+def _object_entry(item: MapObject) -> dict[str, Any]:
+    return {
+        "id": item.id,
+        "label": item.label,
+        "confidence": item.confidence,
+        "centroid": item.centroid.tolist(),
+        "minimum": item.minimum.tolist(),
+        "maximum": item.maximum.tolist(),
+        "colour": list(item.colour),
+        "vertices": item.vertices,
+        "first_seen_ns": item.first_seen_ns,
+        "last_seen_ns": item.last_seen_ns,
+    }
+
+
+def _object(entry: dict[str, Any], cells: NDArray[np.int64]) -> MapObject:
+    red, green, blue = entry["colour"]
+    return MapObject(
+        id=int(entry["id"]),
+        label=int(entry["label"]),
+        confidence=float(entry["confidence"]),
+        centroid=np.array(entry["centroid"], dtype=np.float64),
+        minimum=np.array(entry["minimum"], dtype=np.float64),
+        maximum=np.array(entry["maximum"], dtype=np.float64),
+        colour=(int(red), int(green), int(blue)),
+        vertices=int(entry["vertices"]),
+        first_seen_ns=int(entry["first_seen_ns"]),
+        last_seen_ns=int(entry["last_seen_ns"]),
+        cells=cells,
+    )
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _to_disk(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,110 @@
+# Copyright 2026 The mtl_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""Checkpoints: safetensors with the configuration, the label space and the model card in the metadata."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from mtl_perception.core import LabelSpace
+from mtl_perception.network.config import NetworkConfig
+from mtl_perception.network.multi_task import MultiTaskNetwork
+
+FORMAT = "mtl_perception-checkpoint-1"
+
+
+@dataclass(frozen=True, eq=False)
+class Checkpoint:
+    """A trained network and what is known about it.
+
+    Attributes:
+        network: in evaluation mode, float32.
+        labels: the label space that its semantics are in.
+        trained_tasks: the tasks that it was trained for; others must not be published.
+        card: training data, licence, steps, validation figures.
+        name: the file's name.
+    """
+
+    network: MultiTaskNetwork
+    labels: LabelSpace
+    trained_tasks: tuple[str, ...]
+    card: Mapping[str, Any]
+    name: str
+
+
+def save_checkpoint(
+    path: str | Path,
+    network: MultiTaskNetwork,
+    labels: LabelSpace,
+    trained_tasks: tuple[str, ...],
+    card: Mapping[str, Any],
+) -> None:
+    """Write a checkpoint: floating-point tensors as float16, to a temporary name that is then renamed."""
+    path = Path(path)
+    tensors = {
+        name: (tensor.half() if tensor.is_floating_point() else tensor).contiguous()
+        for name, tensor in network.state_dict().items()
+    }
+    metadata = {
+        "format": FORMAT,
+        "network": network.config.model_dump_json(),
+        "labels": json.dumps(labels.to_dict()),
+        "trained_tasks": json.dumps(list(trained_tasks)),
+        "card": json.dumps(dict(card)),
+    }
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    save_file(tensors, temporary, metadata)
+    temporary.chmod(0o644)  # safetensors makes it readable to its owner alone
+    temporary.replace(path)
+
+
+def load_checkpoint(path: str | Path) -> Checkpoint:
+    """Read a checkpoint.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is not a checkpoint of this suite, or its tensors do not fit its configuration; the message names
+            the file and the tensor.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"checkpoint {path} does not exist")
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+    except SafetensorError as error:
+        raise ValueError(f"checkpoint {path} is not a safetensors file: {error}") from error
+    if metadata.get("format") != FORMAT:
+        raise ValueError(f"checkpoint {path}: format is {metadata.get('format')!r}, expected {FORMAT!r}")
+    network = MultiTaskNetwork(NetworkConfig.model_validate_json(metadata["network"]))
+    _fill(network, tensors, path)
+    labels = LabelSpace.from_dict(json.loads(metadata["labels"]))
+    if len(labels) != network.config.num_labels:
+        raise ValueError(f"checkpoint {path}: {len(labels)} labels, but the network has {network.config.num_labels}")
+    trained = tuple(json.loads(metadata["trained_tasks"]))
+    return Checkpoint(network.eval(), labels, trained, json.loads(metadata["card"]), path.name)
+
+
+def _fill(network: MultiTaskNetwork, tensors: dict[str, torch.Tensor], path: Path) -> None:
+    expected = network.state_dict()
+    for name in sorted(expected.keys() | tensors.keys()):
+        if name not in tensors:
+            raise ValueError(f"checkpoint {path}: tensor '{name}' is missing")
+        if name not in expected:
+            raise ValueError(f"checkpoint {path}: tensor '{name}' has no place in network '{network.config.preset}'")
+        if tensors[name].shape != expected[name].shape:
+            found, wanted = tuple(tensors[name].shape), tuple(expected[name].shape)
+            raise ValueError(f"checkpoint {path}: tensor '{name}' is {found}, expected {wanted}")
+        if not torch.isfinite(tensors[name]).all():
+            raise ValueError(f"checkpoint {path}: tensor '{name}' holds values that are not finite")
+    network.load_state_dict({name: tensor.to(expected[name].dtype) for name, tensor in tensors.items()})

@@ -1,0 +1,67 @@
+# Copyright 2026 The mtl_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""Decoders of dense per-camera tasks: depth as a distribution over bins, and semantics."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from mtl_perception.network.blocks import conv_norm_relu
+from mtl_perception.network.config import DepthBins
+
+
+class DetailDecoder(nn.Module):
+    """From the shared map at stride 4 and the stem at stride 2 to logits at stride 2: (N, outputs, H/2, W/2)."""
+
+    def __init__(self, inputs: int, stem: int, width: int, outputs: int) -> None:
+        """Build it; `width` channels are carried at stride 2."""
+        super().__init__()
+        self.own = conv_norm_relu(inputs, inputs)
+        self.narrow = nn.Conv2d(inputs, width, 1)
+        self.stem = nn.Conv2d(stem, width, 1)
+        self.refine = conv_norm_relu(width, width)
+        self.logits = nn.Conv2d(width, outputs, 1)
+
+    def forward(self, shared: Tensor, stem: Tensor) -> Tensor:
+        """Decode."""
+        coarse = self.narrow(self.own(shared))
+        fine = functional.interpolate(coarse, stem.shape[-2:], mode="bilinear") + self.stem(stem)
+        return self.logits(self.refine(fine))
+
+
+class DepthHead(nn.Module):
+    """Depth as a distribution over log-spaced bins and one more bin for "no surface" (sky).
+
+    The same distribution gives the depth (its mean in log depth, given that there is a surface), the standard
+    deviation, and the weights with which features are lifted into voxels (methods.md, "One network").
+    """
+
+    bins: Tensor
+
+    def __init__(self, inputs: int, stem: int, width: int, bins: DepthBins) -> None:
+        """Build the head for `bins`."""
+        super().__init__()
+        self.decoder = DetailDecoder(inputs, stem, width, bins.count + 1)
+        log_bins = torch.linspace(math.log(bins.nearest), math.log(bins.farthest), bins.count)
+        self.register_buffer("bins", log_bins.exp(), persistent=False)
+
+    def forward(self, shared: Tensor, stem: Tensor) -> Tensor:
+        """Return logits (N, count + 1, H/2, W/2); the last bin is "no surface"."""
+        return self.decoder(shared, stem)
+
+    def statistics(self, logits: Tensor, scale: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Reduce logits (N, count + 1, h, w) to depth (m), its standard deviation (m) and the probability of a surface.
+
+        `scale` (N,) turns canonical into metric depth. Each result is (N, h, w).
+        """
+        distribution = logits[:, :-1].softmax(dim=1)
+        log_bins = self.bins.log()[None, :, None, None]
+        mean = (distribution * log_bins).sum(dim=1)
+        variance = (distribution * (log_bins - mean[:, None]).square()).sum(dim=1)
+        depth = mean.exp() * scale[:, None, None]
+        surface = 1.0 - logits.softmax(dim=1)[:, -1]
+        return depth, depth * variance.clamp(min=1e-8).sqrt(), surface  # d(depth) = depth * d(log depth)

@@ -1,0 +1,72 @@
+# Copyright 2026 The mtl_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""Which pixels move by themselves: the current image against the previous one, warped as if the scene stood still."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from mtl_perception.network.batch import CameraBatch, PreviousFrame
+from mtl_perception.network.blocks import conv_norm_relu
+from mtl_perception.network.geometry import reproject, sampling_grid
+
+STRIDE = 4
+
+
+class MotionMaskDecoder(nn.Module):
+    """Motion logits from two frames with known camera motion.
+
+    The previous embedding is warped by the predicted depth and the camera's motion; a static point then matches in
+    place, a moving one matches beside. A local cost volume (as PWC-Net's, Sun et al. 2018, section 3) shows where it
+    matches; the epipolar direction tells a wrong depth (along it) from motion of its own (across it).
+    """
+
+    def __init__(self, shared: int, embedding: int, radius: int) -> None:
+        """Build it for `shared` channels at stride 4; the cost volume has (2 radius + 1)^2 channels."""
+        super().__init__()
+        self.radius = radius
+        self.embed = nn.Sequential(conv_norm_relu(shared, shared // 2), nn.Conv2d(shared // 2, embedding, 1))
+        evidence = (2 * radius + 1) ** 2 + embedding + 3 + 2 + 1 + 1
+        self.decode = nn.Sequential(
+            conv_norm_relu(evidence + shared, shared), conv_norm_relu(shared, shared // 2), nn.Conv2d(shared // 2, 1, 1)
+        )
+
+    def embedding(self, shared: Tensor) -> Tensor:
+        """Return the unit-length embedding (N, E, H/4, W/4) that is compared, and kept for the next frame."""
+        return functional.normalize(self.embed(shared), dim=1)
+
+    def forward(
+        self, shared: Tensor, embedding: Tensor, depth: Tensor, batch: CameraBatch, previous: PreviousFrame
+    ) -> Tensor:
+        """Return logits (N, H/4, W/4). `depth` (N, H/4, W/4) in metres carries no gradient from here."""
+        pixels, in_front = reproject(depth, batch.K, previous.previous_from_current, previous.K, STRIDE)
+        farther, _ = reproject(1.1 * depth, batch.K, previous.previous_from_current, previous.K, STRIDE)
+        grid = sampling_grid(pixels)
+        inside = in_front & (grid.abs() <= 1).all(dim=-1)
+        warped = functional.grid_sample(previous.embedding, grid, align_corners=False)
+        warped_image = functional.grid_sample(previous.thumbnail, grid, align_corners=False)
+        evidence = torch.cat(
+            [
+                self._cost_volume(embedding, warped),
+                (embedding - warped).abs(),
+                (thumbnail(batch.images) - warped_image).abs(),
+                (farther - pixels).permute(0, 3, 1, 2).clamp(-4, 4),
+                inside[:, None].to(depth.dtype),
+                depth[:, None].log(),
+            ],
+            dim=1,
+        )
+        return self.decode(torch.cat([evidence, shared], dim=1))[:, 0]
+
+    def _cost_volume(self, current: Tensor, warped: Tensor) -> Tensor:
+        side = 2 * self.radius + 1
+        count, channels, height, width = current.shape
+        windows = functional.unfold(warped, side, padding=self.radius).view(count, channels, side * side, height, width)
+        return torch.einsum("nchw,nckhw->nkhw", current, windows)
+
+
+def thumbnail(images: Tensor) -> Tensor:
+    """Return the images at stride 4, (N, 3, H/4, W/4)."""
+    return functional.avg_pool2d(images, STRIDE)

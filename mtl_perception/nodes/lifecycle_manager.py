@@ -1,0 +1,239 @@
+# Copyright 2026 The mtl_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""Drives managed nodes: up in order, down in reverse; gives way to other managers."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable
+from typing import Annotated, Any
+
+from lifecycle_msgs.msg import State, Transition, TransitionEvent
+from lifecycle_msgs.srv import ChangeState, GetState
+from pydantic import BaseModel, Field
+from rclpy.clock import Clock
+from rclpy.clock_type import ClockType
+from rclpy.node import Node
+from std_srvs.srv import Trigger
+
+from mtl_perception.ros.diagnostics import Diagnostics, Level, Status
+from mtl_perception.ros.parameters import Parameters, ReadOnly
+from mtl_perception.ros.process import run
+
+_UP = (
+    (State.PRIMARY_STATE_UNCONFIGURED, Transition.TRANSITION_CONFIGURE, "configure"),
+    (State.PRIMARY_STATE_INACTIVE, Transition.TRANSITION_ACTIVATE, "activate"),
+)
+_DOWN = (
+    (State.PRIMARY_STATE_ACTIVE, Transition.TRANSITION_DEACTIVATE, "deactivate"),
+    (State.PRIMARY_STATE_INACTIVE, Transition.TRANSITION_CLEANUP, "clean up"),
+)
+_PRIMARY_STATES = (
+    State.PRIMARY_STATE_UNCONFIGURED,
+    State.PRIMARY_STATE_INACTIVE,
+    State.PRIMARY_STATE_ACTIVE,
+    State.PRIMARY_STATE_FINALIZED,
+)
+_POLL_S = 0.1
+
+
+class ManagerParameters(BaseModel):
+    """The parameters of the lifecycle manager."""
+
+    node_names: Annotated[list[str], ReadOnly] = Field(
+        ["perception", "mapping"], description="The nodes to drive, in the order in which they are activated."
+    )
+    autostart: Annotated[bool, ReadOnly] = Field(
+        True, description="Whether to activate them as soon as they are there."
+    )
+    transition_timeout: Annotated[float, ReadOnly] = Field(
+        120.0, ge=1.0, le=3600.0, description="How long a transition may take, seconds."
+    )
+
+
+class TransitionError(Exception):
+    """A node did not make a transition; the text names both and says why."""
+
+
+class _Managed:
+    """One node that is driven, seen through its lifecycle services."""
+
+    def __init__(self, manager: Node, name: str) -> None:
+        self.name = name
+        self.is_left_alone = ""  # why, once somebody else drives it
+        self._ours: Counter[int] = Counter()  # per start state, transitions of ours that have not been heard of yet
+        self._manager = manager
+        self._change = manager.create_client(ChangeState, f"{name}/change_state")
+        self._get = manager.create_client(GetState, f"{name}/get_state")
+        manager.create_subscription(TransitionEvent, f"{name}/transition_event", self._transition, 10)
+
+    @property
+    def is_there(self) -> bool:
+        return bool(self._get.service_is_ready() and self._change.service_is_ready())
+
+    def state(self, timeout_s: float) -> int:
+        return int(self._call(self._get, GetState.Request(), timeout_s, "tell its state").current_state.id)
+
+    def change(self, start: int, transition: int, label: str, timeout_s: float) -> None:
+        request = ChangeState.Request()
+        request.transition.id = transition
+        self._ours[start] += 1
+        if not self._call(self._change, request, timeout_s, label).success:
+            raise TransitionError(f"node '{self.name}' could not {label}: its own log and diagnostics say why")
+
+    def _call(self, client: Any, request: Any, timeout_s: float, label: str) -> Any:
+        answered = threading.Event()
+        future = client.call_async(request)
+        future.add_done_callback(lambda _: answered.set())
+        if not answered.wait(timeout_s):
+            client.remove_pending_request(future)
+            raise TransitionError(f"node '{self.name}' did not {label} within {timeout_s:g} s")
+        return future.result()
+
+    def _transition(self, event: TransitionEvent) -> None:
+        start = event.start_state.id
+        if start not in _PRIMARY_STATES:
+            return  # the second half of a transition
+        if self._ours[start] > 0:
+            self._ours[start] -= 1
+        elif event.goal_state.id == State.TRANSITION_STATE_SHUTTINGDOWN:
+            self.is_left_alone = "it has shut down"
+        elif not self.is_left_alone:
+            taken = f"'{event.start_state.label}' to '{event.goal_state.label}'"
+            self.is_left_alone = f"another manager took it from {taken}"
+            self._manager.get_logger().warning(f"node '{self.name}' is left alone from now on: {self.is_left_alone}")
+
+
+class LifecycleManager(Node):
+    """Makes the transitions of the nodes in `node_names`, on a thread of its own.
+
+    Services: `~/startup`, `~/reset` (deactivate and clean up, in reverse order) and `~/shutdown`. A node on which
+    somebody else makes a transition is left alone from then on.
+    """
+
+    def __init__(self, **node_arguments: Any) -> None:
+        """Begin to manage; see rclpy.node.Node for the arguments.
+
+        Raises:
+            ParameterError: a parameter has a value that cannot be used.
+        """
+        super().__init__("lifecycle_manager", **node_arguments)
+        self._values = Parameters(self, ManagerParameters).value
+        self._managed = [_Managed(self, name) for name in self._values.node_names]
+        self._failure = ""
+        self._waiting_for: tuple[str, ...] = ()
+        self._closing = threading.Event()
+        self._diagnostics = Diagnostics(self, self._statuses)
+        self.create_timer(1.0, self._diagnostics.publish, clock=Clock(clock_type=ClockType.STEADY_TIME))
+        self.create_service(Trigger, "~/startup", self._serve(self.startup))
+        self.create_service(Trigger, "~/reset", self._serve(self.reset))
+        self.create_service(Trigger, "~/shutdown", self._serve(self.shutdown))
+        self._task: threading.Thread | None = None
+        if self._values.autostart:
+            self._begin(self.startup)
+
+    def startup(self) -> None:
+        """Configure all nodes, then activate all, in order; waits until they are there. Not for the executor's thread.
+
+        Raises:
+            TransitionError: a node did not do it.
+        """
+        self._await_nodes()
+        for step in _UP:
+            for managed in self._managed:
+                self._step(managed, step)
+        self.get_logger().info(f"active: {', '.join(managed.name for managed in self._driven())}")
+
+    def reset(self) -> None:
+        """Deactivate and clean up all nodes, in reverse order. Not for the executor's thread.
+
+        Raises:
+            TransitionError: a node did not do it.
+        """
+        for step in _DOWN:
+            for managed in reversed(self._managed):
+                self._step(managed, step)
+
+    def shutdown(self) -> None:
+        """Take all nodes down to their final state, in reverse order. Not for the executor's thread.
+
+        Raises:
+            TransitionError: a node did not do it.
+        """
+        self.reset()
+        step = (State.PRIMARY_STATE_UNCONFIGURED, Transition.TRANSITION_UNCONFIGURED_SHUTDOWN, "shut down")
+        for managed in reversed(self._managed):
+            self._step(managed, step)
+
+    def destroy_node(self) -> None:
+        """Stop managing; the nodes stay in the state that they are in."""
+        self._closing.set()
+        if self._task is not None:
+            self._task.join(5.0)
+        super().destroy_node()
+
+    def _driven(self) -> Iterable[_Managed]:
+        return (managed for managed in self._managed if not managed.is_left_alone)
+
+    def _await_nodes(self) -> None:
+        while True:
+            self._waiting_for = tuple(managed.name for managed in self._managed if not managed.is_there)
+            if not self._waiting_for:
+                return
+            if self._closing.wait(_POLL_S):
+                raise TransitionError("the manager was stopped")
+
+    def _step(self, managed: _Managed, step: tuple[int, int, str]) -> None:
+        start, transition, label = step
+        if self._closing.is_set():
+            raise TransitionError("the manager was stopped")
+        if managed.is_left_alone or managed.state(self._values.transition_timeout) != start:
+            return
+        began = time.monotonic()
+        managed.change(start, transition, label, self._values.transition_timeout)
+        self.get_logger().info(f"{label} '{managed.name}': done in {time.monotonic() - began:.1f} s")
+
+    def _begin(self, action: Callable[[], None]) -> None:
+        self._task = threading.Thread(target=self._attempt, args=(action,), name="lifecycle_manager", daemon=True)
+        self._task.start()
+
+    def _attempt(self, action: Callable[[], None]) -> None:
+        try:
+            action()
+            self._failure = ""
+        except TransitionError as error:
+            if not self._closing.is_set():
+                self._failure = str(error)
+                self.get_logger().error(self._failure)
+
+    def _serve(self, action: Callable[[], None]) -> Callable[[Trigger.Request, Trigger.Response], Trigger.Response]:
+        def serve(_request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+            if self._task is not None and self._task.is_alive():
+                response.success, response.message = False, "another request is still being worked on"
+                return response
+            self._begin(action)
+            response.success, response.message = True, "begun; diagnostics tell how it goes"
+            return response
+
+        return serve
+
+    def _statuses(self) -> Iterable[Status]:
+        alone = {managed.name: managed.is_left_alone for managed in self._managed if managed.is_left_alone}
+        if self._failure:
+            yield Status("manager", Level.ERROR, self._failure, alone)
+        elif self._waiting_for:
+            yield Status("manager", Level.WARN, f"waiting for the nodes {', '.join(self._waiting_for)}", alone)
+        else:
+            yield Status("manager", Level.OK, "all nodes are there", alone)
+
+
+def main() -> None:
+    """Run the manager until a signal."""
+    sys.exit(run(lambda context, _finished: [LifecycleManager(context=context)]))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,260 @@
+# Copyright 2026 The mtl_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""The mapping node: predictions in; mesh, map cloud, 2D grid and scene graph out; saves, loads and resets the map."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import CancelledError
+from dataclasses import dataclass
+from typing import Any
+
+from std_srvs.srv import Trigger
+
+from mtl_perception.core import LabelSpace, Prediction
+from mtl_perception.mapping import MapFormatError, Mapper, MappingError
+from mtl_perception.messages.predictions import from_rig_prediction
+from mtl_perception.messages.stamps import stamp_ns_from
+from mtl_perception.resources import config_file
+from mtl_perception.ros import qos
+from mtl_perception.ros.diagnostics import Level, Status, TopicMonitor
+from mtl_perception.ros.files import map_path
+from mtl_perception.ros.lifecycle import ManagedNode
+from mtl_perception.ros.map_outputs import MapOutputs
+from mtl_perception.ros.mapping_parameters import MappingParameters
+from mtl_perception.ros.parameters import Parameters
+from mtl_perception.ros.process import run
+from mtl_perception.ros.progress import FrameClock, ProgressReporter, frame_status
+from mtl_perception.ros.worker import Worker
+from mtl_perception_msgs.msg import Progress, RigPrediction
+from mtl_perception_msgs.srv import LoadMap, SaveMap
+
+_LOG_PERIOD_S = 5.0
+
+
+@dataclass(frozen=True)
+class _Frame:
+    stamp_ns: int
+    clock: FrameClock
+    read: Callable[[], Prediction]
+
+
+class MappingNode(ManagedNode):
+    """Queues predictions; one worker thread fuses them and publishes the map."""
+
+    _mapper: Mapper
+    _outputs: MapOutputs
+    _progress: ProgressReporter
+    _worker: Worker[_Frame] | None = None
+    _monitor: TopicMonitor | None = None
+
+    def __init__(self, *, in_process: bool = False, **node_arguments: Any) -> None:
+        """Make an unconfigured node called `mapping`; see rclpy.node.Node for the other arguments.
+
+        With `in_process`, predictions come by `submit` and `perception/frame` is not subscribed to.
+
+        Raises:
+            ParameterError: a parameter has a value that cannot be used.
+        """
+        super().__init__("mapping", **node_arguments)
+        self._in_process = in_process
+        self._settings = Parameters(self, MappingParameters, is_configured=lambda: self.is_configured)
+        self._subscriptions_made: list[Any] = []
+        self._services_made: list[Any] = []
+        self._refusal = ""  # why the newest frame did not go into the map
+
+    def submit(self, prediction: Prediction, clock: FrameClock | None = None) -> None:
+        """Take a prediction by reference; only queues. It is dropped silently while the node is not active."""
+        worker = self._worker
+        if worker is None or not self.is_active:
+            return
+        # What does not travel in perception/frame is not used either, so that both ways give the same map.
+        cameras = {
+            name: dataclasses.replace(camera, semantic_confidence=None) for name, camera in prediction.cameras.items()
+        }
+        prediction = dataclasses.replace(prediction, cameras=cameras, occupancy=None)
+        worker.submit(
+            _Frame(
+                prediction.stamp_ns, clock.fork() if clock else self._arrival(prediction.stamp_ns), lambda: prediction
+            )
+        )
+
+    def configure(self) -> None:
+        """Make an empty map, the publishers and the services."""
+        values = self._settings.value
+        labels = LabelSpace.load(config_file("labels", values.labels))
+        self._mapper = Mapper(values.mapper_config(), labels)
+        self._outputs = MapOutputs(self, self._mapper, values.map_frame, self._rates)
+        self._progress = ProgressReporter(self.create_output(Progress, "mapping/progress", qos.progress()), "mapping")
+        self._worker = Worker(
+            "mapping",
+            self._process,
+            policy=values.frame_policy,
+            on_dropped=lambda frame, reason: self._progress.report_dropped(frame.stamp_ns, reason),
+            on_error=self._failed,
+        )
+        self._services_made = [
+            self.create_service(SaveMap, "mapping/save", self._save),
+            self.create_service(LoadMap, "mapping/load", self._load),
+            self.create_service(Trigger, "mapping/reset", self._reset),
+        ]
+        self._publish_timer = self.create_steady_timer(0.1, self._publish)
+
+    def activate(self) -> None:
+        """Begin to listen."""
+        self._subscriptions_made = [
+            self.create_subscription(
+                Progress,
+                "perception/progress",
+                self._perception_done,
+                qos.progress(),
+                qos_overriding_options=qos.overridable(),
+            )
+        ]
+        if self._in_process:
+            return
+        frames = self.create_subscription(
+            RigPrediction, "perception/frame", self._receive, qos.output(), qos_overriding_options=qos.overridable()
+        )
+        self._subscriptions_made.append(frames)
+        self._monitor = TopicMonitor(self, frames, paced=self._settings.value.frame_policy == "every")
+
+    def deactivate(self) -> None:
+        """Stop listening, finish the frame at hand and publish what has not been published; the map stays."""
+        for subscription in self._subscriptions_made:
+            self.destroy_subscription(subscription)
+        self._subscriptions_made.clear()
+        self._monitor = None
+        if self._worker is not None:
+            self._worker.discard(lambda _: True, "the node was deactivated")
+            self._worker.call(lambda: self._outputs.publish(all_now=True)).result()
+
+    def cleanup(self) -> None:
+        """Give the map's memory back."""
+        if self._worker is not None and not self._worker.stop():
+            self.get_logger().error("the frame at hand does not come to its end")
+        self._worker = None
+        for service in self._services_made:
+            self.destroy_service(service)
+        self._services_made.clear()
+        if "_publish_timer" in self.__dict__:
+            self.destroy_timer(self._publish_timer)
+        for name in ("_mapper", "_outputs", "_progress", "_publish_timer"):
+            self.__dict__.pop(name, None)
+
+    def clock_jumped_back(self, clock_ns: int) -> None:
+        """Empty the map if the parameters say so."""
+        if self._worker is not None and self._settings.value.on_clock_jump == "reset":
+            self._worker.call(self._empty)
+
+    def statuses(self) -> Iterable[Status]:
+        """Return what diagnostics show."""
+        assert self._worker is not None  # the node is configured
+        problem = self._monitor.problem() if self._monitor is not None else ""
+        yield Status("input", Level.ERROR if problem else Level.OK, problem or "perception/frame arrives")
+        yield frame_status(self._progress, self._worker.waiting)
+        refusal = self._refusal
+        yield Status(
+            "map", Level.WARN if refusal else Level.OK, refusal or f"in frame '{self._outputs.frame}'", self._sizes
+        )
+
+    _sizes: dict[str, object] = {}
+
+    def _receive(self, message: RigPrediction) -> None:
+        if self._monitor is not None and self._worker is not None:
+            self._monitor.arrived()
+            stamp_ns = stamp_ns_from(message.header.stamp)
+            self._worker.submit(_Frame(stamp_ns, self._arrival(stamp_ns), lambda: from_rig_prediction(message)))
+
+    def _perception_done(self, progress: Progress) -> None:
+        if not progress.used:  # who waits for mapping must learn that this frame will never come here
+            self._progress.report_dropped(
+                stamp_ns_from(progress.header.stamp), f"perception: {progress.reason}", "perception"
+            )
+
+    def _process(self, frame: _Frame) -> None:
+        frame.clock.end("queue")
+        prediction = frame.read()
+        update = self._mapper.integrate(prediction)
+        self._refusal = ""
+        self._sizes = dataclasses.asdict(self._mapper.stats)
+        frame.clock.end("fuse")
+        self._outputs.note(update, prediction.stamp_ns, prediction.world_frame)
+        self._outputs.publish()
+        frame.clock.end("publish")
+        self._progress.report_used(frame.clock, update.seconds)
+
+    def _failed(self, frame: _Frame, error: Exception) -> None:
+        known = isinstance(error, (MappingError, ValueError))
+        reason = str(error) if known else f"{type(error).__name__}: {error}"
+        self._refusal = f"mapping is off: {reason}" if isinstance(error, MappingError) else reason
+        self._progress.report_dropped(frame.stamp_ns, reason, "unusable frame" if known else "internal error")
+        self.get_logger().error(f"frame {frame.stamp_ns} not mapped: {reason}", throttle_duration_sec=_LOG_PERIOD_S)
+
+    def _publish(self) -> None:
+        if self.is_active and self._worker is not None and not self._worker.waiting:
+            self._worker.call(self._outputs.publish)
+
+    def _save(self, request: SaveMap.Request, response: SaveMap.Response) -> SaveMap.Response:
+        def save() -> str:
+            return str(self._mapper.save(map_path(self._settings.value.map_folder, request.path)))
+
+        response.success, response.message = self._on_worker(save)
+        if response.success:
+            response.path, response.message = response.message, "saved"
+        return response
+
+    def _load(self, request: LoadMap.Request, response: LoadMap.Response) -> LoadMap.Response:
+        def load() -> str:
+            self._mapper.load(map_path(self._settings.value.map_folder, request.path))
+            self._outputs.note_replaced()
+            self._sizes = dataclasses.asdict(self._mapper.stats)
+            return "loaded"
+
+        response.success, response.message = self._on_worker(load)
+        return response
+
+    def _reset(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        response.success, response.message = self._on_worker(self._empty)
+        return response
+
+    def _on_worker(self, action: Callable[[], str]) -> tuple[bool, str]:
+        if self._worker is None:
+            return False, "the node is not configured"
+        try:
+            return True, self._worker.call(action).result()
+        except (MapFormatError, ValueError, OSError) as error:
+            self.get_logger().error(str(error))
+            return False, str(error)
+        except CancelledError:
+            return False, "the node was cleaned up"
+
+    def _empty(self) -> str:
+        self._mapper.reset()
+        self._outputs.note_replaced()
+        self._sizes = dataclasses.asdict(self._mapper.stats)
+        return "the map is empty"
+
+    def _rates(self) -> dict[str, float]:
+        values = self._settings.value
+        return {
+            "mesh": values.mesh_rate,
+            "points": values.points_rate,
+            "occupancy_grid": values.occupancy_grid_rate,
+            "scene_graph": values.scene_graph_rate,
+        }
+
+    def _arrival(self, stamp_ns: int) -> FrameClock:
+        return FrameClock(stamp_ns, self.clock_ns, time.monotonic_ns())
+
+
+def main() -> None:
+    """Run the node until a signal; whoever manages it makes its transitions."""
+    sys.exit(run(lambda context, _finished: [MappingNode(context=context)]))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,239 @@
+# Copyright 2026 The mtl_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""The perception node: images, calibration and poses in; depth, labels, masks and occupancy out."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from rclpy.duration import Duration
+from tf2_ros import Buffer, TransformListener
+
+from mtl_perception.core import Prediction
+from mtl_perception.pipeline import Perceiver
+from mtl_perception.ros import qos
+from mtl_perception.ros.diagnostics import Level, Status
+from mtl_perception.ros.lifecycle import ManagedNode
+from mtl_perception.ros.parameters import Parameters
+from mtl_perception.ros.perception_outputs import MAPPING_NEEDS, PerceptionOutputs
+from mtl_perception.ros.perception_parameters import ALL, ON_DEMAND, CameraParameters, PerceptionParameters
+from mtl_perception.ros.poses import PoseHistory, PoseSource, TfPoses, TopicPoses, Transforms
+from mtl_perception.ros.process import run
+from mtl_perception.ros.progress import FrameClock, ProgressReporter, frame_status
+from mtl_perception.ros.rig_input import CameraTopics, DroppedFrameError, RigInput
+from mtl_perception.ros.synchronizer import CLOCK_JUMPED, RigSet
+from mtl_perception.ros.worker import Worker
+from mtl_perception_msgs.msg import Progress
+
+_PATIENCE_S = 5.0  # how long `every` waits at least: what a bag gives must not depend on how busy the machine is
+_LOG_PERIOD_S = 5.0  # a reason for dropping frames is logged once in this time
+
+PredictionListener = Callable[[Prediction, FrameClock], None]
+
+
+class PerceptionNode(ManagedNode):
+    """Queues what arrives; one worker thread makes frames, infers and publishes."""
+
+    _perceiver: Perceiver
+    _outputs: PerceptionOutputs
+    _progress: ProgressReporter
+    _tf_listener: TransformListener | None = None
+    _input: RigInput | None = None
+    _worker: Worker[RigSet] | None = None
+
+    def __init__(self, **node_arguments: Any) -> None:
+        """Make an unconfigured node called `perception`; see rclpy.node.Node for the arguments.
+
+        Raises:
+            ParameterError: a parameter has a value that cannot be used.
+        """
+        super().__init__("perception", **node_arguments)
+        self._settings = Parameters(self, PerceptionParameters, is_configured=lambda: self.is_configured)
+        self._camera_parameters: dict[str, Parameters[CameraParameters]] = {}
+        self._declare_cameras()
+        self._listeners: list[PredictionListener] = []
+        self._buffer = Buffer(Duration(seconds=30))
+        self._transforms = Transforms(self._buffer)
+        self._sync_timer = self.create_steady_timer(0.02, self._check_synchronizer)
+
+    def add_prediction_listener(self, listener: PredictionListener) -> None:
+        """Hand every prediction over by reference, on the worker's thread: the listener must only queue it."""
+        self._listeners.append(listener)
+
+    def configure(self) -> None:
+        """Load the network and make the publishers."""
+        values = self._settings.value
+        self._declare_cameras()
+        if values.threads:
+            torch.set_num_threads(values.threads)
+        self._perceiver = Perceiver.from_checkpoint(values.checkpoint or None, device=values.device)
+        self._outputs = PerceptionOutputs(self, values.cameras, self._perceiver.tasks, self._perceiver.labels)
+        self._progress = ProgressReporter(
+            self.create_output(Progress, "perception/progress", qos.progress()), "perception"
+        )
+        self._tf_listener = TransformListener(self._buffer, self)
+        self.get_logger().info(f"cameras {', '.join(values.cameras)}; {self._network_status().message}")
+
+    def activate(self) -> None:
+        """Subscribe and begin to work."""
+        values = self._settings.value
+        self._outputs.announce()
+        self._worker = Worker(
+            "perception",
+            self._process,
+            policy=values.frame_policy,
+            on_dropped=lambda rig_set, reason: self._progress.report_dropped(rig_set.stamp_ns, reason),
+            on_error=self._failed,
+        )
+        lossless = values.frame_policy == "every"
+        self._input = RigInput(
+            self,
+            [self._camera_topics(name) for name in values.cameras],
+            base_frame=values.base_frame,
+            transforms=self._transforms,
+            poses=self._pose_source(values),
+            on_set=self._worker.submit,
+            on_reference_dropped=self._drop,
+            slop_s=values.sync_slop,
+            sync_timeout_s=max(values.sync_timeout, _PATIENCE_S * lossless),
+            pose_timeout_s=max(values.pose_timeout, _PATIENCE_S * lossless),
+            min_cameras=values.min_cameras,
+            lossless=lossless,
+        )
+
+    def deactivate(self) -> None:
+        """Unsubscribe and let the frame at hand finish; the network stays loaded."""
+        if self._input is not None:
+            self._input.close()
+            self._input = None
+        if self._worker is not None and not self._worker.stop():
+            self.get_logger().error("the frame at hand does not come to its end")
+        self._worker = None
+
+    def cleanup(self) -> None:
+        """Give the network's memory back."""
+        if self._tf_listener is not None:
+            self._tf_listener.unregister()
+            self._tf_listener = None
+        self._buffer.clear()
+        for name in ("_perceiver", "_outputs", "_progress"):
+            self.__dict__.pop(name, None)
+
+    def clock_jumped_back(self, clock_ns: int) -> None:
+        """Forget the time before the jump."""
+        self._buffer.clear()
+        if self._input is not None and self._worker is not None:
+            self._input.jump_back(clock_ns)
+            limit_ns = clock_ns + self._input.synchronizer.slop_ns
+            self._worker.discard(lambda rig_set: rig_set.stamp_ns > limit_ns, CLOCK_JUMPED)
+            self._worker.call(self._perceiver.reset)
+
+    def statuses(self) -> Iterable[Status]:
+        """Return what diagnostics show."""
+        yield self._network_status()
+        yield frame_status(self._progress, self._worker.waiting if self._worker else 0)
+        if self._settings.value.pose_source == "none":
+            yield Status("poses", Level.WARN, "pose_source is none: frames have no pose, so there is no mapping")
+        if self._input is not None:
+            yield from self._input.statuses()
+
+    def _process(self, rig_set: RigSet) -> None:
+        assert self._input is not None and self._worker is not None  # both live as long as the worker's thread
+        clock = FrameClock(rig_set.stamp_ns, rig_set.arrived_clock_ns, rig_set.arrived_steady_ns)
+        tasks = self._wanted_tasks()
+        if not tasks:
+            self._progress.report_dropped(rig_set.stamp_ns, "nobody subscribes to a result")
+            return
+        frame = self._input.frame(rig_set, give_up=lambda worker=self._worker: worker.stopping)  # type: ignore[misc]
+        clock.end("input")
+        prediction = self._perceiver(frame, tasks)
+        missing = tuple(name for name in self._settings.value.cameras if name not in prediction.cameras)
+        prediction = dataclasses.replace(prediction, missing=missing)
+        clock.end("network")
+        for listener in self._listeners:
+            listener(prediction, clock)
+        self._outputs.publish(prediction)
+        clock.end("publish")
+        self._progress.report_used(clock, prediction.seconds)
+
+    def _wanted_tasks(self) -> tuple[str, ...]:
+        wanted = set(self._settings.value.tasks)
+        if wanted == {ALL}:
+            return self._perceiver.tasks
+        if wanted == {ON_DEMAND}:
+            wanted = self._outputs.watched_tasks() | set(MAPPING_NEEDS if self._listeners else ())
+        return tuple(task for task in self._perceiver.tasks if task in wanted)
+
+    def _failed(self, rig_set: RigSet, error: Exception) -> None:
+        if isinstance(error, DroppedFrameError):
+            self._drop(rig_set.stamp_ns, str(error), error.category)
+        elif isinstance(error, ValueError):
+            self._drop(rig_set.stamp_ns, str(error), "unusable frame")
+        else:
+            self._drop(rig_set.stamp_ns, f"{type(error).__name__}: {error}", "internal error")
+
+    def _drop(self, stamp_ns: int, reason: str, category: str | None = None) -> None:
+        self._progress.report_dropped(stamp_ns, reason, category)
+        self.get_logger().error(f"frame {stamp_ns} dropped: {reason}", throttle_duration_sec=_LOG_PERIOD_S)
+
+    def _check_synchronizer(self) -> None:
+        if self._input is not None:
+            self._input.synchronizer.check()
+
+    def _declare_cameras(self) -> None:
+        for name in self._settings.value.cameras:
+            if name not in self._camera_parameters:
+                self._camera_parameters[name] = Parameters(
+                    self,
+                    CameraParameters,
+                    prefix=f"{name}.",
+                    defaults={"image_topic": f"{name}/image", "info_topic": f"{name}/camera_info"},
+                    is_configured=lambda: self.is_configured,
+                )
+
+    def _camera_topics(self, name: str) -> CameraTopics:
+        values = self._camera_parameters[name].value
+        return CameraTopics(name, values.image_topic, values.info_topic, values.compressed)
+
+    def _pose_source(self, values: PerceptionParameters) -> PoseSource | None:
+        if values.pose_source == "none":
+            return None
+        if values.pose_source == "tf":
+            return TfPoses(self._transforms, values.world_frame, values.base_frame)
+        return TopicPoses(
+            self,
+            values.pose_source,
+            values.odom_topic if values.pose_source == "odom" else values.pose_topic,
+            values.base_frame,
+            self._transforms,
+            PoseHistory(max_gap_s=values.pose_max_gap, max_extrapolation_s=values.pose_max_extrapolation),
+            lossless=values.frame_policy == "every",
+            on_error=lambda text: self.get_logger().error(f"pose dropped: {text}", throttle_duration_sec=_LOG_PERIOD_S),
+        )
+
+    def _network_status(self) -> Status:
+        perceiver = self._perceiver
+        values: dict[str, object] = {
+            "preset": perceiver.preset,
+            "checkpoint": perceiver.checkpoint,
+            "device": self._settings.value.device,
+            "tasks published": perceiver.tasks,
+        }
+        values |= {f"left out: {task}": why for task, why in perceiver.tasks_left_out.items()}
+        message = f"network {perceiver.preset} ({perceiver.checkpoint}) publishes {', '.join(perceiver.tasks)}"
+        if perceiver.tasks_left_out:
+            message += f"; left out: {'; '.join(f'{task} ({why})' for task, why in perceiver.tasks_left_out.items())}"
+        return Status("network", Level.OK, message, values)
+
+
+def main() -> None:
+    """Run the node until a signal; whoever manages it makes its transitions."""
+    sys.exit(run(lambda context, _finished: [PerceptionNode(context=context)]))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,150 @@
+# Copyright 2026 The mtl_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""`/diagnostics`: how the node fares and, above all, what it is missing."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import Any
+
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from rclpy.node import Node
+from rclpy.qos import QoSCompatibility, qos_check_compatible
+
+_WINDOW_S = 5.0  # over which rates are taken
+_SILENT_AFTER_S = 3.0  # a published topic that has said nothing for so long is worth a warning
+_DISCOVERY_S = 2.0  # what others publish is not complained of before they can have been found
+
+
+class Level(IntEnum):
+    """How bad it is, as in diagnostic_msgs/DiagnosticStatus."""
+
+    OK = 0
+    WARN = 1
+    ERROR = 2
+
+
+@dataclass(frozen=True)
+class Status:
+    """One line of diagnostics."""
+
+    name: str
+    level: Level
+    message: str
+    values: Mapping[str, object] = field(default_factory=dict)
+
+
+class Diagnostics:
+    """Publishes a node's statuses on `/diagnostics`, and logs each one once when it turns bad or good again."""
+
+    def __init__(self, node: Node, statuses: Callable[[], Iterable[Status]]) -> None:
+        """Publish what `statuses` returns whenever `publish` is called."""
+        self._node = node
+        self._statuses = statuses
+        self._publisher = node.create_publisher(DiagnosticArray, "/diagnostics", 10)
+        self._complaints: dict[str, str] = {}
+
+    def publish(self) -> None:
+        """Publish all statuses now."""
+        statuses = list(self._statuses())
+        array = DiagnosticArray()
+        array.header.stamp = self._node.get_clock().now().to_msg()
+        array.status = [self._to_message(status) for status in statuses]
+        self._publisher.publish(array)
+        for status in statuses:
+            self._log(status)
+
+    def _to_message(self, status: Status) -> DiagnosticStatus:
+        node_name = self._node.get_fully_qualified_name().lstrip("/")
+        return DiagnosticStatus(
+            level=bytes([status.level]),
+            name=f"{node_name}: {status.name}",
+            message=status.message,
+            hardware_id=node_name,
+            values=[KeyValue(key=key, value=_text(value)) for key, value in status.values.items()],
+        )
+
+    def _log(self, status: Status) -> None:
+        complaint = status.message if status.level > Level.OK else ""
+        if complaint == self._complaints.get(status.name, ""):
+            return
+        self._complaints[status.name] = complaint
+        logger = self._node.get_logger()
+        if not complaint:
+            logger.info(f"{status.name}: good again ({status.message})")
+        elif status.level == Level.WARN:
+            logger.warning(f"{status.name}: {complaint}")
+        else:
+            logger.error(f"{status.name}: {complaint}")
+
+
+class TopicMonitor:
+    """Watches one subscription: how often it receives, and if it does not, why not."""
+
+    def __init__(self, node: Node, subscription: Any, *, once: bool = False, paced: bool = False) -> None:
+        """Watch a subscription of `node`.
+
+        With `once`, one message is enough. With `paced`, who publishes waits for this node: silence says nothing.
+        """
+        self._node = node
+        self._subscription = subscription
+        self._once = once
+        self._paced = paced
+        self._since = time.monotonic()
+        self._arrivals: deque[float] = deque(maxlen=1000)
+        self.count = 0
+        self.topic: str = subscription.topic_name
+
+    def arrived(self, _message: Any = None) -> None:
+        """Note a message: call this from the subscription's callback."""
+        self.count += 1
+        self._arrivals.append(time.monotonic())
+
+    @property
+    def rate_hz(self) -> float:
+        """Messages per second over the last seconds."""
+        now = time.monotonic()
+        recent = sum(1 for arrival in self._arrivals if arrival > now - _WINDOW_S)
+        return recent / min(_WINDOW_S, max(now - self._since, 1e-3))
+
+    def problem(self) -> str:
+        """Return in one line why messages do not arrive, or "" when they do."""
+        now = time.monotonic()
+        if self.count and (self._once or now - self._arrivals[-1] < _SILENT_AFTER_S):
+            return ""
+        if now - self._since < _DISCOVERY_S:
+            return ""
+        publishers = self._node.get_publishers_info_by_topic(self.topic)
+        if not publishers:
+            return f"topic '{self.topic}' is not published" + (" any more" if self.count else "")
+        return self._mismatch(publishers) or ("" if self._paced else self._silence(publishers))
+
+    def _mismatch(self, publishers: list[Any]) -> str:
+        expected = self._subscription.msg_type
+        type_name = f"{expected.__module__.split('.')[0]}/msg/{expected.__name__}"
+        reasons = []
+        for publisher in publishers:
+            who = f"topic '{self.topic}' of node '{publisher.node_name}'"
+            if publisher.topic_type != type_name:
+                reasons.append(f"{who} has type {publisher.topic_type}, {type_name} is expected")
+                continue
+            compatible, reason = qos_check_compatible(publisher.qos_profile, self._subscription.qos_profile)
+            if compatible == QoSCompatibility.ERROR:
+                reasons.append(f"{who} has an incompatible QoS: {reason.strip().rstrip(';')}")
+        return "; ".join(reasons) if len(reasons) == len(publishers) else ""
+
+    def _silence(self, publishers: list[Any]) -> str:
+        nodes = ", ".join(sorted({f"'{publisher.node_name}'" for publisher in publishers}))
+        return f"topic '{self.topic}' is published by {nodes}, but nothing arrives"
+
+
+def _text(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.3f}"
+    if isinstance(value, (list, tuple)):
+        return ", ".join(str(entry) for entry in value)
+    return str(value)

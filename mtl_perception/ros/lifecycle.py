@@ -1,0 +1,171 @@
+# Copyright 2026 The mtl_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""What the managed nodes of this suite share: transitions that say why they failed, and diagnostics from the start."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from lifecycle_msgs.msg import State
+from rclpy.clock import Clock, JumpThreshold, TimeJump
+from rclpy.clock_type import ClockType
+from rclpy.duration import Duration
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.lifecycle.publisher import LifecyclePublisher
+from rclpy.qos import QoSProfile
+from rclpy.timer import Timer
+
+from mtl_perception.ros import qos
+from mtl_perception.ros.diagnostics import Diagnostics, Level, Status
+
+
+class ConfigurationError(Exception):
+    """A transition cannot be made; the text says why and names the parameter, file or topic."""
+
+
+class ManagedNode(LifecycleNode):
+    """A lifecycle node whose transitions are plain methods that raise when they cannot be made.
+
+    rclpy swallows what a transition callback raises; here the reason is logged and shown in diagnostics, what was
+    half-made is undone, and the node is back in the state it came from.
+    """
+
+    def __init__(self, name: str, **node_arguments: Any) -> None:
+        """Make an unconfigured node; see rclpy.node.Node for the arguments."""
+        super().__init__(name, **node_arguments)
+        self.steady_clock = Clock(clock_type=ClockType.STEADY_TIME)
+        self._failure = ""
+        self._output_publishers: list[LifecyclePublisher[Any]] = []
+        self.diagnostics = Diagnostics(self, self._statuses)
+        self._diagnostics_timer = self.create_steady_timer(1.0, self.diagnostics.publish)
+        # The clock starting to be simulated is no jump: whatever has been received by then is kept.
+        threshold = JumpThreshold(min_forward=None, min_backward=Duration(nanoseconds=-1), on_clock_change=False)
+        self._jump_handle = self.get_clock().create_jump_callback(threshold, post_callback=self._on_jump)
+
+    def configure(self) -> None:
+        """Make what the parameters say; raise when that is not possible."""
+
+    def activate(self) -> None:
+        """Begin to work."""
+
+    def deactivate(self) -> None:
+        """Stop working, keep what was made."""
+
+    def cleanup(self) -> None:
+        """Give back what `configure` made; called also after a `configure` that failed half-way."""
+
+    def clock_jumped_back(self, clock_ns: int) -> None:
+        """React to the node's clock having been set back to `clock_ns`, e.g. by a bag that loops."""
+
+    def statuses(self) -> Iterable[Status]:
+        """Return what diagnostics show while the node is configured."""
+        return ()
+
+    @property
+    def is_configured(self) -> bool:
+        """Whether the node is neither unconfigured nor finalized."""
+        return self._state_id not in (State.PRIMARY_STATE_UNCONFIGURED, State.PRIMARY_STATE_FINALIZED)
+
+    @property
+    def is_active(self) -> bool:
+        """Whether the node is active."""
+        return self._state_id == State.PRIMARY_STATE_ACTIVE
+
+    @property
+    def clock_ns(self) -> int:
+        """The node's clock, nanoseconds."""
+        return int(self.get_clock().now().nanoseconds)
+
+    def create_output(
+        self, message_type: Any, topic: str, profile: QoSProfile | None = None
+    ) -> LifecyclePublisher[Any]:
+        """Make a publisher that is silent while the node is not active and goes at cleanup; QoS can be overridden."""
+        publisher = self.create_lifecycle_publisher(
+            message_type, topic, profile or qos.output(), qos_overriding_options=qos.overridable()
+        )
+        self._output_publishers.append(publisher)
+        return publisher
+
+    def create_steady_timer(self, period_s: float, callback: Callable[[], None]) -> Timer:
+        """Make a timer that runs by the wall, whatever `/clock` does."""
+        return self.create_timer(period_s, callback, clock=self.steady_clock)
+
+    def shut_down(self) -> None:
+        """Bring the node to its end from whatever state it is in, for a process that ends."""
+        if self._state_id != State.PRIMARY_STATE_FINALIZED:
+            self.trigger_shutdown()
+
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Make the transition: rclpy calls this."""
+        result = self._attempt("configure", self.configure)
+        if result == TransitionCallbackReturn.SUCCESS:
+            return super().on_configure(state)
+        self._undo()
+        return result
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Make the transition: rclpy calls this."""
+        super().on_activate(state)
+        result = self._attempt("activate", self.activate)
+        if result != TransitionCallbackReturn.SUCCESS:
+            self._attempt("deactivate", self.deactivate)
+            super().on_deactivate(state)
+        return result
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Make the transition: rclpy calls this."""
+        result = self._attempt("deactivate", self.deactivate)
+        super().on_deactivate(state)
+        return result
+
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Make the transition: rclpy calls this."""
+        return self._undo()
+
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Make the transition: rclpy calls this."""
+        if state.state_id == State.PRIMARY_STATE_ACTIVE:
+            self.on_deactivate(state)
+        return self._undo()
+
+    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Make the transition: rclpy calls this; the node is unconfigured afterwards."""
+        return self._undo()
+
+    @property
+    def _state_id(self) -> int:
+        return int(self._state_machine.current_state[0])
+
+    def _attempt(self, what: str, action: Callable[[], None]) -> TransitionCallbackReturn:
+        try:
+            action()
+        except Exception as error:  # the reason must reach the user, and rclpy would swallow it
+            self._failure = f"{what} failed: {error}"
+            self.get_logger().error(self._failure)
+            if not isinstance(error, (ConfigurationError, ValueError, OSError)):
+                self.get_logger().error(traceback.format_exc())
+            return TransitionCallbackReturn.FAILURE
+        self._failure = ""
+        return TransitionCallbackReturn.SUCCESS
+
+    def _undo(self) -> TransitionCallbackReturn:
+        failure = self._failure
+        result = self._attempt("cleanup", self.cleanup)
+        for publisher in self._output_publishers:
+            self.destroy_lifecycle_publisher(publisher)
+        self._output_publishers.clear()
+        self._failure = failure or self._failure
+        return result
+
+    def _on_jump(self, jump: TimeJump) -> None:
+        self.get_logger().warning(f"the clock jumped back by {-jump.delta.nanoseconds * 1e-9:.3f} s")
+        self.clock_jumped_back(self.clock_ns)
+
+    def _statuses(self) -> Iterable[Status]:
+        state_label = str(self._state_machine.current_state[1])
+        level = Level.ERROR if self._failure else Level.OK
+        yield Status("lifecycle", level, self._failure or state_label, {"state": state_label})
+        if self._state_id in (State.PRIMARY_STATE_INACTIVE, State.PRIMARY_STATE_ACTIVE):
+            yield from self.statuses()

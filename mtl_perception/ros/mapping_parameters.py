@@ -1,0 +1,45 @@
+# Copyright 2026 The mtl_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""The parameters of the mapping node: those of the map itself, and what concerns the node."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from mtl_perception.mapping import MapperConfig
+from mtl_perception.ros.parameters import Live
+from mtl_perception.ros.worker import FramePolicy
+
+
+class MappingParameters(MapperConfig):
+    """The parameters of the mapping node."""
+
+    labels: str = Field("default", description="The classes: a name in config/labels, or a YAML file.")
+    map_folder: str = Field(
+        "",
+        description="Folder of saved maps; no service reaches outside of it. Empty: ~/.ros/mtl_perception/maps.",
+    )
+    map_frame: str = Field("odom", description="Frame of a loaded map as long as no frame with poses has arrived.")
+    frame_policy: FramePolicy = Field(
+        "newest",
+        description="newest: the newest frame wins and what is dropped is counted; every: all frames are used.",
+    )
+    on_clock_jump: Annotated[Literal["keep", "reset"], Live] = Field(
+        "keep", description="What becomes of the map when the clock jumps back, e.g. because a bag loops."
+    )
+    mesh_rate: Annotated[float, Live] = Field(2.0, ge=0.0, le=30.0, description="Rate of mapping/mesh, Hz; 0: never.")
+    points_rate: Annotated[float, Live] = Field(
+        0.5, ge=0.0, le=30.0, description="Rate of mapping/points, Hz; 0: never."
+    )
+    occupancy_grid_rate: Annotated[float, Live] = Field(
+        1.0, ge=0.0, le=30.0, description="Rate of mapping/occupancy_grid, Hz; 0: never."
+    )
+    scene_graph_rate: Annotated[float, Live] = Field(
+        1.0, ge=0.0, le=30.0, description="Rate of mapping/scene_graph and mapping/scene_graph_markers, Hz; 0: never."
+    )
+
+    def mapper_config(self) -> MapperConfig:
+        """Return the part that the map is made with."""
+        return MapperConfig(**{name: getattr(self, name) for name in MapperConfig.model_fields})

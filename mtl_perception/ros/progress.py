@@ -1,0 +1,121 @@
+# Copyright 2026 The mtl_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""`<node>/progress`: for every frame, whether it was used, and how old its stamp was when each stage ended."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from mtl_perception.messages.stamps import to_header
+from mtl_perception.ros.diagnostics import Level, Status
+from mtl_perception_msgs.msg import Progress
+
+_REMEMBERED = 1000  # frames that the percentiles are taken over
+
+
+class FrameClock:
+    """Measures the age of one frame's stamp stage by stage.
+
+    The age is the node's clock when the last image arrived minus the stamp, plus the steady time since: right also
+    while a player holds `/clock` still and waits for this very frame.
+    """
+
+    def __init__(self, stamp_ns: int, arrived_clock_ns: int, arrived_steady_ns: int) -> None:
+        """Begin with the arrival of the frame's last image."""
+        self.stamp_ns = stamp_ns
+        self._arrived_clock_ns = arrived_clock_ns
+        self._arrived_steady_ns = arrived_steady_ns
+        self._last_ns = time.monotonic_ns()
+        self.ages_s: dict[str, float] = {"arrived": (arrived_clock_ns - stamp_ns) * 1e-9}
+        self.seconds: dict[str, float] = {}
+
+    def fork(self) -> FrameClock:
+        """Return a clock that goes on from here by itself, for another node; it knows only of the arrival."""
+        return FrameClock(self.stamp_ns, self._arrived_clock_ns, self._arrived_steady_ns)
+
+    def end(self, stage: str) -> None:
+        """Note that a stage has just ended."""
+        now = time.monotonic_ns()
+        self.ages_s[stage] = (now - self._arrived_steady_ns + self._arrived_clock_ns - self.stamp_ns) * 1e-9
+        self.seconds[stage] = (now - self._last_ns) * 1e-9
+        self._last_ns = now
+
+
+class ProgressReporter:
+    """Publishes and counts what became of each frame."""
+
+    def __init__(self, publisher: Any, node_name: str) -> None:
+        """Publish mtl_perception_msgs/Progress on `publisher` in the name of `node_name`."""
+        self._publisher = publisher
+        self._node_name = node_name
+        self._lock = threading.Lock()
+        self._frame = 0
+        self._ages: dict[str, deque[float]] = {}
+        self._seconds: dict[str, deque[float]] = {}
+        self.used = 0
+        self.dropped: Counter[str] = Counter()
+
+    def report_used(self, clock: FrameClock, seconds: Mapping[str, float] | None = None) -> None:
+        """Publish that a frame was used; `seconds` are stage times to remember in place of the clock's own."""
+        with self._lock:
+            self.used += 1
+            for stage, age in clock.ages_s.items():
+                self._ages.setdefault(stage, deque(maxlen=_REMEMBERED)).append(age)
+            for stage, duration in {**clock.seconds, **(seconds or {})}.items():
+                self._seconds.setdefault(stage, deque(maxlen=_REMEMBERED)).append(duration)
+        self._publish(clock.stamp_ns, clock.ages_s)
+
+    def report_dropped(self, stamp_ns: int, reason: str, category: str | None = None) -> None:
+        """Publish that a frame was not used; it is counted under `category`, by default the reason itself."""
+        with self._lock:
+            self.dropped[category or reason] += 1
+        self._publish(stamp_ns, {}, reason, category or reason)
+
+    def age_percentiles_ms(self) -> dict[str, tuple[float, float]]:
+        """Return per stage the 50th and the 99th percentile of the stamp's age, milliseconds."""
+        return self._percentiles(self._ages)
+
+    def stage_percentiles_ms(self) -> dict[str, tuple[float, float]]:
+        """Return per stage the 50th and the 99th percentile of the time it took, milliseconds."""
+        return self._percentiles(self._seconds)
+
+    def _percentiles(self, values: dict[str, deque[float]]) -> dict[str, tuple[float, float]]:
+        with self._lock:
+            taken = {stage: list(entries) for stage, entries in values.items()}
+        both = {stage: np.percentile(entries, [50, 99]) * 1e3 for stage, entries in taken.items()}
+        return {stage: (float(p50), float(p99)) for stage, (p50, p99) in both.items()}
+
+    def _publish(self, stamp_ns: int, ages_s: Mapping[str, float], reason: str = "", category: str = "") -> None:
+        with self._lock:
+            frame, self._frame = self._frame, self._frame + 1
+        message = Progress(
+            header=to_header(stamp_ns, ""),
+            node=self._node_name,
+            frame=frame,
+            used=not reason,
+            reason=reason,
+            category=category,
+        )
+        message.stages = list(ages_s)
+        message.stamp_age_s = list(ages_s.values())
+        self._publisher.publish(message)
+
+
+def frame_status(progress: ProgressReporter, waiting: int) -> Status:
+    """Return what diagnostics say about the frames: used, dropped and why, stamp ages and stage times."""
+    values: dict[str, object] = {"used": progress.used, "waiting": waiting}
+    values |= {f"dropped: {reason}": count for reason, count in progress.dropped.items()}
+    for stage, (p50, p99) in progress.age_percentiles_ms().items():
+        values[f"stamp age ms, {stage}"] = f"p50 {p50:.1f}, p99 {p99:.1f}"
+    for stage, (p50, p99) in progress.stage_percentiles_ms().items():
+        values[f"time ms, {stage}"] = f"p50 {p50:.1f}, p99 {p99:.1f}"
+    dropped = sum(progress.dropped.values())
+    worst = progress.dropped.most_common(1)
+    message = f"{progress.used} frames used, {dropped} dropped" + (f", mostly: {worst[0][0]}" if worst else "")
+    return Status("frames", Level.OK, message, values)

@@ -1,0 +1,336 @@
+# Copyright 2026 The mtl_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""Everything that goes into perception: images, CameraInfo, poses and transforms, made into `RigFrame`s."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from message_filters import Subscriber
+from numpy.typing import NDArray
+from rclpy.node import Node
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+
+from mtl_perception.core import Camera, Rig, RigFrame
+from mtl_perception.core.transforms import Transform
+from mtl_perception.messages.cameras import camera_from_info
+from mtl_perception.messages.images import image_to_array
+from mtl_perception.messages.stamps import stamp_ns_from
+from mtl_perception.ros import qos
+from mtl_perception.ros.diagnostics import Level, Status, TopicMonitor
+from mtl_perception.ros.poses import NoPoseError, NotYetError, PoseSource, Transforms
+from mtl_perception.ros.synchronizer import RigSet, RigSynchronizer
+
+_POLL_S = 0.005  # how often something that has not arrived yet is looked for
+
+
+@dataclass(frozen=True)
+class CameraTopics:
+    """Where one camera's images and calibration come from."""
+
+    name: str
+    image_topic: str
+    info_topic: str
+    compressed: bool = False
+
+
+@dataclass(frozen=True)
+class _View:
+    camera: Camera
+    image: NDArray[np.uint8]
+    stamp_ns: int
+    world_from_camera: Transform | None
+
+
+class DroppedFrameError(Exception):
+    """A frame cannot be used; `category` is what it is counted under, the text says all."""
+
+    def __init__(self, category: str, text: str) -> None:
+        """Keep both."""
+        super().__init__(text)
+        self.category = category
+
+
+class CameraInfos:
+    """The calibration of one camera over time: the newest CameraInfo, and the one before it until the stamps pass."""
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        self._changes: list[tuple[int, CameraInfo]] = []  # (stamp from which it holds, info), oldest first
+
+    def insert(self, info: CameraInfo) -> None:
+        """Take a CameraInfo; only one that says something new is kept."""
+        if self._changes and _same_calibration(self._changes[-1][1], info):
+            return
+        self._changes.append((stamp_ns_from(info.header.stamp), info))
+        del self._changes[:-2]
+
+    @property
+    def newest(self) -> CameraInfo | None:
+        """The newest CameraInfo."""
+        return self._changes[-1][1] if self._changes else None
+
+    def at(self, stamp_ns: int) -> CameraInfo:
+        """Return the CameraInfo that holds at a stamp.
+
+        Raises:
+            NotYetError: none has arrived.
+        """
+        if not self._changes:
+            raise NotYetError("no CameraInfo has arrived")
+        before = [info for since_ns, info in self._changes if since_ns <= stamp_ns]
+        return before[-1] if before else self._changes[0][1]
+
+    def jump_back(self) -> None:
+        """Let the newest hold at all stamps."""
+        self._changes = [(0, info) for _, info in self._changes[-1:]]
+
+
+class RigInput:
+    """Subscribes to all cameras of a rig, synchronises them and makes a frame of each set."""
+
+    def __init__(
+        self,
+        node: Node,
+        cameras: Sequence[CameraTopics],
+        *,
+        base_frame: str,
+        transforms: Transforms,
+        poses: PoseSource | None,
+        on_set: Callable[[RigSet], None],
+        on_reference_dropped: Callable[[int, str], None],
+        slop_s: float,
+        sync_timeout_s: float,
+        pose_timeout_s: float,
+        min_cameras: int,
+        lossless: bool,
+    ) -> None:
+        """Subscribe.
+
+        Args:
+            node: has the subscriptions.
+            cameras: the rig's cameras in order; the first is the reference.
+            base_frame: the robot's frame.
+            transforms: tells where each camera sits.
+            poses: tells where the robot is; None: perception without poses.
+            on_set: called with each synchronised set, from a callback: it must only queue.
+            on_reference_dropped: called with stamp and reason for a reference image that will never be in a set.
+            slop_s, sync_timeout_s, min_cameras: see `RigSynchronizer`.
+            pose_timeout_s: how long a frame waits for a pose, transform or CameraInfo that is not there yet.
+            lossless: subscribe reliably, and take what a player that waits for each frame has sent.
+        """
+        self._node = node
+        self._topics = {camera.name: camera for camera in cameras}
+        self._base_frame = base_frame
+        self._transforms = transforms
+        self._poses = poses
+        self._pose_timeout_s = pose_timeout_s
+        self._infos = {camera.name: CameraInfos() for camera in cameras}
+        self._cameras: dict[str, tuple[CameraInfo, Camera]] = {}  # per name, what the camera was made from
+        self._worst_gap_ns = 0
+        self.bad_images: dict[str, str] = {}  # per camera, what is wrong with its newest image
+        profile = qos.sensor_input(lossless=lossless)
+        self._images = {
+            camera.name: Subscriber(
+                node,
+                CompressedImage if camera.compressed else Image,
+                camera.image_topic,
+                qos_profile=profile,
+                qos_overriding_options=qos.overridable(),
+            )
+            for camera in cameras
+        }
+        self._info_subscriptions = {
+            camera.name: node.create_subscription(
+                CameraInfo,
+                camera.info_topic,
+                self._info_callback(camera.name),
+                qos.sensor_input(lossless=lossless),
+                qos_overriding_options=qos.overridable(),
+            )
+            for camera in cameras
+        }
+        self._image_monitors = {
+            name: TopicMonitor(node, images.sub, paced=lossless) for name, images in self._images.items()
+        }
+        self._info_monitors = {
+            name: TopicMonitor(node, subscription, once=True, paced=lossless)
+            for name, subscription in self._info_subscriptions.items()
+        }
+        for name, images in self._images.items():
+            images.registerCallback(self._image_monitors[name].arrived)
+        self.synchronizer = RigSynchronizer(
+            self._images,
+            slop_s=slop_s,
+            timeout_s=sync_timeout_s,
+            min_cameras=min_cameras,
+            wait_for_nearer=not lossless,
+            clock_ns=lambda: int(node.get_clock().now().nanoseconds),
+            on_reference_dropped=on_reference_dropped,
+        )
+        self.synchronizer.registerCallback(self._note_gap)
+        self.synchronizer.registerCallback(on_set)
+
+    def close(self) -> None:
+        """Unsubscribe."""
+        for images in self._images.values():
+            self._node.destroy_subscription(images.sub)
+        for subscription in self._info_subscriptions.values():
+            self._node.destroy_subscription(subscription)
+        if self._poses is not None:
+            self._poses.close()
+
+    def jump_back(self, clock_ns: int) -> None:
+        """Forget what belongs to the time before the clock jumped back to `clock_ns`."""
+        self.synchronizer.jump_back(clock_ns)
+        for infos in self._infos.values():
+            infos.jump_back()
+        if self._poses is not None:
+            self._poses.jump_back(clock_ns)
+
+    def frame(self, rig_set: RigSet, give_up: Callable[[], bool]) -> RigFrame:
+        """Make a frame of a set; waits (on the worker's thread) for poses and transforms that are not there yet.
+
+        A camera whose image cannot be used is left out, and `bad_images` says why.
+
+        Raises:
+            DroppedFrameError: there is no pose, or no camera is left.
+        """
+        world_from_base = None
+        if self._poses is not None:
+            world_from_base = self._wait(rig_set, give_up, lambda wait: self._pose(rig_set.stamp_ns, wait))
+        views: dict[str, _View] = {}
+        problems: dict[str, str] = {}
+        for name, message in rig_set.messages.items():
+            try:
+                views[name] = self._view(name, message, rig_set, give_up)
+            except (DroppedFrameError, ValueError) as error:
+                problems[name] = str(error)
+        self.bad_images = problems
+        if not views:
+            raise DroppedFrameError("bad image", "; ".join(problems.values()))
+        known = {
+            **{name: camera for name, (_, camera) in self._cameras.items()},
+            **{n: v.camera for n, v in views.items()},
+        }
+        return RigFrame(
+            rig=Rig(tuple(known[name] for name in self._topics if name in known), self._base_frame),
+            stamp_ns=rig_set.stamp_ns,
+            images={name: view.image for name, view in views.items()},
+            image_stamps_ns={name: view.stamp_ns for name, view in views.items()},
+            world_from_camera={
+                name: view.world_from_camera for name, view in views.items() if view.world_from_camera is not None
+            },
+            world_from_base=world_from_base,
+            world_frame=self._poses.world_frame if self._poses is not None else "",
+        )
+
+    def statuses(self) -> Iterable[Status]:
+        """Return what diagnostics say about the inputs."""
+        monitors = [*self._image_monitors.values(), *self._info_monitors.values()]
+        if self._poses is not None:
+            monitors += self._poses.monitors
+        problems = list(filter(None, [*(monitor.problem() for monitor in monitors), *self._transform_problems()]))
+        rates = {monitor.topic: f"{monitor.rate_hz:.1f} Hz, {monitor.count} messages" for monitor in monitors}
+        message = "; ".join(problems) if problems else f"{len(monitors)} topics arrive"
+        yield Status("inputs", Level.ERROR if problems else Level.OK, message, rates)
+        bad = "; ".join(self.bad_images.values())
+        yield Status("images", Level.ERROR if bad else Level.OK, bad or "all images can be used")
+        yield self._synchronisation()
+
+    def _synchronisation(self) -> Status:
+        synchronizer = self.synchronizer
+        values: dict[str, object] = {
+            "complete frames": synchronizer.complete,
+            "partial frames": synchronizer.partial,
+            "worst stamp gap ms": self._worst_gap_ns * 1e-6,
+        }
+        for (camera, reason), count in sorted(synchronizer.drops.items()):
+            values[f"dropped, {camera}: {reason}"] = count
+        for camera, count in synchronizer.waiting.items():
+            values[f"waiting, {camera}"] = count
+        message = f"{synchronizer.complete} complete, {synchronizer.partial} partial frames"
+        return Status("synchronisation", Level.OK, message, values)
+
+    def _transform_problems(self) -> Iterable[str]:
+        for name, infos in self._infos.items():
+            if infos.newest is None or not infos.newest.header.frame_id:
+                continue
+            try:
+                self._transforms.target_from_source(self._base_frame, infos.newest.header.frame_id, 0)  # 0: the newest
+            except NoPoseError as error:
+                yield f"camera '{name}': {error}"
+
+    def _view(self, name: str, message: Any, rig_set: RigSet, give_up: Callable[[], bool]) -> _View:
+        stamp_ns = stamp_ns_from(message.header.stamp)
+        camera = self._wait(rig_set, give_up, lambda _: self._camera(name, message, stamp_ns))
+        image = self._image(camera, message)
+        if self._poses is None:
+            return _View(camera, image, stamp_ns, None)
+        world_from_base = self._wait(rig_set, give_up, lambda wait: self._pose(stamp_ns, wait))
+        return _View(camera, image, stamp_ns, world_from_base @ camera.base_from_camera)
+
+    def _wait(self, rig_set: RigSet, give_up: Callable[[], bool], look: Callable[[bool], Any]) -> Any:
+        deadline = rig_set.arrived_steady_ns * 1e-9 + self._pose_timeout_s
+        while True:
+            waiting = time.monotonic() < deadline and not give_up()
+            try:
+                return look(waiting)
+            except NotYetError as error:
+                if not waiting:
+                    raise DroppedFrameError("no pose or transform", str(error)) from error
+            except NoPoseError as error:
+                raise DroppedFrameError("no pose or transform", str(error)) from error
+            time.sleep(_POLL_S)
+
+    def _pose(self, stamp_ns: int, wait: bool) -> Transform:
+        assert self._poses is not None  # only called with a source
+        return self._poses.world_from_base(stamp_ns, wait=wait)
+
+    def _camera(self, name: str, message: Any, stamp_ns: int) -> Camera:
+        topic = self._info_monitors[name].topic
+        try:
+            info = self._infos[name].at(stamp_ns)
+        except NotYetError as error:
+            raise NotYetError(f"topic '{topic}': {error}") from error
+        frame_id = info.header.frame_id or message.header.frame_id
+        if not frame_id:
+            raise ValueError(f"topic '{topic}': header.frame_id is empty, and so is the image's")
+        base_from_camera = self._transforms.target_from_source(self._base_frame, frame_id, stamp_ns)
+        made_from, camera = self._cameras.get(name, (None, None))
+        if camera is None or made_from is not info or not np.array_equal(camera.base_from_camera, base_from_camera):
+            camera = camera_from_info(name, info, base_from_camera, f"topic '{topic}'")
+            self._cameras[name] = (info, camera)
+        return camera
+
+    def _image(self, camera: Camera, message: Any) -> NDArray[np.uint8]:
+        topic = f"topic '{self._image_monitors[camera.name].topic}'"
+        image = image_to_array(message, topic)
+        height, width = image.shape[:2]
+        if (width, height) != (camera.width, camera.height):
+            info_topic = self._info_monitors[camera.name].topic
+            raise ValueError(f"{topic}: size {width}x{height}, but '{info_topic}' says {camera.width}x{camera.height}")
+        return image
+
+    def _info_callback(self, name: str) -> Callable[[CameraInfo], None]:
+        def receive(info: CameraInfo) -> None:
+            self._info_monitors[name].arrived()
+            self._infos[name].insert(info)
+
+        return receive
+
+    def _note_gap(self, rig_set: RigSet) -> None:
+        self._worst_gap_ns = max(self._worst_gap_ns, rig_set.worst_gap_ns)
+
+
+def _same_calibration(first: CameraInfo, second: CameraInfo) -> bool:
+    def calibration(info: CameraInfo) -> Mapping[str, Any]:
+        numbers = {key: np.asarray(getattr(info, key), dtype=np.float64).tobytes() for key in ("d", "k", "r", "p")}
+        names = ("width", "height", "distortion_model", "binning_x", "binning_y", "roi")
+        return {**numbers, **{key: getattr(info, key) for key in names}, "frame_id": info.header.frame_id}
+
+    return calibration(first) == calibration(second)

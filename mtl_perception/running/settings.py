@@ -1,0 +1,133 @@
+# Copyright 2026 The mtl_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""What `up` was asked to run, and the parameter files that say so to the nodes."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from mtl_perception.resources import config_folder
+
+SCENES: Mapping[str, Mapping[str, Any]] = {
+    "room": {"voxel_size": 0.05, "max_depth": 6.0, "grid_resolution": 0.1, "object_gap": 0.2},
+    "street": {"voxel_size": 0.2, "max_depth": 25.0, "grid_resolution": 0.25, "object_gap": 0.6},
+}
+"""Map settings (see MapperConfig) by the size of what is seen."""
+
+_PROFILE_VARIABLES = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE")  # Fast DDS 3 and 2
+_ROOMY_BYTES = 512 * 2**20
+
+
+@dataclass(frozen=True)
+class UpSettings:
+    """What to run.
+
+    Attributes:
+        bag: the recording to play; None: live topics, until SIGINT.
+        cameras: names, the reference first; empty: as the configuration says.
+        config: a parameter file laid over everything else.
+        scene: which of SCENES the map is set for; "" as the configuration says.
+        realtime: play at the recorded pace and use the newest frame, instead of every frame.
+        rate: bag seconds per second, when realtime.
+        processes: one process a node instead of one for all.
+        namespace: of all nodes, with leading slash; "" for none.
+        out: folder for the results.
+        log_level: of the nodes.
+    """
+
+    bag: Path | None = None
+    cameras: tuple[str, ...] = ()
+    config: Path | None = None
+    scene: str = ""
+    realtime: bool = False
+    rate: float = 1.0
+    processes: bool = False
+    namespace: str = ""
+    out: Path | None = None
+    log_level: str = "info"
+
+    @property
+    def every_frame(self) -> bool:
+        """Whether the player waits for each frame, so that none is lost."""
+        return self.bag is not None and not self.realtime
+
+    def full_name(self, node: str) -> str:
+        """Return a node's or a topic's name with the namespace."""
+        return f"{self.namespace}/{node}"
+
+
+def configured_cameras(config: Path) -> tuple[str, ...]:
+    """Return the cameras that a parameter file names, or () when it names none.
+
+    Raises:
+        ValueError: the file is not a ROS 2 parameter file.
+        OSError: it cannot be read.
+    """
+    try:
+        content = yaml.safe_load(config.read_text()) or {}
+    except yaml.YAMLError as error:
+        raise ValueError(f"{config} is not YAML: {error}") from error
+    if not isinstance(content, dict) or not all(isinstance(entry, dict) for entry in content.values()):
+        raise ValueError(f"{config} is not a parameter file: expected '<node>: ros__parameters: ...'")
+    for entry in content.values():
+        parameters = entry.get("ros__parameters") or {}
+        if parameters.get("cameras"):
+            return tuple(str(name) for name in parameters["cameras"])
+    return ()
+
+
+def write_parameters(settings: UpSettings, path: Path) -> Path:
+    """Write the parameters that follow from the settings, in the one section of perception.yaml; return the path."""
+    values: dict[str, Any] = {
+        "use_sim_time": settings.bag is not None,
+        "frame_policy": "every" if settings.every_frame else "newest",
+        "tasks": ["all"],
+        **SCENES.get(settings.scene, {}),
+    }
+    if settings.cameras:
+        values["cameras"] = list(settings.cameras)
+    if settings.out is not None:
+        values["map_folder"] = str(settings.out.resolve())
+    if settings.bag is not None:
+        values["bag"] = str(settings.bag.resolve())
+        values["mode"] = "realtime" if settings.realtime else "every"
+        values["rate"] = float(settings.rate)
+    path.write_text(yaml.safe_dump({"/**": {"ros__parameters": values}}, sort_keys=False))
+    return path
+
+
+def ros_arguments(settings: UpSettings, parameters: Path) -> list[str]:
+    """Return the `--ros-args` of every node: shared defaults, what the settings say, what the user's file says."""
+    files: Sequence[Path | None] = (config_folder() / "perception.yaml", parameters, settings.config)
+    arguments = ["--ros-args"]
+    for file in files:
+        if file is not None:
+            arguments += ["--params-file", str(file)]
+    if settings.namespace:
+        # TF goes below the namespace, too, as the launch file has it.
+        for rule in (f"__ns:={settings.namespace}", "/tf:=tf", "/tf_static:=tf_static"):
+            arguments += ["--remap", rule]
+    return [*arguments, "--log-level", settings.log_level]
+
+
+def give_images_room() -> None:
+    """Let Fast DDS use the profile with large shared memory, unless the user chose one or the machine has no room.
+
+    Its default segment is smaller than one VGA image. For this process, before it makes a node, and its children.
+    """
+    if any(os.environ.get(name) for name in _PROFILE_VARIABLES):
+        return
+    try:
+        free = shutil.disk_usage("/dev/shm").free
+    except OSError:
+        return  # no shared memory here: the default transport it is
+    if free >= _ROOMY_BYTES:
+        for name in _PROFILE_VARIABLES:
+            os.environ[name] = str(config_folder() / "fastdds.xml")

@@ -1,0 +1,26 @@
+# Copyright 2026 The mtl_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""The `train` command."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from mtl_perception.resources import config_file
+from mtl_perception.training.config import TrainingConfig
+from mtl_perception.training.trainer import Trainer
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of the `train` command."""
+    parser.add_argument("--config", default="nano", help="a file of config/training, by name or path (default: nano)")
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="folder of the recordings")
+    parser.add_argument("--out", type=Path, default=Path("training_out"), help="folder of the run")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Train, or go on training, until the configured number of steps; return 0."""
+    config = TrainingConfig.load(config_file("training", arguments.config))
+    Trainer(config, arguments.data, arguments.out).train()
+    return 0

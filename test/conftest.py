@@ -1,0 +1,80 @@
+# Copyright 2026 The mtl_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""What all tests share: an isolated ROS graph, the recordings, and the deselection of tests that need them."""
+
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from _pytest.terminal import TerminalReporter
+
+RECORDINGS = Path(__file__).resolve().parents[2] / "shared" / "data"
+DOMAINS = range(1, 101)  # above 101 the ports of DDS reach into those that Linux hands out by itself
+
+
+def free_domain() -> int:
+    """Return a ROS domain on which no participant of this machine listens, a different one for each process."""
+    first = os.getpid() % len(DOMAINS)
+    for offset in range(len(DOMAINS)):
+        domain = DOMAINS[(first + offset) % len(DOMAINS)]
+        if all(is_free_udp_port(7400 + 250 * domain + port) for port in (0, 10, 11)):
+            return domain
+    raise RuntimeError("every ROS domain from 1 to 100 is in use on this machine")
+
+
+def is_free_udp_port(port: int) -> bool:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.bind(("", port))
+        except OSError:
+            return False
+    return True
+
+
+# Before anything imports rclpy or torch. Every worker of pytest-xdist is a process of its own and gets its own domain.
+os.environ["ROS_DOMAIN_ID"] = str(free_domain())
+os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+os.environ.setdefault("OMP_NUM_THREADS", "2")
+
+
+@pytest.fixture(scope="session")
+def recordings() -> Path:
+    """The folder with the real recordings beside the checkout. Tests that use it carry the marker `recordings`."""
+    return RECORDINGS
+
+
+@pytest.fixture
+def ros_context() -> Iterator[Any]:
+    """An initialised rclpy.Context, rclpy's default one, new for each test. What the test leaves in it is shut down."""
+    import rclpy
+    from rclpy.signals import SignalHandlerOptions
+
+    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
+    yield rclpy.get_default_context()
+    rclpy.try_shutdown()
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Deselect the tests that need recordings where there are none."""
+    for item in items:
+        marked = item.get_closest_marker("recordings") is not None
+        if "recordings" in getattr(item, "fixturenames", ()) and not marked:
+            raise pytest.UsageError(f"{item.nodeid} uses the recordings: mark it with @pytest.mark.recordings")
+    if not RECORDINGS.is_dir():
+        deselected = [item for item in items if item.get_closest_marker("recordings") is not None]
+        config.stash[DESELECTED] = len(deselected)
+        config.hook.pytest_deselected(items=deselected)
+        items[:] = [item for item in items if item.get_closest_marker("recordings") is None]
+
+
+def pytest_terminal_summary(terminalreporter: TerminalReporter, config: pytest.Config) -> None:
+    """Say how many tests were deselected for want of recordings."""
+    count = config.stash.get(DESELECTED, 0)
+    if count:
+        terminalreporter.write_line(f"{count} tests were deselected: they need the recordings in {RECORDINGS}")
+
+
+DESELECTED = pytest.StashKey[int]()

@@ -1,0 +1,75 @@
+# Copyright 2026 The mtl_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""Checkpoints: a round trip, and every way in which a file can be wrong."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+
+from mtl_perception.core import LabelSpace
+from mtl_perception.network import CameraBatch, MultiTaskNetwork, load_checkpoint, save_checkpoint
+from mtl_perception.resources import config_file, default_checkpoint
+
+LABELS = LabelSpace.load(config_file("labels", "default"))
+
+
+@pytest.fixture
+def saved(tiny_network: MultiTaskNetwork, checkpoint_file: Path) -> Path:
+    """Return a checkpoint of the tiny network."""
+    save_checkpoint(checkpoint_file, tiny_network, LABELS, ("depth", "semantic"), {"licence": "test"})
+    return checkpoint_file
+
+
+def rewritten(path: Path, **changes: object) -> None:
+    """Write the file again with tensors replaced (or, with None, removed)."""
+    with safe_open(path, framework="pt") as file:
+        metadata = file.metadata()
+    tensors = load_file(path) | {name.replace("__", "."): value for name, value in changes.items()}
+    save_file({name: tensor for name, tensor in tensors.items() if tensor is not None}, path, metadata)
+
+
+def test_round_trip(saved: Path, tiny_network: MultiTaskNetwork, batch: CameraBatch) -> None:
+    checkpoint = load_checkpoint(saved)
+    assert checkpoint.trained_tasks == ("depth", "semantic") and checkpoint.card["licence"] == "test"
+    assert checkpoint.labels.names == LABELS.names and checkpoint.name == "tiny.safetensors"
+    before, after = tiny_network(batch, ("depth",)).depth, checkpoint.network(batch, ("depth",)).depth
+    torch.testing.assert_close(after, before, rtol=0.02, atol=0.02)  # stored as float16
+    assert [p.name for p in saved.parent.iterdir()] == [saved.name]  # no temporary file is left
+
+
+def test_tensors_that_do_not_fit_are_named(saved: Path) -> None:
+    rewritten(saved, semantic__logits__bias=torch.zeros(3))
+    with pytest.raises(ValueError, match=r"'semantic.logits.bias' is \(3,\), expected \(16,\)"):
+        load_checkpoint(saved)
+    rewritten(saved, semantic__logits__bias=None)
+    with pytest.raises(ValueError, match=r"'semantic.logits.bias' is missing"):
+        load_checkpoint(saved)
+    rewritten(saved, semantic__logits__bias=torch.full((16,), torch.nan))
+    with pytest.raises(ValueError, match=r"'semantic.logits.bias' holds values that are not finite"):
+        load_checkpoint(saved)
+    rewritten(saved, semantic__logits__bias=torch.zeros(16), strange=torch.zeros(1))
+    with pytest.raises(ValueError, match="'strange' has no place"):
+        load_checkpoint(saved)
+
+
+def test_files_that_are_no_checkpoint_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="does not exist"):
+        load_checkpoint(tmp_path / "absent.safetensors")
+    (tmp_path / "text.safetensors").write_text("hello")
+    with pytest.raises(ValueError, match="is not a safetensors file"):
+        load_checkpoint(tmp_path / "text.safetensors")
+    save_file({"a": torch.zeros(1)}, tmp_path / "other.safetensors")
+    with pytest.raises(ValueError, match="format is None"):
+        load_checkpoint(tmp_path / "other.safetensors")
+
+
+def test_the_shipped_checkpoint_says_what_it_is() -> None:
+    path = default_checkpoint()
+    assert path.stat().st_size <= 10_000_000
+    checkpoint = load_checkpoint(path)
+    assert set(checkpoint.trained_tasks) == {"depth", "semantic", "motion_mask", "occupancy"}
+    assert {"licence", "training", "validation"} <= set(checkpoint.card)
+    assert checkpoint.labels.labels == LABELS.labels

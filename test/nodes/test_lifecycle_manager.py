@@ -1,0 +1,100 @@
+# Copyright 2026 The mtl_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""The lifecycle manager: order, failures, requests, and other managers."""
+
+import pytest
+from lifecycle_msgs.msg import Transition
+from std_srvs.srv import Trigger
+
+from mtl_perception.nodes.lifecycle_manager import LifecycleManager
+from mtl_perception.ros.lifecycle import ConfigurationError, ManagedNode
+
+CONFIGURE, ACTIVATE = Transition.TRANSITION_CONFIGURE, Transition.TRANSITION_ACTIVATE
+
+
+class Worker(ManagedNode):
+    """Notes its transitions in a list that all share."""
+
+    def __init__(self, name, context, history):
+        super().__init__(name, context=context)
+        self.history = history
+        self.fails = False
+
+    def configure(self):
+        if self.fails:
+            raise ConfigurationError("the file /a/b is missing")
+        self.history.append(f"configure {self.get_name()}")
+
+    def activate(self):
+        self.history.append(f"activate {self.get_name()}")
+
+    def deactivate(self):
+        self.history.append(f"deactivate {self.get_name()}")
+
+    def cleanup(self):
+        self.history.append(f"cleanup {self.get_name()}")
+
+
+@pytest.fixture
+def workers(graph):
+    history = []
+    return graph.add(Worker("one", graph.context, history), Worker("two", graph.context, history))
+
+
+def manage(graph, **values):
+    values = {"node_names": ["one", "two"], **values}
+    return graph.add(LifecycleManager(context=graph.context, parameter_overrides=graph.overrides(**values)))
+
+
+def test_up_in_order_and_down_in_reverse(graph, workers):
+    one, two = workers
+    manage(graph)
+    graph.until(lambda: two.is_active, "activation")
+    assert one.history == ["configure one", "configure two", "activate one", "activate two"]
+    one.history.clear()
+    assert graph.call(Trigger, "lifecycle_manager/reset").success
+    graph.until(lambda: not one.is_configured, "cleanup")
+    assert one.history == ["deactivate two", "deactivate one", "cleanup two", "cleanup one"]
+    graph.until(lambda: graph.call(Trigger, "lifecycle_manager/startup").success, "a free manager")
+    graph.until(lambda: two.is_active, "activation")
+
+
+def test_without_autostart_it_waits_to_be_asked(graph, workers):
+    manage(graph, autostart=False)
+    graph.until(lambda: "lifecycle_manager: manager" in graph.statuses, "diagnostics")
+    assert workers[0].history == []
+
+
+def test_failure_is_told_and_stops_the_start(graph, workers):
+    one, two = workers
+    two.fails = True
+    manage(graph)
+    graph.until(lambda: "'two' could not configure" in message(graph, "lifecycle_manager: manager"), "the failure")
+    assert not one.is_active
+    assert "/a/b is missing" in message(graph, "two: lifecycle")
+
+
+def test_missing_node_is_named(graph, workers):
+    manage(graph, node_names=["one", "three"])
+    graph.until(lambda: "waiting for the nodes three" in message(graph, "lifecycle_manager: manager"), "the name")
+
+
+def test_gives_way_to_another_manager(graph, workers):
+    one, two = workers
+    manager = manage(graph, autostart=False)
+    graph.until(lambda: manager.count_publishers("one/transition_event") > 0, "the events")
+    assert graph.make_transition(one, CONFIGURE)
+    graph.until(lambda: manager._managed[0].is_left_alone, "notice of the other manager")
+    assert graph.call(Trigger, "lifecycle_manager/startup").success
+    graph.until(lambda: two.is_active, "activation of the other node")
+    assert one.is_configured
+    assert not one.is_active
+
+
+def test_illegal_transition_is_refused(graph, workers):
+    assert not graph.make_transition(workers[0], ACTIVATE)
+    assert not workers[0].is_configured
+
+
+def message(graph, name):
+    return graph.statuses[name].message if name in graph.statuses else ""

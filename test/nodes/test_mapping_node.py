@@ -1,0 +1,168 @@
+# Copyright 2026 The mtl_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""The mapping node: by topic and by reference, its outputs and its services."""
+
+import numpy as np
+import pytest
+from nav_msgs.msg import OccupancyGrid
+from rclpy.lifecycle import TransitionCallbackReturn
+from sensor_msgs.msg import PointCloud2
+from std_srvs.srv import Trigger
+from visualization_msgs.msg import Marker, MarkerArray
+
+from mtl_perception.core import CameraPrediction, LabelSpace, Prediction
+from mtl_perception.data.world import World
+from mtl_perception.messages.predictions import to_rig_prediction
+from mtl_perception.nodes.mapping_node import MappingNode
+from mtl_perception.resources import config_file
+from mtl_perception.ros import qos
+from mtl_perception_msgs.msg import Progress, RigPrediction, SceneGraph
+from mtl_perception_msgs.srv import LoadMap, SaveMap
+
+SUCCESS = TransitionCallbackReturn.SUCCESS
+
+
+@pytest.fixture(scope="module")
+def predictions():
+    """What a perfect perception would say about a rendered room."""
+    labels = LabelSpace.load(config_file("labels", "default"))
+    world = World.generate("room", 5, labels, image_size=(96, 72))
+    return [perfect(world, 0.2 * index) for index in range(4)]
+
+
+def perfect(world, seconds):
+    rendered = world.render(seconds)
+    frame = rendered.frame
+    cameras = {}
+    for name, truth in rendered.truth.items():
+        cameras[name] = CameraPrediction(
+            camera=world.rig[name],
+            stamp_ns=frame.image_stamps_ns[name],
+            world_from_camera=frame.world_from_camera[name],
+            colour=frame.images[name],
+            depth=truth.depth,
+            depth_std=np.full_like(truth.depth, 0.01),
+            semantic=truth.semantic,
+            semantic_confidence=np.full_like(truth.depth, 0.5),
+            motion_mask=truth.motion_mask,
+        )
+    return Prediction(
+        stamp_ns=frame.stamp_ns,
+        cameras=cameras,
+        base_frame="base_link",
+        world_frame="odom",
+        world_from_base=frame.world_from_base,
+        tasks=("depth", "semantic", "motion_mask"),
+    )
+
+
+@pytest.fixture
+def start(graph, tmp_path):
+    def start(namespace="", in_process=False, **values):
+        values = {"frame_policy": "every", "voxel_size": 0.1, "map_folder": str(tmp_path), **values}
+        rates = {f"{name}_rate": 30.0 for name in ("mesh", "points", "occupancy_grid", "scene_graph")}
+        node = MappingNode(
+            context=graph.context,
+            namespace=namespace,
+            in_process=in_process,
+            parameter_overrides=graph.overrides(**rates, **values),
+        )
+        assert node.trigger_configure() == SUCCESS
+        assert node.trigger_activate() == SUCCESS
+        graph.add(node)
+        graph.until(lambda: node.count_subscribers(f"{namespace}/mapping/progress") or namespace, "a listener")
+        return node
+
+    return start
+
+
+def vertices(node):
+    found = node._mapper.mesh().vertices
+    return found[np.lexsort(found.T)]
+
+
+def test_by_topic_and_by_reference_give_the_same_map(graph, start, predictions):
+    by_topic, by_reference = start(), start(namespace="/reference", in_process=True)
+    publisher = graph.watcher.create_publisher(RigPrediction, "perception/frame", qos.output())
+    graph.until(lambda: publisher.get_subscription_count() == 1, "the subscription")
+    mapped = graph.hear(Progress, "/reference/mapping/progress", 100)
+    for index, prediction in enumerate(predictions):
+        publisher.publish(to_rig_prediction(prediction))
+        by_reference.submit(prediction)
+        graph.until(lambda count=index + 1: len(graph.progress["mapping"]) == count == len(mapped), "progress of both")
+    assert all(progress.used for progress in (*graph.progress["mapping"], *mapped))
+    assert len(vertices(by_topic)) > 500
+    np.testing.assert_allclose(vertices(by_topic), vertices(by_reference), atol=1e-6)
+
+
+def test_every_output_of_a_map(graph, start, predictions):
+    node = start(in_process=True)
+    kinds = {"mesh": MarkerArray, "points": PointCloud2, "occupancy_grid": OccupancyGrid, "scene_graph": SceneGraph}
+    heard = {topic: graph.hear(kind, f"mapping/{topic}") for topic, kind in kinds.items()}
+    markers = graph.hear(MarkerArray, "mapping/scene_graph_markers")
+    node.submit(predictions[0])
+    graph.until(lambda: all(heard.values()) and markers, "every topic")
+    assert heard["points"][-1].header.frame_id == "odom"
+    assert heard["points"][-1].width > 100
+    assert heard["occupancy_grid"][-1].info.width > 0
+    assert bytes(heard["scene_graph"][-1].spark_dsg)
+    graph.until(lambda: any(m.action == Marker.ADD for a in heard["mesh"] for m in a.markers), "a block of the mesh")
+    late = graph.hear(MarkerArray, "mapping/mesh", 11)  # who comes late gets the whole mesh
+    graph.until(lambda: sum(m.action == Marker.ADD for a in late for m in a.markers) > 1, "all blocks")
+
+
+def test_save_reset_load(graph, start, predictions, tmp_path):
+    node = start(in_process=True)
+    node.submit(predictions[0])
+    graph.until(lambda: graph.progress["mapping"], "progress")
+    before = vertices(node)
+    saved = graph.call(SaveMap, "mapping/save", path="room")
+    assert saved.success, saved.message
+    assert saved.path == str(tmp_path / "room")
+    assert graph.call(Trigger, "mapping/reset").success
+    assert len(vertices(node)) == 0
+    assert graph.call(LoadMap, "mapping/load", path="room").success
+    np.testing.assert_allclose(vertices(node), before, atol=1e-6)
+
+
+@pytest.mark.parametrize("path", ["../outside", "/etc/map", "."])
+def test_paths_stay_inside_of_the_map_folder(graph, start, path):
+    start(in_process=True)
+    refused = graph.call(SaveMap, "mapping/save", path=path)
+    assert not refused.success
+    assert "map_folder" in refused.message
+
+
+def test_failed_load_leaves_the_map(graph, start, predictions, tmp_path):
+    node = start(in_process=True)
+    node.submit(predictions[0])
+    graph.until(lambda: graph.progress["mapping"], "progress")
+    before = vertices(node)
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "manifest.json").write_text("{")
+    refused = graph.call(LoadMap, "mapping/load", path="broken")
+    assert not refused.success
+    assert "broken" in refused.message
+    np.testing.assert_array_equal(vertices(node), before)
+
+
+def test_frame_without_a_pose_is_refused_and_mapping_says_so(graph, start, predictions):
+    import dataclasses
+
+    node = start(in_process=True)
+    cameras = {n: dataclasses.replace(c, world_from_camera=None) for n, c in predictions[0].cameras.items()}
+    node.submit(dataclasses.replace(predictions[0], cameras=cameras, world_from_base=None))
+    graph.until(lambda: graph.progress["mapping"], "progress")
+    assert not graph.progress["mapping"][0].used
+    assert "no pose" in graph.progress["mapping"][0].reason
+    graph.until(lambda: "mapping: map" in graph.statuses, "diagnostics")
+    graph.until(lambda: "mapping is off" in graph.statuses["mapping: map"].message, "the reason in diagnostics")
+
+
+def test_frame_that_perception_dropped_is_reported_by_mapping_too(graph, start):
+    start()
+    publisher = graph.watcher.create_publisher(Progress, "perception/progress", qos.progress())
+    graph.until(lambda: publisher.get_subscription_count() == 2, "the subscriptions")
+    publisher.publish(Progress(node="perception", used=False, reason="bad image"))
+    graph.until(lambda: graph.progress["mapping"], "progress")
+    assert graph.progress["mapping"][0].reason == "perception: bad image"

@@ -1,0 +1,97 @@
+# Copyright 2026 The mtl_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""Poses at a stamp: interpolation, its limits, and what the refusals say."""
+
+import numpy as np
+import pytest
+from rclpy.duration import Duration
+from tf2_ros import Buffer
+
+from mtl_perception.core.transforms import transform_from
+from mtl_perception.messages.poses import StampedTransform, to_transform
+from mtl_perception.ros.poses import NoPoseError, NotYetError, PoseHistory, TfPoses, Transforms
+
+SECOND = 10**9
+
+
+def pose(x: float, yaw: float = 0.0):
+    return transform_from([x, 0.0, 0.0], [0.0, 0.0, np.sin(yaw / 2), np.cos(yaw / 2)])
+
+
+def history(**options) -> PoseHistory:
+    result = PoseHistory(**options)
+    result.insert(1 * SECOND, pose(0.0))
+    result.insert(2 * SECOND, pose(2.0, yaw=1.0))
+    return result
+
+
+def test_interpolates_between_the_neighbours():
+    np.testing.assert_allclose(history().at(1_250_000_000), pose(0.5, yaw=0.25), atol=1e-12)
+
+
+def test_exact_stamp_is_returned_as_it_came():
+    np.testing.assert_array_equal(history().at(2 * SECOND), pose(2.0, yaw=1.0))
+
+
+def test_order_of_arrival_does_not_matter():
+    poses = PoseHistory()
+    for second in (3, 1, 2):
+        poses.insert(second * SECOND, pose(float(second)))
+    assert poses.at(1_500_000_000)[0, 3] == pytest.approx(1.5)
+
+
+def test_before_the_oldest_is_refused():
+    with pytest.raises(NoPoseError, match=r"0\.500 s before the oldest pose"):
+        history().at(SECOND // 2)
+
+
+def test_gap_is_refused():
+    with pytest.raises(NoPoseError, match=r"1\.000 s apart, more than pose_max_gap \(0\.5 s\)"):
+        history(max_gap_s=0.5).at(1_500_000_000)
+
+
+def test_beyond_the_newest_is_waited_for():
+    with pytest.raises(NotYetError, match=r"0\.010 s after the newest"):
+        history(max_extrapolation_s=1.0).at(2_010_000_000, wait=True)
+    with pytest.raises(NotYetError, match="no pose has arrived"):
+        PoseHistory().at(0)
+
+
+def test_extrapolates_within_its_bound_only():
+    poses = history(max_extrapolation_s=0.1)
+    np.testing.assert_allclose(poses.at(2_050_000_000), pose(2.1, yaw=1.05), atol=1e-9)
+    with pytest.raises(NoPoseError, match=r"more than pose_max_extrapolation \(0\.1 s\)"):
+        poses.at(2_200_000_000)
+
+
+def test_history_is_bounded():
+    poses = PoseHistory(size=10)
+    for second in range(100):
+        poses.insert(second * SECOND, pose(0.0))
+    with pytest.raises(NoPoseError, match="before the oldest"):
+        poses.at(50 * SECOND)
+
+
+def test_jump_back_forgets_the_future():
+    poses = history()
+    poses.forget_after(SECOND)
+    assert poses.newest_ns == SECOND
+
+
+def test_tf_is_looked_up_at_the_stamp():
+    buffer = Buffer(Duration(seconds=10))
+    for second in (1, 2):
+        moved = StampedTransform(second * SECOND, "odom", "base_link", pose(float(second)))
+        buffer.set_transform(to_transform(moved), "test")
+    source = TfPoses(Transforms(buffer), "odom", "base_link")
+    assert source.world_from_base(1_500_000_000, wait=True)[0, 3] == pytest.approx(1.5)
+    with pytest.raises(NotYetError, match="'odom' <- 'base_link'"):
+        source.world_from_base(3 * SECOND, wait=True)
+    with pytest.raises(NoPoseError) as refused:
+        source.world_from_base(SECOND // 2, wait=True)
+    assert not isinstance(refused.value, NotYetError)
+
+
+def test_absent_transform_is_named():
+    with pytest.raises(NotYetError, match="'base_link' <- 'front_optical_frame'"):
+        Transforms(Buffer(Duration(seconds=10))).target_from_source("base_link", "front_optical_frame", 0)
