@@ -97,6 +97,16 @@ class ManagedNode(LifecycleNode):
         if self._state_id != State.PRIMARY_STATE_FINALIZED:
             self.trigger_shutdown()
 
+    def destroy_node(self) -> None:
+        """Give everything back, so that the node is gone from the graph.
+
+        rclpy leaves the state machine, and with it the node and its lifecycle services, to the garbage collector:
+        until that runs, other nodes still see a node that answers nothing.
+        """
+        self._jump_handle.unregister()
+        super().destroy_node()
+        self._state_machine.destroy_when_not_in_use()
+
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Make the transition: rclpy calls this."""
         result = self._attempt("configure", self.configure)

@@ -1,0 +1,42 @@
+# Copyright 2026 The mtl_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""What managed nodes share, beyond what the tests of each node and of their manager show."""
+
+import gc
+import time
+
+import pytest
+from rclpy.node import Node
+
+from mtl_perception.ros.lifecycle import ManagedNode
+from mtl_perception.ros.process import Spinning, close
+
+WAIT_S = 30.0
+
+
+@pytest.fixture
+def no_garbage_collection():
+    gc.disable()
+    yield
+    gc.enable()
+
+
+def test_a_destroyed_node_is_gone_from_the_graph_at_once(ros_context, no_garbage_collection):
+    watcher = Node("watcher")
+    managed = ManagedNode("managed")
+    spinning = Spinning(ros_context, [managed])
+    until(lambda: ("managed", "/") in watcher.get_node_names_and_namespaces())
+    managed.trigger_configure()
+    managed.trigger_activate()
+    spinning.stop()
+    close([managed])
+    until(lambda: ("managed", "/") not in watcher.get_node_names_and_namespaces())
+    until(lambda: "/managed/change_state" not in dict(watcher.get_service_names_and_types()))
+    watcher.destroy_node()
+
+
+def until(condition):
+    deadline = time.monotonic() + WAIT_S
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
