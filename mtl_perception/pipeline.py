@@ -20,7 +20,7 @@ from mtl_perception.core.camera import Camera
 from mtl_perception.core.prediction import TASKS
 from mtl_perception.core.transforms import Transform, inverse
 from mtl_perception.network import CameraBatch, Checkpoint, NetworkOutput, PreviousFrame, load_checkpoint
-from mtl_perception.network.motion import thumbnail
+from mtl_perception.network.motion.reprojection import thumbnail
 from mtl_perception.rectification import Rectification
 from mtl_perception.resources import default_checkpoint
 

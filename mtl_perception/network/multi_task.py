@@ -13,12 +13,13 @@ from torch.nn import functional
 
 from mtl_perception.network.batch import CameraBatch, PreviousFrame
 from mtl_perception.network.config import REQUIRES, NetworkConfig
-from mtl_perception.network.dense import DepthHead, DetailDecoder
-from mtl_perception.network.encoder import FeaturePyramid, SharedEncoder
+from mtl_perception.network.dense.detail import DepthHead, DetailDecoder
+from mtl_perception.network.encoding.feature_pyramid import FeaturePyramid
+from mtl_perception.network.encoding.residual import ResidualEncoder
 from mtl_perception.network.geometry import GEOMETRY_CHANNELS, depth_scale, geometry_channels
-from mtl_perception.network.lifting import LiftSplat
-from mtl_perception.network.motion import MotionMaskDecoder
-from mtl_perception.network.occupancy import OccupancyDecoder
+from mtl_perception.network.motion.reprojection import ReprojectionMotionDecoder
+from mtl_perception.network.volume.lift_splat import LiftSplat
+from mtl_perception.network.volume.plane_occupancy import PlaneOccupancyDecoder
 
 LIFT_STRIDE = 8
 
@@ -73,7 +74,7 @@ class MultiTaskNetwork(nn.Module):
         super().__init__()
         self.config = config
         width = config.pyramid_width
-        self.encoder = SharedEncoder(3 + GEOMETRY_CHANNELS, config.encoder_widths, config.encoder_blocks)
+        self.encoder = ResidualEncoder(3 + GEOMETRY_CHANNELS, config.encoder_widths, config.encoder_blocks)
         self.pyramid = FeaturePyramid(config.encoder_widths, width)
         stem = self.encoder.stem_width
         if "depth" in config.tasks:
@@ -81,12 +82,12 @@ class MultiTaskNetwork(nn.Module):
         if "semantic" in config.tasks:
             self.semantic = DetailDecoder(width, stem, config.detail_width, config.num_labels)
         if "motion_mask" in config.tasks:
-            self.motion = MotionMaskDecoder(width, config.motion_embedding, config.motion_radius)
+            self.motion = ReprojectionMotionDecoder(width, config.motion_embedding, config.motion_radius)
         if "occupancy" in config.tasks:
             grid = config.grid.to_grid()
             self.context = nn.Conv2d(width, config.lift_width, 1)
             self.lift = LiftSplat(grid, LIFT_STRIDE)
-            self.occupancy = OccupancyDecoder(grid, config.lift_width + 2, width, config.num_labels)
+            self.occupancy = PlaneOccupancyDecoder(grid, config.lift_width + 2, width, config.num_labels)
 
     def forward(
         self, batch: CameraBatch, tasks: Collection[str], previous: PreviousFrame | None = None
@@ -120,7 +121,7 @@ class MultiTaskNetwork(nn.Module):
         geometry = geometry_channels(batch, self.config.depth_bins.canonical_focal)
         inputs = torch.cat([(batch.images - 0.45) / 0.25, geometry], dim=1)
         stem, *maps = self.encoder(inputs.contiguous(memory_format=torch.channels_last))
-        return Features(stem, self.pyramid(maps))
+        return Features(stem, self.pyramid(maps)[0])
 
     def decode_depth(self, features: Features, batch: CameraBatch) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Return depth logits, depth, its standard deviation and the probability of a surface (see `NetworkOutput`)."""

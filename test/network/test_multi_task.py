@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from mtl_perception.network import CameraBatch, MultiTaskNetwork, NetworkConfig, PreviousFrame
-from mtl_perception.network.motion import thumbnail
+from mtl_perception.network.motion.reprojection import thumbnail
 
 DECODERS = ("depth", "semantic", "motion", "lift", "occupancy")
 

@@ -10,7 +10,7 @@ from mtl_perception.core import VoxelGrid
 from mtl_perception.network.blocks import ResidualBlock, conv_norm_relu
 
 
-class OccupancyDecoder(nn.Module):
+class PlaneOccupancyDecoder(nn.Module):
     """Voxels (B, C, X, Y, Z) -> logits (B, 1 + labels, X, Y, Z): occupied or not, and the label if occupied.
 
     The height is folded into channels and 2D convolutions run over the ground plane (as MAESTRO's map branch does,

@@ -6,7 +6,7 @@ import torch
 
 from mtl_perception.core import VoxelGrid
 from mtl_perception.network import CameraBatch
-from mtl_perception.network.lifting import LiftSplat
+from mtl_perception.network.volume.lift_splat import LiftSplat
 
 GRID = VoxelGrid((-8.0, -8.0, -1.0), 0.5, (32, 32, 8))
 BINS = torch.logspace(-0.3, 1.7, 48)[None].expand(3, 48)

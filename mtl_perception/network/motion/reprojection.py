@@ -15,7 +15,7 @@ from mtl_perception.network.geometry import reproject, sampling_grid
 STRIDE = 4
 
 
-class MotionMaskDecoder(nn.Module):
+class ReprojectionMotionDecoder(nn.Module):
     """Motion logits from two frames with known camera motion.
 
     The previous embedding is warped by the predicted depth and the camera's motion; a static point then matches in
