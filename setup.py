@@ -36,6 +36,9 @@ setup(
     python_requires=">=3.10",
     install_requires=[
         "numpy",
+        "onnx",
+        "onnxruntime",
+        "onnxscript",
         "open3d",
         "opencv-python-headless<5",
         "pydantic>=2",
@@ -47,6 +50,7 @@ setup(
         "spark-dsg",
         "torch",
         "tqdm",
+        "transformers",
     ],
     extras_require={"test": ["pytest", "pytest-timeout"]},
     zip_safe=False,

@@ -5,6 +5,7 @@
     python tools/lock.py python3.10 python3.11 python3.12 python3.13
 
 Every interpreter named must be able to run pip. Versions that differ between them get an environment marker.
+With PIP_CONSTRAINT=requirements.lock what is locked keeps its version, and only what is new is resolved.
 """
 
 import json
