@@ -78,7 +78,8 @@ class MultiTaskNetwork(nn.Module):
         self.pyramid = FeaturePyramid(config.encoder_widths, width)
         stem = self.encoder.stem_width
         if "depth" in config.tasks:
-            self.depth = DepthHead(width, stem, config.detail_width, config.depth_bins)
+            decoder = DetailDecoder(width, stem, config.detail_width, config.depth_bins.count + 1)
+            self.depth = DepthHead(decoder, config.depth_bins)
         if "semantic" in config.tasks:
             self.semantic = DetailDecoder(width, stem, config.detail_width, config.num_labels)
         if "motion_mask" in config.tasks:

@@ -37,31 +37,42 @@ class DepthHead(nn.Module):
     """Depth as a distribution over log-spaced bins and one more bin for "no surface" (sky).
 
     The same distribution gives the depth (its mean in log depth, given that there is a surface), the standard
-    deviation, and the weights with which features are lifted into voxels (methods.md, "One network").
+    deviation, and the weights with which features are lifted into voxels. It stands in for M2H's ReLU.
     """
 
-    bins: Tensor
+    index: Tensor
 
-    def __init__(self, inputs: int, stem: int, width: int, bins: DepthBins) -> None:
-        """Build the head for `bins`."""
+    def __init__(self, decoder: nn.Module, bins: DepthBins) -> None:
+        """Build the head around `decoder`, which has one output a bin and one more for "no surface"."""
         super().__init__()
-        self.decoder = DetailDecoder(inputs, stem, width, bins.count + 1)
-        log_bins = torch.linspace(math.log(bins.nearest), math.log(bins.farthest), bins.count)
-        self.register_buffer("bins", log_bins.exp(), persistent=False)
+        self.decoder = decoder
+        self.nearest = math.log(bins.nearest)
+        self.step = (math.log(bins.farthest) - self.nearest) / (bins.count - 1)
+        # Integers stay exact when the network's floating-point numbers are made bfloat16, depths would not.
+        self.register_buffer("index", torch.arange(bins.count), persistent=False)
 
-    def forward(self, shared: Tensor, stem: Tensor) -> Tensor:
-        """Return logits (N, count + 1, H/2, W/2); the last bin is "no surface"."""
-        return self.decoder(shared, stem)
+    @property
+    def bins(self) -> Tensor:
+        """The bins' canonical depths in metres, (count,), float32 whatever the network's type."""
+        return self._log_bins().exp()
+
+    def forward(self, *features: Tensor) -> Tensor:
+        """Return logits (N, count + 1, h, w); the last bin is "no surface"."""
+        return self.decoder(*features)
 
     def statistics(self, logits: Tensor, scale: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Reduce logits (N, count + 1, h, w) to depth (m), its standard deviation (m) and the probability of a surface.
 
-        `scale` (N,) turns canonical into metric depth. Each result is (N, h, w).
+        `scale` (N,) turns canonical into metric depth. Each result is (N, h, w), float32.
         """
+        logits = logits.float()
         distribution = logits[:, :-1].softmax(dim=1)
-        log_bins = self.bins.log()[None, :, None, None]
+        log_bins = self._log_bins()[None, :, None, None]
         mean = (distribution * log_bins).sum(dim=1)
         variance = (distribution * (log_bins - mean[:, None]).square()).sum(dim=1)
         depth = mean.exp() * scale[:, None, None]
         surface = 1.0 - logits.softmax(dim=1)[:, -1]
         return depth, depth * variance.clamp(min=1e-8).sqrt(), surface  # d(depth) = depth * d(log depth)
+
+    def _log_bins(self) -> Tensor:
+        return self.nearest + self.step * self.index.float()
