@@ -35,6 +35,8 @@ COMMANDS = (
     Command("convert", "mtl_perception.data.converters.command", "turn a recording into a bag, or render one"),
     Command("train", "mtl_perception.training.train", "train the network, or continue a training"),
     Command("validate", "mtl_perception.training.validate", "measure a checkpoint on validation data"),
+    Command("describe", "mtl_perception.network.describe", "show what a network costs, by module and by task"),
+    Command("bench", "mtl_perception.bench.command", "compare run times, and write them to bench.json"),
 )
 
 

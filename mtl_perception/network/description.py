@@ -1,0 +1,274 @@
+# Copyright 2026 The mtl_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""What a network costs, module by module and task by task: parameters, FLOPs, activations, latency."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, fields, is_dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
+
+OUTSIDE = "(between modules)"
+"""The row of what the network does itself, outside of its modules."""
+
+
+@dataclass(frozen=True)
+class ModuleCost:
+    """What one module costs in a pass of all tasks, with all that is inside it; several calls are summed.
+
+    Attributes:
+        name: as in `named_modules()`.
+        parameters: how many numbers it learns.
+        flops: of matrix products, convolutions and attention only; one multiply-add is 2.
+        activation_bytes: outputs of the modules that call no other one; what works in place, or only gives another
+            view of its input, adds nothing.
+        seconds: median latency.
+        share: of the whole pass's latency, 0..1.
+    """
+
+    name: str
+    parameters: int
+    flops: int
+    activation_bytes: int
+    seconds: float
+    share: float
+
+
+@dataclass(frozen=True)
+class TaskCost:
+    """What a pass costs that is asked for this task alone; FLOPs and seconds as in `ModuleCost`."""
+
+    name: str
+    flops: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Description:
+    """The costs of a pass of all tasks, of each module in it, and of passes of single tasks."""
+
+    parameters: int
+    flops: int
+    activation_bytes: int
+    seconds: float
+    modules: tuple[ModuleCost, ...]
+    tasks: tuple[TaskCost, ...]
+
+
+class _Counts(NamedTuple):
+    """FLOPs and bytes of activations."""
+
+    flops: int
+    activation_bytes: int
+
+
+def describe(
+    network: nn.Module,
+    batch: Any,
+    tasks: Collection[str],
+    previous: Any = None,
+    *,
+    repeats: int = 3,
+    depth: int = 1,
+) -> Description:
+    """Measure `network(batch, tasks, previous)` on the CPU, in evaluation mode.
+
+    Passes of all tasks and of single tasks take turns, so that what else the machine does hits all alike. Every pass is
+    measured with the same hooks on the modules, which cost it some microseconds a module.
+
+    Args:
+        network: its children are the modules that are told apart.
+        batch, previous: what it is called with.
+        tasks: those it is asked for.
+        repeats: of each timed pass; a first one is not timed.
+        depth: 1 for the children, 2 for theirs as well, and so on. A parent's row includes its children's.
+
+    Raises:
+        ValueError: there is nothing to repeat, no depth, or the network has no such task.
+    """
+    if repeats < 1 or depth < 1:
+        raise ValueError(f"repeats ({repeats}) and depth ({depth}) must be at least 1")
+    rows = _rows(network, depth)
+    tops = [name for name in rows if "." not in name]
+    was_training = network.training
+    network.eval()
+    try:
+        with torch.inference_mode():
+            whole, per_module = _count(network, rows, (batch, tasks, previous))
+            per_task = {task: _count(network, {}, (batch, (task,), previous))[0] for task in tasks}
+            network(batch, tasks, previous)  # the first pass of a kind is slower: oneDNN prepares its kernels
+            seconds: list[float] = []
+            module_seconds: dict[str, list[float]] = {name: [] for name in rows}
+            task_seconds: dict[str, list[float]] = {task: [] for task in tasks}
+            for _ in range(repeats):
+                total, parts = _time(network, rows, (batch, tasks, previous))
+                seconds.append(total)
+                for name, part in parts.items():
+                    module_seconds[name].append(part)
+                for task in tasks:
+                    task_seconds[task].append(_time(network, rows, (batch, (task,), previous))[0])
+    finally:
+        network.train(was_training)
+    # A median of each would not add up; so: of the differences.
+    rest = [total - sum(module_seconds[name][index] for name in tops) for index, total in enumerate(seconds)]
+    all_seconds = statistics.median(seconds)
+
+    def cost(name: str, parameters: int, counts: _Counts, times: list[float]) -> ModuleCost:
+        share = statistics.median(part / total for part, total in zip(times, seconds, strict=True))
+        return ModuleCost(name, parameters, *counts, statistics.median(times), share)
+
+    costs = [
+        cost(name, _parameters(module), per_module[name], module_seconds[name]) for name, module in rows.items()
+    ]
+    outside_parameters = _parameters(network) - sum(_parameters(rows[name]) for name in tops)
+    outside = _Counts(
+        whole.flops - sum(per_module[name].flops for name in tops),
+        whole.activation_bytes - sum(per_module[name].activation_bytes for name in tops),
+    )
+    return Description(
+        parameters=_parameters(network),
+        flops=whole.flops,
+        activation_bytes=whole.activation_bytes,
+        seconds=all_seconds,
+        modules=(*costs, cost(OUTSIDE, outside_parameters, outside, rest)),
+        tasks=tuple(TaskCost(task, per_task[task].flops, statistics.median(task_seconds[task])) for task in tasks),
+    )
+
+
+@contextmanager
+def metered(modules: Mapping[str, nn.Module], read: Callable[[], float]) -> Iterator[dict[str, float]]:
+    """Yield per module how far the meter went on while it, or anything inside it, was called.
+
+    A module whose parts are called one by one, by methods of its own, counts as long as one of them runs.
+    """
+    amounts: dict[str, float] = dict.fromkeys(modules, 0.0)
+    running = dict.fromkeys(modules, 0)
+    started: dict[str, float] = {}
+    handles = []
+
+    def enter(name: str) -> Callable[..., None]:
+        def hook(*_: Any) -> None:
+            running[name] += 1
+            if running[name] == 1:
+                started[name] = read()
+
+        return hook
+
+    def leave(name: str) -> Callable[..., None]:
+        def hook(*_: Any) -> None:
+            running[name] -= 1
+            if running[name] == 0:
+                amounts[name] += read() - started[name]
+
+        return hook
+
+    try:
+        for name, module in modules.items():
+            for part in module.modules():
+                handles.append(part.register_forward_pre_hook(enter(name)))
+                handles.append(part.register_forward_hook(leave(name)))
+        yield amounts
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+class _Activations:
+    """Adds up the bytes that modules put out which call no other module."""
+
+    def __init__(self) -> None:
+        self.bytes = 0
+        self._calls_another: list[bool] = []
+
+    @contextmanager
+    def watching(self, network: nn.Module) -> Iterator[None]:
+        handles = []
+        try:
+            for module in network.modules():
+                handles.append(module.register_forward_pre_hook(self._enter))
+                handles.append(module.register_forward_hook(self._leave))
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    def _enter(self, module: nn.Module, inputs: Any) -> None:
+        if self._calls_another:
+            self._calls_another[-1] = True
+        self._calls_another.append(False)
+
+    def _leave(self, module: nn.Module, inputs: Any, outputs: Any) -> None:
+        if not self._calls_another.pop():
+            known = {tensor.untyped_storage().data_ptr() for tensor in _tensors(inputs)}
+            new = {tensor.untyped_storage().data_ptr(): tensor for tensor in _tensors(outputs)}
+            self.bytes += sum(
+                tensor.numel() * tensor.element_size() for address, tensor in new.items() if address not in known
+            )
+
+
+def _rows(network: nn.Module, depth: int) -> dict[str, nn.Module]:
+    return {name: module for name, module in network.named_modules() if name and name.count(".") < depth}
+
+
+def _parameters(module: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+def _count(
+    network: nn.Module, rows: Mapping[str, nn.Module], arguments: tuple[Any, ...]
+) -> tuple[_Counts, dict[str, _Counts]]:
+    """Return what a pass counts, as a whole and per row."""
+    # torch (2.13) does not know its own attention kernel of the CPU, nor the fused one of its transformer layers.
+    attention = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
+    flops = FlopCounterMode(display=False, custom_mapping={attention: _attention_flops})
+    activations = _Activations()
+    fused = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        # The activations' hooks come first, so that a module's own output is counted when its row is read.
+        with (
+            activations.watching(network),
+            metered(rows, flops.get_total_flops) as row_flops,
+            metered(rows, lambda: activations.bytes) as row_bytes,
+            flops,
+        ):
+            network(*arguments)
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fused)
+    per_row = {name: _Counts(int(row_flops[name]), int(row_bytes[name])) for name in rows}
+    return _Counts(flops.get_total_flops(), activations.bytes), per_row
+
+
+def _time(
+    network: nn.Module, rows: Mapping[str, nn.Module], arguments: tuple[Any, ...]
+) -> tuple[float, dict[str, float]]:
+    """Return the seconds of a pass, as a whole and per row."""
+    with metered(rows, time.perf_counter) as seconds:
+        started = time.perf_counter()
+        network(*arguments)
+        return time.perf_counter() - started, seconds
+
+
+def _attention_flops(query: Any, key: Any, value: Any, *_: Any, **__: Any) -> int:
+    return int(sdpa_flop_count(query, key, value))
+
+
+def _tensors(value: Any) -> Iterator[Tensor]:
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, Mapping):
+        for part in value.values():
+            yield from _tensors(part)
+    elif isinstance(value, (list, tuple)):
+        for part in value:
+            yield from _tensors(part)
+    elif is_dataclass(value):
+        for field in fields(value):
+            yield from _tensors(getattr(value, field.name))
