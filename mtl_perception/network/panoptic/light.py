@@ -1,0 +1,58 @@
+# Copyright 2026 The mtl_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""A light panoptic head for small computers: centres of things, and from each pixel the way to its own."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from mtl_perception.network.dense.detail import DetailDecoder
+from mtl_perception.network.panoptic.targets import CentreTargets
+
+_OFFSET_UNIT = 16.0  # pixels for an output of 1: the size of offsets, so that they need no large weights
+_INITIAL_CENTRE = 0.01  # the probability of a centre before training
+
+
+class LightPanopticHead(nn.Module):
+    """Class-agnostic centres and offsets (Panoptic-DeepLab, Cheng et al. 2020, section 3.1).
+
+    The semantic head beside it says what a pixel is; this says which thing it belongs to. Both outputs share one
+    decoder, which is our reading for a small computer (the paper has one with two branches).
+    """
+
+    def __init__(self, inputs: int, stem: int, width: int) -> None:
+        """Build it for the shared map's and the stem's channels; `width` channels are carried at stride 2."""
+        super().__init__()
+        self.decoder = DetailDecoder(inputs, stem, width, 3)
+        with torch.no_grad():
+            bias = self.decoder.logits.bias
+            assert bias is not None
+            bias[0] = math.log(_INITIAL_CENTRE / (1.0 - _INITIAL_CENTRE))
+
+    def forward(self, shared: Tensor, stem: Tensor) -> tuple[Tensor, Tensor]:
+        """Decode the shared map at stride 4 and the stem at stride 2.
+
+        Returns:
+            Logits (N, h, w) of a centre, and offsets (N, 2, h, w), x first, from each pixel to its thing's centre, in
+            pixels of this map.
+        """
+        outputs = self.decoder(shared, stem)
+        return outputs[:, 0], outputs[:, 1:] * _OFFSET_UNIT
+
+
+def centre_losses(logits: Tensor, offsets: Tensor, targets: CentreTargets) -> dict[str, Tensor]:
+    """Return "centre" and "offset", scalars with the weights of Panoptic-DeepLab (section 3.2: 200 and 0.01).
+
+    Squared error of the centres' probability where the truth is known, L1 of the offsets on things.
+    """
+    known, thing = targets.known.float(), targets.thing.float()
+    centre = (logits.float().sigmoid() - targets.heatmap).square() * known
+    offset = functional.l1_loss(offsets.float(), targets.offsets, reduction="none").sum(dim=1) * thing
+    return {
+        "centre": 200.0 * centre.sum() / known.sum().clamp(min=1.0),
+        "offset": 0.01 * offset.sum() / thing.sum().clamp(min=1.0),
+    }
