@@ -212,6 +212,9 @@ def test_the_shared_branch_stays_between_its_two_maps() -> None:
     joined = branch(first, second)
     assert (joined >= torch.minimum(first, second) - 1e-5).all()
     assert (joined <= torch.maximum(first, second) + 1e-5).all()
+    both = branch.point(first + second) + branch.neighbourhood(first + second)
+    weight = branch.channel(branch.spatial(both)).sigmoid()
+    assert torch.allclose(joined, weight * first + (1 - weight) * second, atol=1e-5)
     assert torch.allclose(branch(first, first), first, atol=1e-5)
     assert not torch.allclose(joined, (first + second) / 2, atol=1e-2)
 
