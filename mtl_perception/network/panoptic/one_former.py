@@ -4,7 +4,8 @@
 
 from __future__ import annotations
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 from transformers import OneFormerConfig
 from transformers.models.oneformer.modeling_oneformer import (
     OneFormerPixelDecoder,
@@ -28,7 +29,24 @@ class OneFormerDecoders(OneFormerPreTrainedModel):
         self.pixel_decoder = OneFormerPixelDecoder(config, feature_channels=list(widths))
         self.transformer_module = OneFormerTransformerModule(in_features=config.conv_dim, config=config)
         self.task_encoder = OneFormerTaskModel(config)
-        self.post_init()
+        # Not `post_init()`: for classes outside transformers it leaves out modules without parameters of their own
+        # (transformers 5), and OneFormer initialises just there.
+        self.apply(self._init_weights)
+        self._initialise_as_published()
+
+    @torch.no_grad()
+    def _initialise_as_published(self) -> None:
+        """Give what transformers starts almost at 0 the scale of OneFormer's own code.
+
+        Loaded weights never show the difference; training from scratch does: nearly equal queries take long to part.
+        """
+        transformer, pixels = self.transformer_module, self.pixel_decoder
+        for weight in (transformer.queries_embedder.weight, transformer.level_embed.weight, pixels.level_embed):
+            nn.init.normal_(weight)
+        nn.init.kaiming_uniform_(pixels.mask_projection.weight, a=1)
+        for name, parameter in pixels.encoder.named_parameters():
+            if name.endswith(("fc1.weight", "fc2.weight")):
+                nn.init.xavier_uniform_(parameter)
 
     def forward(self, levels: list[Tensor], task: Tensor) -> OneFormerTransformerDecoderOutput:
         """Decode four maps, finest first, for task tokens (N, sequence)."""

@@ -43,7 +43,7 @@ def test_it_learns_where_things_are() -> None:
         optimiser.zero_grad()
         sum(losses.values()).backward()
         optimiser.step()
-        history.append({name: float(loss) for name, loss in losses.items()})
+        history.append({name: float(loss.detach()) for name, loss in losses.items()})
     for name in ("centre", "offset"):
         assert history[-1][name] < 0.3 * history[0][name]
 
