@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -16,23 +18,26 @@ class LiftSplat(nn.Module):
     """Camera maps (N, C, h, w) and depth distributions (N, D + 1, h, w) -> voxels (B, C + 2, X, Y, Z).
 
     Each feature is spread over the frustum points of its pixel, weighted by the depth distribution, and averaged per
-    voxel (Philion and Fidler 2020, section 3.1; MAESTRO, section III-A). The frustum's slices are one voxel apart,
+    voxel (Philion and Fidler 2020, section 3.1; MAESTRO, section 3.1). The frustum's slices are one voxel apart,
     whatever the bins of the distribution, so that no voxel is jumped over. Two channels are added that the same
     distribution gives for nothing: the mean probability that the surface is in the voxel, and that it lies beyond it
     (so that the voxel is seen through: free).
+
+    Points outside the grid are added into one more row, which is then left out, so that all shapes are static when the
+    network is exported or compiled. Geometry and sums are float32 whatever the type of the features; the result is
+    channels-last in memory.
     """
 
-    slices: Tensor
-
-    def __init__(self, grid: VoxelGrid, stride: int) -> None:
+    def __init__(self, grid: VoxelGrid, stride: float) -> None:
         """Build the lift into `grid` from maps at `stride`; the frustum ends where the grid's farthest corner is."""
         super().__init__()
         self.grid = grid
         self.stride = stride
-        corners = torch.tensor(grid.origin), torch.tensor(grid.origin) + torch.tensor(grid.shape) * grid.voxel_size
-        reach = float(torch.maximum(corners[0].abs(), corners[1].abs())[:2].norm())
-        edges = torch.arange(0.0, reach + grid.voxel_size, grid.voxel_size)
-        self.register_buffer("slices", edges, persistent=False)
+        farthest = (
+            max(abs(low), abs(low + count * grid.voxel_size))
+            for low, count in zip(grid.origin[:2], grid.shape[:2], strict=True)
+        )
+        self.reach = math.hypot(*farthest)
 
     def forward(self, features: Tensor, distribution: Tensor, bins: Tensor, batch: CameraBatch) -> Tensor:
         """Lift and splat.
@@ -44,28 +49,34 @@ class LiftSplat(nn.Module):
             batch: cameras and frames.
         """
         _, channels, height, width = features.shape
-        nearer = self._cumulative(distribution, bins)  # at every slice edge
-        index, inside = self._voxels(batch, height, width)
-        camera, depth_slice, row, column = inside.nonzero(as_tuple=True)
-        target = index[inside]
-        mass = (nearer[:, 1:] - nearer[:, :-1])[camera, depth_slice, row, column]
-        beyond = 1.0 - nearer[:, 1:][camera, depth_slice, row, column]
-        lifted = features.permute(0, 2, 3, 1)[camera, row, column] * mass[:, None]
-        rows = torch.cat([lifted, mass[:, None], beyond[:, None]], dim=1)
+        edges = torch.arange(0.0, self.reach + self.grid.voxel_size, self.grid.voxel_size, device=features.device)
+        nearer = self._cumulative(distribution.float(), bins.float(), edges).permute(0, 2, 3, 1)
+        mass = (nearer[..., 1:] - nearer[..., :-1]).flatten()
+        beyond = (1.0 - nearer[..., 1:]).flatten()
 
         size_x, size_y, size_z = self.grid.shape
-        sums = rows.new_zeros(batch.num_frames * size_x * size_y * size_z, channels + 2).index_add(0, target, rows)
-        hits = torch.bincount(target, minlength=len(sums)).to(rows.dtype)
-        means = sums / hits.clamp(min=1.0)[:, None]
-        return means.view(batch.num_frames, size_x, size_y, size_z, channels + 2).permute(0, 4, 1, 2, 3)
+        voxels = batch.num_frames * size_x * size_y * size_z
+        target = self._voxels(batch, edges, height, width, outside=voxels).flatten()
+        if torch.compiler.is_compiling() or torch.onnx.is_in_onnx_export():
+            points = torch.arange(len(target), device=target.device)
+        else:
+            points = (target < voxels).nonzero()[:, 0]  # the same sums in less time
+        mass, beyond, target = mass[points, None], beyond[points, None], target[points]
+        pixel = points.div(len(edges) - 1, rounding_mode="floor")
+        lifted = features.float().permute(0, 2, 3, 1).flatten(0, 2)[pixel] * mass
+        rows = torch.cat([lifted, mass, beyond, torch.ones_like(mass)], dim=1)
+        sums = rows.new_zeros(voxels + 1, channels + 3).index_add(0, target, rows)[:-1]
+        means = sums[:, :-1] / sums[:, -1:].clamp(min=1.0)
+        means = means.to(features.dtype).view(batch.num_frames, size_x, size_y, size_z, channels + 2)
+        return means.permute(0, 4, 1, 2, 3)
 
-    def _cumulative(self, distribution: Tensor, bins: Tensor) -> Tensor:
+    def _cumulative(self, distribution: Tensor, bins: Tensor, edges: Tensor) -> Tensor:
         """Return the probability (N, S + 1, h, w) that the surface is nearer than each slice edge."""
         count = bins.shape[1]
         cumulative = torch.cat([torch.zeros_like(distribution[:, :1]), distribution[:, :-1].cumsum(dim=1)], dim=1)
         step = (bins[:, -1:] / bins[:, :1]).log() / (count - 1)
         # A bin's mass is spread evenly from half a step before its centre to half a step behind, in log depth.
-        position = (self.slices[None].clamp(min=1e-3) / bins[:, :1]).log() / step + 0.5
+        position = (edges[None].clamp(min=1e-3) / bins[:, :1]).log() / step + 0.5
         position = position.clamp(0, count)
         below = position.floor().clamp(max=count - 1)
         fraction = (position - below)[:, :, None, None]
@@ -73,19 +84,27 @@ class LiftSplat(nn.Module):
         index = below.long()
         return (1 - fraction) * cumulative[camera, index] + fraction * cumulative[camera, index + 1]
 
-    def _voxels(self, batch: CameraBatch, height: int, width: int) -> tuple[Tensor, Tensor]:
-        """Return each frustum point's voxel in the flattened batch, and which points are inside: both (N, S, h, w)."""
-        ray = rays(batch.K, height, width, self.stride)
-        in_base = torch.einsum("nij,njhw->nihw", batch.base_from_camera[:, :3, :3], ray)
-        middles = (self.slices[:-1] + self.slices[1:]) / 2
-        position = batch.base_from_camera[:, None, :3, 3, None, None]
-        points = middles[None, :, None, None, None] * in_base[:, None] + position
-        origin = points.new_tensor(self.grid.origin)[None, None, :, None, None]
-        cell = torch.floor((points - origin) / self.grid.voxel_size)
-        size = points.new_tensor(self.grid.shape)[None, None, :, None, None]
-        inside = ((cell >= 0) & (cell < size)).all(dim=2)
-        cell = cell.clamp(min=0).long()
-        _, size_y, size_z = self.grid.shape
-        flat = (cell[:, :, 0] * size_y + cell[:, :, 1]) * size_z + cell[:, :, 2]
-        offset = batch.frame_index * (self.grid.shape[0] * size_y * size_z)
-        return flat + offset[:, None, None, None], inside
+    def _voxels(self, batch: CameraBatch, edges: Tensor, height: int, width: int, outside: int) -> Tensor:
+        """Return each frustum point's voxel in the flattened batch, or `outside`: (N, h, w, S) int64."""
+        pose = batch.base_from_camera.float()
+        # The intrinsics of the map itself, because a stride may be fractional.
+        K = batch.K.float()
+        K = torch.cat(
+            [
+                torch.cat([K[:, :2, :2] / self.stride, (K[:, :2, 2:] + 0.5) / self.stride - 0.5], dim=2),
+                K[:, 2:],
+            ],
+            dim=1,
+        )
+        in_base = torch.einsum("nij,njhw->nihw", pose[:, :3, :3], rays(K, height, width))
+        middles = (edges[:-1] + edges[1:]) / 2
+        index = (batch.frame_index * math.prod(self.grid.shape))[:, None, None, None].int()
+        inside = torch.ones_like(index, dtype=torch.bool)
+        place = math.prod(self.grid.shape)
+        for axis in range(3):
+            points = middles * in_base[:, axis, :, :, None] + pose[:, axis, 3, None, None, None]
+            cell = torch.floor((points - self.grid.origin[axis]) / self.grid.voxel_size)
+            inside = inside & (cell >= 0) & (cell < self.grid.shape[axis])
+            place //= self.grid.shape[axis]
+            index = index + cell.int() * place
+        return torch.where(inside, index, outside).long()

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from torch import Tensor, nn
+from torch.nn import functional
 
 from mtl_perception.core import VoxelGrid
 from mtl_perception.network.blocks import ResidualBlock, conv_norm_relu
@@ -13,8 +14,8 @@ from mtl_perception.network.blocks import ResidualBlock, conv_norm_relu
 class PlaneOccupancyDecoder(nn.Module):
     """Voxels (B, C, X, Y, Z) -> logits (B, 1 + labels, X, Y, Z): occupied or not, and the label if occupied.
 
-    The height is folded into channels and 2D convolutions run over the ground plane (as MAESTRO's map branch does,
-    methods.md 4b; FlashOcc, Yu et al. 2023, section 3.3 shows that little is lost against 3D convolutions).
+    The height is folded into channels and 2D convolutions run over the ground plane (as in MAESTRO's branches of plane
+    tasks, section 3.3; FlashOcc, Yu et al. 2023, section 3.3 shows that little is lost against 3D convolutions).
     """
 
     def __init__(self, grid: VoxelGrid, inputs: int, width: int, labels: int) -> None:
@@ -26,7 +27,6 @@ class PlaneOccupancyDecoder(nn.Module):
             conv_norm_relu(inputs * self.height, width, 1), ResidualBlock(width, width), ResidualBlock(width, width)
         )
         self.coarse = nn.Sequential(conv_norm_relu(width, width, 3, 2), ResidualBlock(width, width))
-        self.up = nn.Upsample(scale_factor=2, mode="bilinear")
         self.logits = nn.Conv2d(width, (1 + labels) * self.height, 1)
 
     def forward(self, voxels: Tensor) -> Tensor:
@@ -34,5 +34,6 @@ class PlaneOccupancyDecoder(nn.Module):
         frames, channels, size_x, size_y, size_z = voxels.shape
         plane = voxels.permute(0, 1, 4, 2, 3).reshape(frames, channels * size_z, size_x, size_y)
         fine = self.body(plane)
-        logits = self.logits(fine + self.up(self.coarse(fine)))
+        coarse = functional.interpolate(self.coarse(fine), (size_x, size_y), mode="bilinear")
+        logits = self.logits(fine + coarse)
         return logits.view(frames, 1 + self.labels, size_z, size_x, size_y).permute(0, 1, 3, 4, 2)

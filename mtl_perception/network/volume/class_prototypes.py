@@ -1,0 +1,40 @@
+# Copyright 2026 The mtl_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""One vector for each class of what is in the scene (MAESTRO, section 3.2)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from mtl_perception.network.volume.volume_blocks import PointwiseConv
+
+
+class ClassPrototypeGenerator(nn.Module):
+    """Voxels (B, C, X, Y, Z) -> prototypes (B, K, C) and mask logits (B, K + 1, X, Y, Z).
+
+    A light classifier assigns each voxel to its most confident class; prototype k is the mean of the features of class
+    k's voxels, or zero where there are none, plus a learned embedding (MAESTRO, section 3.2, eq. 1). The paper's
+    average pooling is read as the mean over the mask, not over the volume. The last mask class, which has no prototype,
+    is free space: without it every empty voxel would count for some class (also our reading).
+
+    No gradient passes the assignment: prototypes train the voxels, and the classifier learns from its logits alone.
+    """
+
+    def __init__(self, width: int, classes: int) -> None:
+        """Build it for `width` channels and K = `classes` classes."""
+        super().__init__()
+        self.classes = classes
+        self.classifier = nn.Sequential(
+            PointwiseConv(width, width), nn.ReLU(inplace=True), PointwiseConv(width, classes + 1)
+        )
+        self.embedding = nn.Parameter(0.02 * torch.randn(classes, width))
+
+    def forward(self, voxels: Tensor) -> tuple[Tensor, Tensor]:
+        """Return prototypes and mask logits."""
+        logits = self.classifier(voxels)
+        best = logits.argmax(dim=1).flatten(1)
+        of_class = best[:, :, None] == torch.arange(self.classes, device=best.device)
+        sums = of_class.to(voxels.dtype).transpose(1, 2) @ voxels.flatten(2).transpose(1, 2)
+        count = of_class.sum(dim=1).clamp(min=1)[:, :, None]
+        return (sums.float() / count).to(voxels.dtype) + self.embedding, logits
