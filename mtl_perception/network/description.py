@@ -4,11 +4,11 @@
 
 from __future__ import annotations
 
-import statistics
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, is_dataclass
+from statistics import median
 from typing import Any, NamedTuple
 
 import torch
@@ -62,13 +62,6 @@ class Description:
     tasks: tuple[TaskCost, ...]
 
 
-class _Counts(NamedTuple):
-    """FLOPs and bytes of activations."""
-
-    flops: int
-    activation_bytes: int
-
-
 def describe(
     network: nn.Module,
     batch: Any,
@@ -84,7 +77,7 @@ def describe(
     measured with the same hooks on the modules, which cost it some microseconds a module.
 
     Args:
-        network: its children are the modules that are told apart.
+        network: its children are the modules that are told apart; what two of them shared would count for both.
         batch, previous: what it is called with.
         tasks: those it is asked for.
         repeats: of each timed pass; a first one is not timed.
@@ -95,50 +88,35 @@ def describe(
     """
     if repeats < 1 or depth < 1:
         raise ValueError(f"repeats ({repeats}) and depth ({depth}) must be at least 1")
-    rows = _rows(network, depth)
-    tops = [name for name in rows if "." not in name]
+    rows = {name: module for name, module in network.named_modules() if name and name.count(".") < depth}
     was_training = network.training
     network.eval()
     try:
         with torch.inference_mode():
-            whole, per_module = _count(network, rows, (batch, tasks, previous))
-            per_task = {task: _count(network, {}, (batch, (task,), previous))[0] for task in tasks}
+            counts = _count(network, rows, batch, tasks, previous)
+            alone = {task: _count(network, {}, batch, (task,), previous) for task in tasks}
             network(batch, tasks, previous)  # the first pass of a kind is slower: oneDNN prepares its kernels
-            seconds: list[float] = []
-            module_seconds: dict[str, list[float]] = {name: [] for name in rows}
-            task_seconds: dict[str, list[float]] = {task: [] for task in tasks}
-            for _ in range(repeats):
-                total, parts = _time(network, rows, (batch, tasks, previous))
-                seconds.append(total)
-                for name, part in parts.items():
-                    module_seconds[name].append(part)
-                for task in tasks:
-                    task_seconds[task].append(_time(network, rows, (batch, (task,), previous))[0])
+            rounds = [_time_round(network, rows, batch, tasks, previous) for _ in range(repeats)]
     finally:
         network.train(was_training)
-    # A median of each would not add up; so: of the differences.
-    rest = [total - sum(module_seconds[name][index] for name in tops) for index, total in enumerate(seconds)]
-    all_seconds = statistics.median(seconds)
-
-    def cost(name: str, parameters: int, counts: _Counts, times: list[float]) -> ModuleCost:
-        share = statistics.median(part / total for part, total in zip(times, seconds, strict=True))
-        return ModuleCost(name, parameters, *counts, statistics.median(times), share)
-
-    costs = [
-        cost(name, _parameters(module), per_module[name], module_seconds[name]) for name, module in rows.items()
-    ]
-    outside_parameters = _parameters(network) - sum(_parameters(rows[name]) for name in tops)
-    outside = _Counts(
-        whole.flops - sum(per_module[name].flops for name in tops),
-        whole.activation_bytes - sum(per_module[name].activation_bytes for name in tops),
-    )
+    parameters = _with_rest({name: _parameters(module) for name, module in rows.items()}, _parameters(network))
     return Description(
         parameters=_parameters(network),
-        flops=whole.flops,
-        activation_bytes=whole.activation_bytes,
-        seconds=all_seconds,
-        modules=(*costs, cost(OUTSIDE, outside_parameters, outside, rest)),
-        tasks=tuple(TaskCost(task, per_task[task].flops, statistics.median(task_seconds[task])) for task in tasks),
+        flops=counts.flops,
+        activation_bytes=counts.activation_bytes,
+        seconds=median(each.seconds for each in rounds),
+        modules=tuple(
+            ModuleCost(
+                name,
+                parameters=int(parameters[name]),
+                flops=int(counts.row_flops[name]),
+                activation_bytes=int(counts.row_bytes[name]),
+                seconds=median(each.rows[name] for each in rounds),
+                share=median(each.rows[name] / each.seconds for each in rounds),
+            )
+            for name in (*rows, OUTSIDE)
+        ),
+        tasks=tuple(TaskCost(task, alone[task].flops, median(each.tasks[task] for each in rounds)) for task in tasks),
     )
 
 
@@ -213,18 +191,26 @@ class _Activations:
             )
 
 
-def _rows(network: nn.Module, depth: int) -> dict[str, nn.Module]:
-    return {name: module for name, module in network.named_modules() if name and name.count(".") < depth}
+class _Counts(NamedTuple):
+    """What a pass counts, as a whole and per row."""
+
+    flops: int
+    activation_bytes: int
+    row_flops: dict[str, float]
+    row_bytes: dict[str, float]
 
 
-def _parameters(module: nn.Module) -> int:
-    return sum(parameter.numel() for parameter in module.parameters())
+class _Round(NamedTuple):
+    """Seconds of a pass of all tasks, as a whole and per row, and of a pass of each task alone."""
+
+    seconds: float
+    rows: dict[str, float]
+    tasks: dict[str, float]
 
 
 def _count(
-    network: nn.Module, rows: Mapping[str, nn.Module], arguments: tuple[Any, ...]
-) -> tuple[_Counts, dict[str, _Counts]]:
-    """Return what a pass counts, as a whole and per row."""
+    network: nn.Module, rows: Mapping[str, nn.Module], batch: Any, tasks: Collection[str], previous: Any
+) -> _Counts:
     # torch (2.13) does not know its own attention kernel of the CPU, nor the fused one of its transformer layers.
     attention = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
     flops = FlopCounterMode(display=False, custom_mapping={attention: _attention_flops})
@@ -239,21 +225,35 @@ def _count(
             metered(rows, lambda: activations.bytes) as row_bytes,
             flops,
         ):
-            network(*arguments)
+            network(batch, tasks, previous)
     finally:
         torch.backends.mha.set_fastpath_enabled(fused)
-    per_row = {name: _Counts(int(row_flops[name]), int(row_bytes[name])) for name in rows}
-    return _Counts(flops.get_total_flops(), activations.bytes), per_row
+    total = flops.get_total_flops()
+    return _Counts(
+        total, activations.bytes, _with_rest(row_flops, total), _with_rest(row_bytes, activations.bytes)
+    )
 
 
-def _time(
-    network: nn.Module, rows: Mapping[str, nn.Module], arguments: tuple[Any, ...]
-) -> tuple[float, dict[str, float]]:
-    """Return the seconds of a pass, as a whole and per row."""
-    with metered(rows, time.perf_counter) as seconds:
-        started = time.perf_counter()
-        network(*arguments)
-        return time.perf_counter() - started, seconds
+def _time_round(
+    network: nn.Module, rows: Mapping[str, nn.Module], batch: Any, tasks: Collection[str], previous: Any
+) -> _Round:
+    def seconds_of(asked: Collection[str]) -> tuple[float, dict[str, float]]:
+        with metered(rows, time.perf_counter) as row_seconds:
+            started = time.perf_counter()
+            network(batch, asked, previous)
+            return time.perf_counter() - started, row_seconds
+
+    seconds, row_seconds = seconds_of(tasks)
+    return _Round(seconds, _with_rest(row_seconds, seconds), {task: seconds_of((task,))[0] for task in tasks})
+
+
+def _with_rest(rows: Mapping[str, float], whole: float) -> dict[str, float]:
+    """Add what no row accounts for; the rows of inner modules are part of their parents'."""
+    return {**rows, OUTSIDE: whole - sum(amount for name, amount in rows.items() if "." not in name)}
+
+
+def _parameters(module: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())
 
 
 def _attention_flops(query: Any, key: Any, value: Any, *_: Any, **__: Any) -> int:

@@ -80,6 +80,13 @@ def test_tasks_are_counted_alone():
     assert tasks["b"].flops == FIRST_FLOPS + HEAD_FLOPS
 
 
+def test_passes_of_all_tasks_and_of_single_ones_take_turns():
+    network, asked = Toy(), []
+    network.register_forward_pre_hook(lambda module, arguments: asked.append(arguments[1]))
+    describe(network, IMAGES, ("a", "b"), repeats=2)
+    assert asked[-6:] == 2 * [("a", "b"), ("a",), ("b",)]
+
+
 def test_depth_2_adds_the_modules_of_the_modules():
     modules = by_name(describe(Toy(), IMAGES, ("b",), repeats=1, depth=2).modules)
     assert list(modules) == [
