@@ -80,6 +80,15 @@ def test_there_is_no_position_inside_a_window() -> None:
         torch.testing.assert_close(other.flip(2, 3), output, atol=1e-5, rtol=1e-5)
 
 
+def test_attention_and_feed_forward_add_to_shortcuts_behind_the_first_norm() -> None:
+    layer = attention().layers[0]
+    x = torch.randn(4, 3, 49, 16, generator=torch.Generator().manual_seed(1))
+    for last in (layer.output, layer.feed_forward[2]):
+        torch.nn.init.zeros_(last.weight)
+        torch.nn.init.zeros_(last.bias)
+    torch.testing.assert_close(layer(x, None), layer.after(layer.before(x)))
+
+
 def test_norms_belong_to_tasks() -> None:
     norm = TaskLayerNorm(8, 2)
     with torch.no_grad():

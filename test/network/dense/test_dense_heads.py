@@ -64,6 +64,25 @@ def test_a_refined_head_has_context_from_the_whole_image() -> None:
     assert (module(touched) != module(x)).any(dim=1).all()
 
 
+def test_the_pyramid_looks_6_12_and_18_pixels_away() -> None:
+    module = decoder(RefinedHead).context
+    module.image.register_forward_hook(lambda _m, _i, output: torch.zeros_like(output))
+    x = torch.randn(1, 12, 37, 37, generator=torch.Generator().manual_seed(1))
+    touched = x.clone()
+    touched[0, :, 18, 18] += 10.0
+    changed = (module(touched) != module(x)).any(dim=1)[0].nonzero() - 18
+    grid = torch.cartesian_prod(torch.tensor([-1, 0, 1]), torch.tensor([-1, 0, 1]))
+    expected = {tuple((rate * step).tolist()) for rate in (6, 12, 18) for step in grid}
+    assert {tuple(offset.tolist()) for offset in changed} == expected
+
+
+def test_the_refinement_adds_to_a_shortcut() -> None:
+    module, x = decoder(RefinedHead), features()
+    module.refine.register_forward_hook(lambda _m, _i, output: torch.zeros_like(output))
+    fine = module.up(module.context(x))
+    torch.testing.assert_close(module(x), module.logits(fine * module.gate(fine)))
+
+
 def test_the_gate_closes_pixels_of_a_refined_head() -> None:
     module, x = decoder(RefinedHead), features()
     module.gate.register_forward_hook(lambda _m, _i, output: torch.zeros_like(output))

@@ -67,8 +67,8 @@ def test_the_feed_forward_adds_to_its_shortcut() -> None:
 def test_gates_see_the_whole_image() -> None:
     module, inputs = fusion(), streams(1)
     before = module(*inputs)
-    inputs[1][0, :, 0, 0] += 100.0
-    assert (module(*inputs)[0, :, 14, 22] != before[0, :, 14, 22]).any()
+    inputs[1][0, :, 14, 22] += 100.0
+    assert (module(*inputs)[0, :, 0, 0] != before[0, :, 0, 0]).any()
 
 
 def test_gradients_reach_every_stream_and_parameter() -> None:
