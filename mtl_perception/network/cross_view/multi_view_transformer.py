@@ -102,7 +102,6 @@ class MultiViewTransformer(nn.Module):
         real_token = self._split(real[None, :, :, None], window, shift)[0, :, :, 0]
         token_region = self._split(region[None, :, :, None], window, shift)[0, :, :, 0]
         allowed = (token_region[:, :, None] == token_region[:, None, :]) & real_token[:, None, :]
-        allowed = allowed | ~real_token[:, :, None]  # padding may look anywhere: nobody looks at it
         across = (allowed[None, :, :, None, :] & valid[:, None, None, :, None]).flatten(3)
         return _additive(allowed[None], like), _additive(across, like)
 
@@ -172,5 +171,6 @@ def _gathered(tokens: Tensor, index: Tensor) -> Tensor:
 
 
 def _additive(allowed: Tensor, like: Tensor) -> Tensor:
+    """Return 0 where `allowed`, else a finite number: padding, which may have nothing to look at, stays finite."""
     zeros = torch.zeros(allowed.shape, dtype=like.dtype, device=like.device)
-    return zeros.masked_fill(~allowed, torch.finfo(like.dtype).min)
+    return zeros.masked_fill(~allowed, torch.finfo(like.dtype).min / 2)

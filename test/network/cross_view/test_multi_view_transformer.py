@@ -4,6 +4,7 @@
 
 import pytest
 import torch
+from torch.nn import functional
 
 from mtl_perception.network.cross_view.multi_view_transformer import MultiViewTransformer, sine_position
 
@@ -16,7 +17,7 @@ def transformer(layers: int = 2, windows: int = 2) -> MultiViewTransformer:
 
 
 def influence(module: MultiViewTransformer, size: tuple[int, int], pixel: tuple[int, int]) -> torch.Tensor:
-    """Return which pixels (N, h, w) of two views, each the other's neighbour, one pixel of the first view depends on."""
+    """Return which pixels (2, h, w) of two views that are neighbours one pixel of the first depends on."""
     features = torch.randn(2, 16, *size, requires_grad=True)
     result = module(features, torch.tensor([[1], [0]]), torch.ones(2, 1, dtype=torch.bool))
     (result[0, :, pixel[0], pixel[1]] * torch.randn(16)).sum().backward()
@@ -59,16 +60,15 @@ def test_the_second_layer_is_shifted_so_that_windows_exchange() -> None:
     assert influence(transformer(layers=2), (8, 12), (3, 5)).all()
 
 
-def test_odd_sizes_never_see_the_padding() -> None:
-    module = transformer(layers=1, windows=1)
-    features = torch.randn(2, 16, 5, 7)
-    other, yes = torch.tensor([[1], [0]]), torch.ones(2, 1, dtype=torch.bool)
-    expected = module(features, other, yes)
-    module.windows = 2  # the same window of 5 x 7 by the position code, the rest of 10 x 14 is padding
-    padded = torch.zeros(2, 16, 9, 13)
-    padded[:, :, :5, :7] = features
-    result = module(padded, other, yes)[:, :, :5, :7]
-    torch.testing.assert_close(result, expected, rtol=1e-4, atol=1e-5)
+@pytest.mark.parametrize("size", [(5, 7), (15, 23), (1, 3)])
+def test_nobody_sees_the_padding(monkeypatch: pytest.MonkeyPatch, size: tuple[int, int]) -> None:
+    module = transformer(layers=3)
+    features, previous = torch.randn(2, 16, *size), torch.randn(2, 16, *size)
+    index, valid = torch.tensor([[1, 2], [0, 3]]), torch.ones(2, 2, dtype=torch.bool)
+    expected = module(features, index, valid, previous)
+    pad = functional.pad
+    monkeypatch.setattr(functional, "pad", lambda x, sides: pad(x, sides, value=7.0))
+    torch.testing.assert_close(module(features, index, valid, previous), expected)
 
 
 def test_tokens_of_all_valid_neighbours_are_keys_and_only_they() -> None:

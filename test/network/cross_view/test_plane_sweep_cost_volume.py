@@ -4,17 +4,13 @@
 
 import math
 
-import numpy as np
 import pytest
 import torch
 from torch.nn import functional
 
-from mtl_perception.core import LabelSpace
-from mtl_perception.data.world import World
 from mtl_perception.network.cross_view import cost_volume
 from mtl_perception.network.cross_view.cost_volume import PlaneSweepCostVolume
 from mtl_perception.network.cross_view.neighbours import Neighbours
-from mtl_perception.resources import config_file
 
 K = torch.tensor([[160.0, 0, 95.5], [0, 160, 63.5], [0, 0, 1]])
 
@@ -141,6 +137,13 @@ def test_only_valid_projections_are_averaged() -> None:
     torch.testing.assert_close(sweep(features, K.expand(3, 3, 3), masked), alone)
     nothing = sweep(features, K.expand(3, 3, 3), neighbours([[2]] * 3, [[behind]] * 3))
     assert (nothing == 0).all() and (alone != 0).any()
+
+
+def test_what_is_behind_the_neighbour_is_not_seen_even_on_its_axis() -> None:
+    centred = torch.tensor([[160.0, 0, 99.5], [0, 160, 59.5], [0, 0, 1]])  # the axis goes through the middle of a cell
+    behind = neighbours([[0]], [[moved(yaw=math.pi)]], centred)
+    cost = PlaneSweepCostVolume(6, 2.0, 40.0)(torch.ones(1, 8, 15, 24), centred[None], behind)
+    assert (cost == 0).all()
 
 
 def test_an_image_that_is_its_own_neighbour_gives_the_same_on_all_planes() -> None:
