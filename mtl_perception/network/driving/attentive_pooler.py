@@ -98,8 +98,8 @@ class AttentivePooler(nn.Module):
         query = self.query.view(self.heads, -1)
         scores = torch.einsum("hd,bnhd->bhn", query, keys) / math.sqrt(width / self.heads)
         seen = kept.expand(batch, length, count, 1).reshape(batch, 1, length * count)
-        # Multiplied by the mask once more, because a softmax over nothing but masked scores is uniform, not zero.
-        weights = scores.masked_fill(~seen, torch.finfo(scores.dtype).min).softmax(dim=2) * seen
+        # Not minus infinity, whose softmax is undefined where no frame is valid.
+        weights = scores.masked_fill(~seen, torch.finfo(scores.dtype).min).softmax(dim=2)
         pooled = self.query + self.project(torch.einsum("bhn,bnhd->bhd", weights, values).flatten(1))
         return pooled + self.mlp(pooled)
 

@@ -106,7 +106,7 @@ def rig_motion(
     information = _information(camera, variance, extrinsics) * weight[:, None, None]
 
     counts = weight.new_zeros(num_frames).index_add(0, frame_index, weight).clamp(min=1.0)
-    vectors = vector_from_matrix(motion) * weight[:, None]
+    vectors = vector_from_matrix(motion)  # zero where not valid
     sums = vectors.new_zeros(num_frames, 6).index_add(0, frame_index, vectors)
     reference = matrix_from_vector(sums / counts[:, None])
 
