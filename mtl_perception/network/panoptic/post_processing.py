@@ -76,7 +76,7 @@ def panoptic_from_queries(
     winner = (score[..., None, None] * mask).argmax(dim=1)
     inside = mask.gather(1, winner[:, None])[:, 0] >= 0.5
     won = _counts(winner, inside, score.shape[1])
-    area = (mask >= 0.5).sum(dim=(2, 3))
+    area = (mask >= 0.5).float().sum(dim=(2, 3))  # exact up to 2^24 pixels, and much faster than of booleans
     kept = (score > 0.0) & (won > 0) & (won >= lowest_overlap * area)
     value, listed = _values(label, kept, thing_labels)
     panoptic = _look_up(value, winner).where(inside, UNKNOWN)

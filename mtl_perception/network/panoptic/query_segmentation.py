@@ -63,16 +63,18 @@ class QuerySegmentation(nn.Module):
             heads: of all attention.
             encoder_layers: of deformable attention over the three coarser maps.
             decoder_layers: of masked attention.
-            points: at which the mask losses compare; as many as a quarter of the mask's pixels upwards is plenty.
+            points: at which the mask losses compare; OneFormer's 12544 are for images with sides of 512 and more.
 
         Raises:
-            ValueError: if `widths` are not four, or `hidden` does not divide.
+            ValueError: if `widths` are not four, `hidden` does not divide, or there is no decoder layer.
         """
         super().__init__()
         if len(widths) != 4:
             raise ValueError(f"widths: four maps are needed, got {len(widths)}")
         if hidden % _GROUPS or hidden % heads:
             raise ValueError(f"hidden: must be a multiple of {_GROUPS} and of heads ({heads}), got {hidden}")
+        if decoder_layers < 1:
+            raise ValueError(f"decoder_layers: at least 1, got {decoder_layers}")
         from transformers import OneFormerConfig  # takes seconds: only who builds the module pays
 
         from mtl_perception.network.panoptic.one_former import OneFormerDecoders

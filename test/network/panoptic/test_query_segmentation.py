@@ -120,8 +120,9 @@ def test_only_where_the_truth_is_known_masks_are_corrected(module: QuerySegmenta
     targets = query_targets(truth(1), THINGS)
     known = torch.zeros_like(targets.known)
     nowhere = QueryTargets(targets.mask_labels, targets.class_labels, known)
-    assert module.loss(maps(1), nowhere)["mask"].item() == 0.0
-    assert module.loss(maps(1), targets)["mask"].item() > 0.0
+    for name in ("mask", "dice"):
+        assert module.loss(maps(1), nowhere)[name].item() == 0.0
+        assert module.loss(maps(1), targets)[name].item() > 0.0
 
 
 def test_images_without_segments_are_trained_too(module: QuerySegmentation) -> None:
@@ -161,6 +162,8 @@ def test_what_cannot_be_is_refused(module: QuerySegmentation) -> None:
         QuerySegmentation(WIDTHS[:3], 3)
     with pytest.raises(ValueError, match="multiple of 32"):
         QuerySegmentation(WIDTHS, 3, hidden=48)
+    with pytest.raises(ValueError, match="decoder_layers"):
+        QuerySegmentation(WIDTHS, 3, decoder_layers=0)
     with pytest.raises(ValueError, match="task"):
         module(maps(1), "depth")
     crowded = torch.arange(15).repeat_interleave(4)[None, None].expand(1, 60, 60) + 2001
