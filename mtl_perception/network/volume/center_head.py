@@ -15,6 +15,8 @@ from mtl_perception.network.blocks import conv_norm_relu
 
 # The heatmap's initial probability, so that the many empty cells do not dominate the first steps (Lin et al. 2017).
 INITIAL_LOGIT = -2.19
+# Channels of offset, height, log size, direction, velocity.
+REGRESSED = (2, 1, 3, 2, 2)
 # Logarithms of a size are bounded when decoded: between 2 cm and 50 m.
 LOG_SIZE = (-4.0, 4.0)
 
@@ -77,16 +79,15 @@ class CenterHead(nn.Module):
         """Build it for `width` channels."""
         super().__init__()
         self.shared = conv_norm_relu(width, width)
-        self.what = nn.Sequential(conv_norm_relu(width, width), nn.Conv2d(width, classes, 1))
-        self.where = nn.Sequential(conv_norm_relu(width, width), nn.Conv2d(width, 10, 1))
-        last = self.what[-1]
-        assert isinstance(last, nn.Conv2d) and last.bias is not None
-        nn.init.constant_(last.bias, INITIAL_LOGIT)
+        heatmap = nn.Conv2d(width, classes, 1)
+        nn.init.constant_(heatmap.bias, INITIAL_LOGIT)  # type: ignore[arg-type]
+        self.what = nn.Sequential(conv_norm_relu(width, width), heatmap)
+        self.where = nn.Sequential(conv_norm_relu(width, width), nn.Conv2d(width, sum(REGRESSED), 1))
 
     def forward(self, plane: Tensor) -> BoxMaps:
         """Return the maps."""
         shared = self.shared(plane)
-        return BoxMaps(self.what(shared), *self.where(shared).split([2, 1, 3, 2, 2], dim=1))
+        return BoxMaps(self.what(shared), *self.where(shared).split(REGRESSED, dim=1))
 
     @staticmethod
     def candidates(maps: BoxMaps, grid: VoxelGrid, top_k: int) -> Boxes:
@@ -99,7 +100,7 @@ class CenterHead(nn.Module):
         label = place.div(size_x * size_y, rounding_mode="floor")
         rest = torch.cat([maps.offset, maps.height, maps.log_size, maps.direction, maps.velocity], dim=1).float()
         rest = rest.flatten(2).gather(2, cell[:, None].expand(-1, rest.shape[1], -1)).transpose(1, 2)
-        offset, height, log_size, direction, velocity = rest.split([2, 1, 3, 2, 2], dim=2)
+        offset, height, log_size, direction, velocity = rest.split(REGRESSED, dim=2)
         index = torch.stack([cell.div(size_y, rounding_mode="floor"), cell % size_y], dim=2)
         origin = torch.tensor(grid.origin[:2], device=rest.device, dtype=rest.dtype)
         ground = origin + (index + 0.5 + offset) * grid.voxel_size

@@ -34,7 +34,7 @@ class ClassPrototypeGenerator(nn.Module):
         """Return prototypes and mask logits."""
         logits = self.classifier(voxels)
         best = logits.argmax(dim=1).flatten(1)
-        of_class = best[:, :, None] == torch.arange(self.classes, device=best.device)
-        sums = of_class.to(voxels.dtype).transpose(1, 2) @ voxels.flatten(2).transpose(1, 2)
-        count = of_class.sum(dim=1).clamp(min=1)[:, :, None]
+        masks = (best[:, :, None] == torch.arange(self.classes, device=best.device)).to(voxels.dtype)
+        sums = masks.transpose(1, 2) @ voxels.flatten(2).transpose(1, 2)
+        count = masks.sum(dim=1, dtype=torch.float32).clamp(min=1.0)[:, :, None]
         return (sums.float() / count).to(voxels.dtype) + self.embedding, logits

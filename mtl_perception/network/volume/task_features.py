@@ -35,10 +35,9 @@ class TaskSpecificFeatureGenerator(nn.Module):
         """Build it for `width` channels C, G = `group` prototypes and, of a plane task, `height` voxels along z."""
         super().__init__()
         self.prototypes = nn.Sequential(nn.Linear(width, width), nn.ReLU(inplace=True), nn.Linear(width, width))
-        self.scale = nn.Sequential(nn.Linear(2 * width, width), nn.ReLU(inplace=True), nn.Linear(width, width))
-        last = self.scale[-1]
-        assert isinstance(last, nn.Linear)
-        nn.init.ones_(last.bias)
+        scale = nn.Linear(width, width)
+        nn.init.ones_(scale.bias)
+        self.scale = nn.Sequential(nn.Linear(2 * width, width), nn.ReLU(inplace=True), scale)
         self.transform: nn.Module
         if height is not None:
             self.transform = PlaneBackbone(width, height, width)
@@ -53,7 +52,8 @@ class TaskSpecificFeatureGenerator(nn.Module):
         """Return the task's features and its suppression logits."""
         features = self.transform(voxels)
         prototypes = self.prototypes(group)
-        wise = (prototypes @ features.flatten(2)).unflatten(2, features.shape[2:])
+        wise = (features.flatten(2).transpose(1, 2) @ prototypes.transpose(1, 2)).transpose(1, 2)
+        wise = wise.unflatten(2, features.shape[2:])
         scale = self.scale(torch.cat([prototypes.amax(dim=1), prototypes.mean(dim=1)], dim=1))
         aware = features * scale.view(*scale.shape, *[1] * (features.ndim - 2))
         suppression = self.score(aware)

@@ -105,9 +105,11 @@ def reference(lift: LiftSplat, features: torch.Tensor, probability: torch.Tensor
 @pytest.mark.parametrize("stride", [8, 7.0, 3.5])
 def test_the_lift_is_that_of_a_loop_over_points(batch: CameraBatch, stride: float) -> None:
     torch.manual_seed(0)
-    # A turned camera, whose points are not on the borders between voxels.
+    # Cameras turned to the side and down, whose points are not on the borders between voxels.
     turn = torch.linalg.matrix_exp(torch.tensor([[0.0, -0.3, 0.1, 0], [0.3, 0, -0.2, 0], [-0.1, 0.2, 0, 0], [0] * 4]))
-    batch = dataclasses.replace(batch, base_from_camera=batch.base_from_camera @ turn)
+    focal = 6.0 * stride  # the map's field of view is the same at every stride
+    K = torch.tensor([[focal, 0, 3 * stride - 0.5], [0, focal, 2 * stride - 0.5], [0, 0, 1]]).expand(3, 3, 3)
+    batch = dataclasses.replace(batch, base_from_camera=batch.base_from_camera @ turn.T, K=K)
     features, probability = torch.randn(3, 2, 4, 6), torch.randn(3, 49, 4, 6).softmax(dim=1)
     lift = LiftSplat(GRID, stride)
     expected = reference(lift, features, probability, batch)

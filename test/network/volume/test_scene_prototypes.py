@@ -75,11 +75,16 @@ def test_a_rotated_box_reads_the_place_it_covers(aggregator: ScenePrototypeAggre
     features = torch.zeros(1, 4, 32, 16)
     features[0, 0], features[0, 1] = x[:, None], y[None]
     features[0, 2] = x[:, None].square()
+    features[0, 3] = x[:, None] * y[None]
     for yaw, spread in ((0.0, 4.0), (math.pi / 2, 0.0)):
         means, _ = aggregator.pool(features, boxes((2.0, 1.0, 4.0, 0.01, yaw, 0)))
         torch.testing.assert_close(means[0, 0, :2], torch.tensor([2.0, 1.0]))
         variance = means[0, 0, 2] - 4.0
         assert variance > 1.0 if spread else variance < 0.1
+    for yaw in (0.6, -0.6):  # turned to the left, y grows with x
+        means, _ = aggregator.pool(features, boxes((2.0, 1.0, 4.0, 0.01, yaw, 0), (2.0, 1.0, 0.01, 4.0, yaw, 0)))
+        long, wide = means[0, :, 3] - 2.0
+        assert long * yaw > 0.2 and wide * yaw < -0.2
 
 
 def test_map_layers_of_one_prototype_are_averaged_and_others_added(aggregator: ScenePrototypeAggregator) -> None:
