@@ -61,6 +61,10 @@ class PlayerParameters(BaseModel):
     wait_for: Annotated[list[str], ReadOnly] = Field(
         ["perception/progress"], description="Topics (mtl_perception_msgs/Progress) to wait for, for mode every."
     )
+    listeners: Annotated[list[str], ReadOnly] = Field(
+        [""],
+        description="Full names of nodes that must receive every topic of the bag before it starts; empty: none.",
+    )
     progress_timeout: Annotated[float, ReadOnly] = Field(
         30.0, ge=0.1, le=3600.0, description="Seconds to wait for progress on one instant before going on without it."
     )
@@ -231,15 +235,23 @@ class BagPlayer:
             before, counts, now = counts, topics.listeners(), time.monotonic()
             changed = now if counts != before else changed
             heard = not images or counts.get(images[0], 0) > 0
+            heard = heard and not self._unheard(topics)
             if heard and self._progress.connected() and now - changed > _SETTLE_S:
                 return
             if now > until:
                 break
         if every and not self._stop.is_set():
-            missing = self._progress.unconnected() or [f"subscription of {images[0]}"]
+            missing = self._progress.unconnected() or self._unheard(topics) or [f"subscription of {images[0]}"]
             self._node.get_logger().warning(
                 f"after {timeout} s there is still no {', '.join(missing)}: playing all the same"
             )
+
+    def _unheard(self, topics: PlayerTopics) -> list[str]:
+        return [
+            f"subscription of {topic} by {name}"
+            for name in filter(None, self._settings.listeners)
+            for topic in topics.unheard_by(name)
+        ]
 
     def _known_images(self, bag: BagReader) -> list[str]:
         recorded = {relative_name(name): name for name in bag.topics}

@@ -37,6 +37,7 @@ class PlayerTopics:
 
     def __init__(self, node: Node, bag: BagReader, absolute: bool) -> None:
         """Make the publishers; topics go below the node's namespace unless `absolute`."""
+        self._node = node
         self.skipped: dict[str, str] = {}
         self._publishers: dict[str, Publisher] = {}
         for topic in bag.topics.values():
@@ -61,6 +62,16 @@ class PlayerTopics:
         until = time.monotonic() + _FLUSH_S
         for publisher in self._publishers.values():
             publisher.wait_for_all_acked(Duration(seconds=max(0.0, until - time.monotonic())))
+
+    def unheard_by(self, node_name: str) -> list[str]:
+        """Return the topics on which a node with that full name does not receive yet what is published."""
+        return [name for name, publisher in self._publishers.items() if not self._is_heard(publisher, node_name)]
+
+    def _is_heard(self, publisher: Publisher, node_name: str) -> bool:
+        known = self._node.get_subscriptions_info_by_topic(publisher.topic_name)
+        names = {f"{info.node_namespace.rstrip('/')}/{info.node_name}" for info in known}
+        # That the node subscribes is known before the connection is made; it is when all subscriptions are connected.
+        return node_name in names and publisher.get_subscription_count() >= len(known)
 
     def listeners(self) -> dict[str, int]:
         """Return how many subscriptions each topic is connected to."""

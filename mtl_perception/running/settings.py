@@ -99,6 +99,7 @@ def write_parameters(settings: UpSettings, path: Path) -> Path:
         values["bag"] = str(settings.bag.resolve())
         values["mode"] = "realtime" if settings.realtime else "every"
         values["rate"] = float(settings.rate)
+        values["listeners"] = [settings.full_name("monitor")]  # which is to count every message
     path.write_text(yaml.safe_dump({"/**": {"ros__parameters": values}}, sort_keys=False))
     return path
 

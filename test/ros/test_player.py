@@ -20,7 +20,7 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile
 from rosgraph_msgs.msg import Clock
-from sensor_msgs.msg import Image
+from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import String
 from tf2_msgs.msg import TFMessage
 
@@ -197,6 +197,26 @@ def test_a_frame_without_progress_is_counted_and_the_player_goes_on(graph: Graph
     graph.wait(lambda: graph.finished)
     assert graph.finished[0].unanswered == {"perception/progress": FRAMES}
     assert len(graph.listener.stamps("front")) == FRAMES
+
+
+def test_it_starts_when_a_named_node_receives_every_topic(graph: Graph, bag: Path) -> None:
+    graph.play(bag, listeners=["/late_0"])
+    time.sleep(1.5)  # the listener has long been there, and would do if none were named
+    assert graph.listener.arrived == []
+    late = Node("late_0", context=graph.context)
+    kinds = {Image: "image", CameraInfo: "camera_info"}
+    for kind, name in kinds.items():
+        late.create_subscription(kind, f"front/{name}", print, 10)
+    late.create_subscription(TFMessage, "/tf_static", print, qos.latched())
+    graph.others.append(Spinning(graph.context, late))
+    time.sleep(1.0)
+    assert graph.listener.arrived == []  # odometry and the left camera are missing
+    for kind, name in ((Image, "left/image"), (CameraInfo, "left/camera_info"), (Odometry, "odom")):
+        late.create_subscription(kind, name, print, 10)
+    for frame in range(FRAMES):
+        graph.wait_for_images(frame + 1)
+        graph.listener.report("perception", START_NS + frame * PERIOD_NS)
+    graph.wait(lambda: graph.finished)
 
 
 def test_realtime_keeps_the_pace_times_the_rate(graph: Graph, bag: Path) -> None:
