@@ -5,7 +5,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterable
+from collections import deque
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,30 +16,57 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from mtl_perception.core import FREE, UNKNOWN, UNOBSERVED, CameraPrediction, Occupancy, Prediction, RigFrame, VoxelGrid
+from mtl_perception.core import (
+    FREE,
+    UNKNOWN,
+    UNOBSERVED,
+    CameraPrediction,
+    LabelSpace,
+    Occupancy,
+    Prediction,
+    RigFrame,
+    VoxelGrid,
+)
 from mtl_perception.core.camera import Camera
 from mtl_perception.core.prediction import TASKS
 from mtl_perception.core.transforms import Transform, inverse
-from mtl_perception.network import CameraBatch, Checkpoint, NetworkOutput, PreviousFrame, load_checkpoint
-from mtl_perception.network.motion.reprojection import thumbnail
+from mtl_perception.network import (
+    CameraBatch,
+    Checkpoint,
+    History,
+    MultiTaskNetwork,
+    NetworkConfig,
+    NetworkOutput,
+    PreviousFrame,
+    load_checkpoint,
+)
 from mtl_perception.rectification import Rectification
-from mtl_perception.resources import default_checkpoint
+from mtl_perception.resources import config_file, default_checkpoint
 
 MAX_PREVIOUS_AGE_NS = 600_000_000
 """A camera's image is compared with its previous one only when that is no older than this."""
+HISTORY_FRAMES = 15
+"""How many frames before the current one are remembered for tasks of the whole rig (16 with it; unified encoder)."""
 MIN_CAMERA_HEIGHT = 0.3
 """A camera at least this high above the base's z = 0 tells that the base frame lies on the ground (REP-105)."""
 
 
 @dataclass(frozen=True)
 class _Memory:
-    """What is kept of a camera's last image."""
+    """What is kept of a camera's last image; the pose is None where none was known."""
 
     stamp_ns: int
-    world_from_camera: Transform
+    world_from_camera: Transform | None
     camera: Camera
-    embedding: Tensor
-    thumbnail: Tensor
+    features: Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class _FrameMemory:
+    """What is kept of a frame of the whole rig."""
+
+    stamp_ns: int
+    features: Mapping[str, Tensor]
 
 
 class Perceiver:
@@ -51,6 +79,7 @@ class Perceiver:
         grid: the occupancy grid, in the base frame.
         tasks: what it computes unless told otherwise: trained for, and asked for.
         tasks_left_out: per other task of the suite, why it is left out.
+        rehearsed_tasks: what it computes and keeps to itself, because the weights are random (see `from_preset`).
     """
 
     def __init__(self, checkpoint: Checkpoint, *, tasks: Iterable[str] | None = None, device: str = "cpu") -> None:
@@ -74,8 +103,10 @@ class Perceiver:
             for task in TASKS
             if task not in self.tasks
         }
+        self.rehearsed_tasks: tuple[str, ...] = ()
         self._rectifications: dict[str, Rectification] = {}
         self._memory: dict[str, _Memory] = {}
+        self._history: deque[_FrameMemory] = deque(maxlen=HISTORY_FRAMES)
         self._last_stamp_ns: int | None = None
         self._occupancy_labels = torch.tensor([self.labels.id_of(n) for n in self.labels.subsets["occupancy"]])
 
@@ -91,9 +122,28 @@ class Perceiver:
         """
         return cls(load_checkpoint(path or default_checkpoint()), tasks=tasks, device=device)
 
+    @classmethod
+    def from_preset(cls, name: str, labels: LabelSpace, *, device: str = "cpu") -> Perceiver:
+        """Build a preset (its name, or a YAML file) with random weights, to see what it costs on a machine.
+
+        Everything that the preset has is computed in each pass, and nothing of it is in the predictions.
+
+        Raises:
+            FileNotFoundError: there is no such preset.
+            ValueError: the file is wrong, or the label space has another number of labels.
+        """
+        config = NetworkConfig.load(config_file("networks", name))
+        if len(labels) != config.num_labels:
+            raise ValueError(f"preset '{name}' has {config.num_labels} labels, '{labels.name}' has {len(labels)}")
+        checkpoint = Checkpoint(MultiTaskNetwork(config).eval(), labels, (), {}, f"{config.preset}, random weights")
+        perceiver = cls(checkpoint, device=device)
+        perceiver.rehearsed_tasks = config.tasks
+        return perceiver
+
     def reset(self) -> None:
-        """Forget the previous frame (time jumped, or another recording begins)."""
+        """Forget the previous frames (time jumped, or another recording begins)."""
         self._memory.clear()
+        self._history.clear()
         self._last_stamp_ns = None
 
     @torch.inference_mode()
@@ -112,17 +162,18 @@ class Perceiver:
             raise ValueError(f"task '{absent[0]}': {self.tasks_left_out.get(absent[0], 'there is no such task')}")
         if self._last_stamp_ns is not None and frame.stamp_ns <= self._last_stamp_ns:
             self.reset()
-        if frame.world_from_base is None:
+        if frame.world_from_base is None and self.network.config.reprojection_motion is not None:
             wanted = tuple(task for task in wanted if task != "motion_mask")
         started = time.perf_counter()
         rectified, batch = self._prepare(frame)
-        previous = self._previous(frame, rectified) if "motion_mask" in wanted else None
+        previous = self._previous(frame, rectified)
         prepared = time.perf_counter()
-        output = self.network(batch, wanted, previous)
+        output = self.network(batch, (*wanted, *self.rehearsed_tasks), previous, history=self._past(frame))
         computed = time.perf_counter()
-        cameras = self._camera_predictions(frame, rectified, output, previous)
-        occupancy = None if output.occupancy_logits is None else self._occupancy(output)
-        self._remember(frame, rectified, batch, output)
+        published = NetworkOutput() if self.rehearsed_tasks else output
+        cameras = self._camera_predictions(frame, rectified, published, previous)
+        occupancy = None if published.occupancy_logits is None else self._occupancy(published)
+        self._remember(frame, rectified, output)
         finished = time.perf_counter()
         return Prediction(
             stamp_ns=frame.stamp_ns,
@@ -182,13 +233,27 @@ class Perceiver:
         motion = [
             inverse(memory.world_from_camera) @ frame.world_from_camera[name]
             for name, memory in zip(rectified, rows, strict=True)
+            if memory.world_from_camera is not None and name in frame.world_from_camera
         ]
+        kept = set.intersection(*(set(memory.features) for memory in rows))
         return PreviousFrame(
-            embedding=torch.stack([memory.embedding for memory in rows]),
-            thumbnail=torch.stack([memory.thumbnail for memory in rows]),
+            features={key: torch.stack([memory.features[key] for memory in rows]) for key in sorted(kept)},
             K=self._tensor(np.stack([memory.camera.K for memory in rows])),
-            previous_from_current=self._tensor(np.stack(motion)),
+            previous_from_current=self._tensor(np.stack(motion)) if len(motion) == len(rows) else None,
             valid=torch.tensor([name in usable for name in rectified], device=self.device),
+        )
+
+    def _past(self, frame: RigFrame) -> History | None:
+        """Return what is remembered of the frames before, oldest first; None when there are none."""
+        past = list(self._history)
+        if not past:
+            return None
+        kept = set.intersection(*(set(memory.features) for memory in past))
+        age = [[(frame.stamp_ns - memory.stamp_ns) * 1e-9 for memory in past]]
+        return History(
+            features={key: torch.stack([memory.features[key] for memory in past], dim=1) for key in sorted(kept)},
+            age=self._tensor(np.array(age)),
+            valid=torch.ones(1, len(past), dtype=torch.bool, device=self.device),
         )
 
     def _camera_predictions(
@@ -246,24 +311,20 @@ class Perceiver:
         return Occupancy(self.grid, _numpy(labels), _numpy(probability))
 
     def _remember(
-        self,
-        frame: RigFrame,
-        rectified: dict[str, tuple[Camera, NDArray[np.uint8]]],
-        batch: CameraBatch,
-        output: NetworkOutput,
+        self, frame: RigFrame, rectified: dict[str, tuple[Camera, NDArray[np.uint8]]], output: NetworkOutput
     ) -> None:
         self._last_stamp_ns = frame.stamp_ns
-        if output.motion_embedding is None:
+        if output.frame_memory:
+            self._history.append(_FrameMemory(frame.stamp_ns, output.frame_memory))
+        if not output.memory:
             self._memory.clear()
             return
-        thumbnails = thumbnail(batch.images)
         for row, (name, (camera, _)) in enumerate(rectified.items()):
             self._memory[name] = _Memory(
                 frame.image_stamps_ns[name],
-                frame.world_from_camera[name],
+                frame.world_from_camera.get(name),
                 camera,
-                output.motion_embedding[row],
-                thumbnails[row],
+                {key: rows[row] for key, rows in output.memory.items()},
             )
 
     def _tensor(self, array: NDArray) -> Tensor:

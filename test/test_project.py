@@ -32,6 +32,8 @@ WITHOUT_ROSDEP_KEY = {
     "safetensors": "safetensors",
     "spark_dsg": "spark-dsg",
     "torch": "torch",
+    "transformers": "transformers",
+    "huggingface_hub": "transformers",  # comes with it
 }
 
 

@@ -18,10 +18,11 @@ from dataclasses import dataclass
 import torch
 
 from mtl_perception.bench.results import Result
-from mtl_perception.network import CameraBatch, MultiTaskNetwork, NetworkConfig, PreviousFrame
-from mtl_perception.network.config import REQUIRES
+from mtl_perception.network import CameraBatch, History, MultiTaskNetwork, NetworkConfig, PreviousFrame
+from mtl_perception.network.config import SCENE_TASKS
 from mtl_perception.network.description import metered
-from mtl_perception.network.example import example_batch, previous_of
+from mtl_perception.network.driving.streams import CabinBatch
+from mtl_perception.network.example import example_batch, example_cabin, history_of, previous_of
 
 SUITE = "network"
 
@@ -51,20 +52,23 @@ class _Pass:
     batch: CameraBatch
     tasks: tuple[str, ...]
     previous: PreviousFrame | None
+    history: History | None
+    cabin: CabinBatch | None
 
     @classmethod
     def prepare(cls, network: MultiTaskNetwork, batch: CameraBatch, tasks: tuple[str, ...]) -> _Pass:
         """Warm the network up; what its first pass remembers is the frame before for all later ones."""
         network.eval()
-        previous = previous_of(batch, network(batch, tasks))
-        prepared = cls(network, batch, tasks, previous)
+        cabin = example_cabin(network.config, batch) if set(tasks) & set(SCENE_TASKS) else None
+        first = network(batch, tasks, cabin=cabin)
+        prepared = cls(network, batch, tasks, previous_of(batch, first), history_of(first), cabin)
         prepared()
         return prepared
 
     def __call__(self) -> float:
         """Run it and return the seconds it took."""
         started = time.perf_counter()
-        self.network(self.batch, self.tasks, self.previous)
+        self.network(self.batch, self.tasks, self.previous, history=self.history, cabin=self.cabin)
         return time.perf_counter() - started
 
 
@@ -100,9 +104,9 @@ def measure(
     advanced(f"{config.preset}: building")
     torch.manual_seed(0)
     multi = _Pass.prepare(MultiTaskNetwork(config), batch, config.tasks)
-    naive = _Pass.prepare(_with_encoder_of(multi.network, plain(config, config.tasks)), batch, config.tasks)
+    naive = _Pass.prepare(_with_encoder_of(multi.network, config.plain(config.tasks)), batch, config.tasks)
     singles = {
-        task: _Pass.prepare(_with_encoder_of(multi.network, plain(config, (task,))), batch, (task,))
+        task: _Pass.prepare(_with_encoder_of(multi.network, config.plain((task,))), batch, (task,))
         for task in config.tasks
     }
     times: dict[str, list[float]] = {"multi": [], "encoder": [], "naive": []}
@@ -133,12 +137,6 @@ def compare(preset: str, times: Times) -> list[Result]:
     over_naive = Result(SUITE, f"{preset}/modules_over_naive", multi, "s", "naive multi-task network", naive)
     encoder = statistics.median(times.encoder)
     return [over_single, over_naive, Result(SUITE, f"{preset}/encoder_share", encoder, "s", "whole pass", multi)]
-
-
-def plain(config: NetworkConfig, tasks: Sequence[str]) -> NetworkConfig:
-    """Return the configuration with plain heads for these tasks and for what they require."""
-    wanted = set(tasks).union(*(REQUIRES[task] for task in tasks))
-    return config.model_copy(update={"tasks": tuple(task for task in config.tasks if task in wanted)})
 
 
 def _with_encoder_of(owner: MultiTaskNetwork, config: NetworkConfig) -> MultiTaskNetwork:

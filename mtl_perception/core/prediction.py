@@ -14,7 +14,24 @@ from mtl_perception.core.camera import Camera
 from mtl_perception.core.transforms import Transform
 from mtl_perception.core.voxels import Occupancy
 
-TASKS = ("depth", "semantic", "motion_mask", "occupancy")
+TASKS = (
+    "depth",
+    "semantic",
+    "normals",
+    "edges",
+    "panoptic",
+    "motion_mask",
+    "scene_flow",
+    "ego_motion",
+    "occupancy",
+    "bev_map",
+    "detections",
+    "steering",
+    "driver_behaviour",
+    "driver_emotion",
+    "vehicle_behaviour",
+    "traffic_context",
+)
 """Every task that a network of this suite can be trained for."""
 
 

@@ -2,14 +2,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """The shared multi-task network: torch modules only, each usable alone."""
 
-from mtl_perception.network.batch import CameraBatch, PreviousFrame
+from mtl_perception.network.batch import CameraBatch, History, PreviousFrame
 from mtl_perception.network.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from mtl_perception.network.config import NetworkConfig
-from mtl_perception.network.multi_task import MultiTaskNetwork, NetworkOutput
+from mtl_perception.network.multi_task import MultiTaskNetwork
+from mtl_perception.network.output import NetworkOutput
 
 __all__ = [
     "CameraBatch",
     "Checkpoint",
+    "History",
     "MultiTaskNetwork",
     "NetworkConfig",
     "NetworkOutput",

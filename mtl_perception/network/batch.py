@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -45,18 +46,32 @@ class CameraBatch:
 
 @dataclass(frozen=True)
 class PreviousFrame:
-    """What the motion decoder remembers of the frame before, one row a camera of the current batch.
+    """What the network remembers of the frame before, one row a camera of the current batch. Nothing is encoded twice.
 
     Attributes:
-        embedding: (N, E, H/4, W/4).
-        thumbnail: (N, 3, H/4, W/4), the image at stride 4.
+        features: what `NetworkOutput.memory` of that frame held, (N, ...) each.
         K: (N, 3, 3) intrinsics of the full input size.
-        previous_from_current: (N, 4, 4), the motion of each camera between its two images, metres.
+        previous_from_current: (N, 4, 4), the motion of each camera between its two images, metres; None where no poses
+            are known: the network then estimates it for the tasks that can do with that.
         valid: (N,) bool; False where a camera has no usable previous image (its row is then meaningless).
     """
 
-    embedding: Tensor
-    thumbnail: Tensor
+    features: Mapping[str, Tensor]
     K: Tensor
-    previous_from_current: Tensor
+    previous_from_current: Tensor | None
+    valid: Tensor
+
+
+@dataclass(frozen=True)
+class History:
+    """What the network remembers of several frames before, oldest first, for tasks of the whole rig.
+
+    Attributes:
+        features: what `NetworkOutput.frame_memory` of those frames held, (B, T, ...) each.
+        age: (B, T), seconds before the current frame.
+        valid: (B, T) bool; False where there is no frame (its entry is then meaningless).
+    """
+
+    features: Mapping[str, Tensor]
+    age: Tensor
     valid: Tensor

@@ -6,12 +6,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
@@ -19,7 +21,11 @@ from mtl_perception.core import LabelSpace
 from mtl_perception.network.config import NetworkConfig
 from mtl_perception.network.multi_task import MultiTaskNetwork
 
-FORMAT = "mtl_perception-checkpoint-1"
+FORMAT = "mtl_perception-checkpoint-2"
+"""Changes with every change of the configuration's keys or of the tensors' names that older files do not follow."""
+HUB_FILE = "model.safetensors"
+"""The file that is looked for in a repository of the Hugging Face hub."""
+_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+(@[\w./-]+)?")
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +37,7 @@ class Checkpoint:
         labels: the label space that its semantics are in.
         trained_tasks: the tasks that it was trained for; others must not be published.
         card: training data, licence, steps, validation figures.
-        name: the file's name.
+        name: the file's name, or the hub id.
     """
 
     network: MultiTaskNetwork
@@ -67,32 +73,58 @@ def save_checkpoint(
     temporary.replace(path)
 
 
-def load_checkpoint(path: str | Path) -> Checkpoint:
-    """Read a checkpoint.
+def load_checkpoint(source: str | Path) -> Checkpoint:
+    """Read a checkpoint from a file, or from the Hugging Face hub by its id, `organisation/name` or that `@revision`.
+
+    A path that exists is a file, whatever it looks like.
 
     Raises:
-        FileNotFoundError: there is no such file.
+        FileNotFoundError: there is no such file, and no such repository that could be reached.
         ValueError: it is not a checkpoint of this suite, or its tensors do not fit its configuration; the message names
             the file and the tensor.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"checkpoint {path} does not exist")
+    path = Path(source)
+    if path.is_file():
+        return _read(path, path.name)
+    if _HUB_ID.fullmatch(str(source)) and path.suffix != ".safetensors":
+        return _read(_from_hub(str(source)), str(source))
+    raise FileNotFoundError(f"checkpoint {path} does not exist")
+
+
+def _from_hub(name: str) -> Path:
+    # Only here: importing it takes longer than loading a small checkpoint.
+    from huggingface_hub import hf_hub_download
+
+    repository, _, revision = name.partition("@")
+    try:
+        return Path(hf_hub_download(repository, HUB_FILE, revision=revision or None))
+    except (OSError, ValueError) as error:  # the hub's own errors are among these
+        reason = str(error).strip().splitlines()[0]
+        raise FileNotFoundError(f"checkpoint {name} is neither a file nor on the hub: {reason}") from error
+
+
+def _read(path: Path, name: str) -> Checkpoint:
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a dict)
     except SafetensorError as error:
         raise ValueError(f"checkpoint {path} is not a safetensors file: {error}") from error
     if metadata.get("format") != FORMAT:
         raise ValueError(f"checkpoint {path}: format is {metadata.get('format')!r}, expected {FORMAT!r}")
-    network = MultiTaskNetwork(NetworkConfig.model_validate_json(metadata["network"]))
+    try:
+        config = NetworkConfig.model_validate_json(metadata["network"])
+    except ValidationError as error:
+        raise ValueError(f"checkpoint {path}: its network configuration is wrong: {error}") from error
+    # The weights are in the file: what the backbone was first initialised with need not be there any more.
+    backbone = config.backbone.model_copy(update={"pretrained": None})
+    network = MultiTaskNetwork(config.model_copy(update={"backbone": backbone}))
     _fill(network, tensors, path)
     labels = LabelSpace.from_dict(json.loads(metadata["labels"]))
     if len(labels) != network.config.num_labels:
         raise ValueError(f"checkpoint {path}: {len(labels)} labels, but the network has {network.config.num_labels}")
     trained = tuple(json.loads(metadata["trained_tasks"]))
-    return Checkpoint(network.eval(), labels, trained, json.loads(metadata["card"]), path.name)
+    return Checkpoint(network.eval(), labels, trained, json.loads(metadata["card"]), name)
 
 
 def _fill(network: MultiTaskNetwork, tensors: dict[str, torch.Tensor], path: Path) -> None:

@@ -1,32 +1,136 @@
 # Copyright 2026 The mtl_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""The typed configuration of a network: what `config/networks/*.yaml` may hold."""
+"""The typed configuration of a network: what `config/networks/*.yaml` may hold. A module that is left out is off."""
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from mtl_perception.core import VoxelGrid
 
-Task = Literal["depth", "semantic", "motion_mask", "occupancy"]
+Task = Literal[
+    "depth",
+    "semantic",
+    "normals",
+    "edges",
+    "panoptic",
+    "motion_mask",
+    "scene_flow",
+    "ego_motion",
+    "occupancy",
+    "bev_map",
+    "detections",
+    "steering",
+    "driver_behaviour",
+    "driver_emotion",
+    "vehicle_behaviour",
+    "traffic_context",
+]
 
-# What each task's decoder reads of another's: occupancy lifts with the depth distribution, motion warps with the depth.
-REQUIRES: dict[str, tuple[str, ...]] = {
-    "depth": (),
-    "semantic": (),
-    "motion_mask": ("depth",),
-    "occupancy": ("depth",),
-}
+DENSE_TASKS: tuple[Task, ...] = ("depth", "semantic", "normals", "edges")
+"""Per-pixel tasks of single images; cross-task attention and the dual branch work among these."""
+VOLUME_TASKS: tuple[Task, ...] = ("occupancy", "bev_map", "detections")
+"""Tasks of the rig's 3D half."""
+TEMPORAL_TASKS: tuple[Task, ...] = ("motion_mask", "scene_flow", "ego_motion")
+"""Tasks that compare a camera's image with its previous one."""
+SCENE_TASKS: tuple[Task, ...] = ("driver_behaviour", "driver_emotion", "vehicle_behaviour", "traffic_context")
+"""Scene-level classifications (UV-M3TL)."""
 
 
-class GridConfig(BaseModel):
-    """The occupancy grid, in the base frame."""
-
+class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid")
+
+
+class BackboneConfig(_Section):
+    """The shared encoder's backbone."""
+
+    kind: str = Field(
+        "residual", description="`residual` (our own, small) or a transformers model type: swin, dinov2, resnet, ..."
+    )
+    options: dict[str, Any] = Field(
+        description="`residual`: `widths` and `blocks` at strides 4, 8, 16, 32; else overrides of transformers' config"
+    )
+    pretrained: str | None = Field(None, description="folder or hub id for from_pretrained; none: random weights")
+    stem_width: int = Field(32, ge=8, description="channels of the map at stride 2 (`residual`: half its first width)")
+
+
+class NeckConfig(_Section):
+    """From the backbone's maps to four maps of one width."""
+
+    kind: Literal["pyramid", "reassembly"] = Field("pyramid", description="`reassembly` for plain vision transformers")
+    width: int = Field(ge=8)
+
+
+class DepthBins(_Section):
+    """Depth bins, uniform in log depth. They hold for the canonical focal length and scale with a camera's own."""
+
+    nearest: float = Field(gt=0, description="first bin's depth, metres")
+    farthest: float = Field(gt=0, description="last bin's depth, metres")
+    count: int = Field(ge=8, le=256)
+    canonical_focal: float = Field(
+        gt=0, description="focal length in pixels of the network's input for which they hold"
+    )
+
+
+class DenseConfig(_Section):
+    """Decoders of depth, semantics, normals and edges."""
+
+    decoder: Literal["detail", "refined", "coarse"] = Field(
+        "detail",
+        description="`detail`: light, at stride 2. `refined`: M2H's heads. `coarse`: on the lifted level (depth only)",
+    )
+    width: int = Field(32, ge=8, description="`detail`: channels at stride 2")
+    head_widths: tuple[int, int] = Field((128, 64), description="`refined`: channels behind the two up-blocks")
+    multi_scale_fusion: bool = Field(False, description="M2H's fusion of all levels, one per task, before the decoder")
+    semantic_from: Literal["head", "queries"] = Field(
+        "head", description="`queries`: semantics are derived from the panoptic queries, there is no head of their own"
+    )
+
+
+class CrossViewConfig(_Section):
+    """CvM: correlations with adjacent cameras and with the previous frame."""
+
+    width: int = Field(128, ge=8)
+    planes: int = Field(128, ge=2, description="planes of the sweep, uniform in inverse depth")
+    layers: int = Field(6, ge=1)
+
+
+class CrossTaskConfig(_Section):
+    """M2H: windowed cross-task attention and global gated fusion; needs `dense.multi_scale_fusion`."""
+
+    layers: int = Field(2, ge=1)
+    heads: int = Field(4, ge=1)
+    window: int = Field(7, ge=2)
+    reduction: int = Field(1, ge=1, description="divides the channels; above 1 it also works at half the resolution")
+    unique_stream: bool = Field(
+        False, description="the gate's third stream is of the encoder's last map (M2H), not of the coarsest level"
+    )
+
+
+class ReprojectionMotionConfig(_Section):
+    """Motion masks by reprojection with known poses."""
+
+    embedding: int = Field(16, ge=4, description="channels of the embedding that is compared over time")
+    radius: int = Field(3, ge=1, le=6, description="search radius of that comparison, pixels at stride 4")
+
+
+class PanopticConfig(_Section):
+    """Panoptic segmentation."""
+
+    kind: Literal["light", "queries"] = Field("light", description="`queries`: OneFormer's decoders")
+    width: int = Field(32, ge=8, description="`light`: channels at stride 2; `queries`: hidden size")
+    queries: int = Field(100, ge=1)
+    encoder_layers: int = Field(6, ge=1)
+    decoder_layers: int = Field(6, ge=2)
+
+
+class GridConfig(_Section):
+    """The occupancy grid, in the base frame."""
 
     origin: tuple[float, float, float] = Field(description="outer corner of voxel (0, 0, 0), metres")
     voxel_size: float = Field(gt=0, description="edge of a voxel, metres")
@@ -37,48 +141,94 @@ class GridConfig(BaseModel):
         return VoxelGrid(self.origin, self.voxel_size, self.shape)
 
 
-class DepthBins(BaseModel):
-    """Depth bins, uniform in log depth. They hold for the canonical focal length and scale with a camera's own."""
+class VolumeConfig(_Section):
+    """The 3D half: lifting into voxels, boxes, BEV map, occupancy."""
 
-    model_config = ConfigDict(extra="forbid")
-
-    nearest: float = Field(gt=0, description="first bin's depth, metres")
-    farthest: float = Field(gt=0, description="last bin's depth, metres")
-    count: int = Field(ge=8, le=256)
-    canonical_focal: float = Field(
-        gt=0, description="focal length in pixels of the network's input for which they hold"
+    lift_width: int = Field(ge=4, description="channels lifted into a voxel")
+    lift_level: int = Field(0, ge=0, le=3, description="the level that is lifted, 0 the finest")
+    lift_pooling: int = Field(2, ge=1, description="how much that level is averaged down first")
+    plane_width: int = Field(ge=8, description="channels on the ground plane")
+    prototypes: bool = Field(False, description="MAESTRO's prototypes, task-specific features and query decoder")
+    detection_labels: tuple[int, ...] = Field((), description="label ids of the boxes' classes")
+    map_layers: dict[str, tuple[int, ...]] = Field(
+        default_factory=dict, description="per BEV layer, the label ids that it stands for (none: a class of its own)"
     )
+    boxes: int = Field(64, ge=1, description="most boxes of a frame")
 
 
-class NetworkConfig(BaseModel):
+class SteeringConfig(_Section):
+    """Steering from the last frames by attentive pooling."""
+
+    width: int = Field(64, ge=8)
+    frames: int = Field(16, ge=1)
+
+
+class DrivingConfig(_Section):
+    """Scene-level classifications from outside cameras, cabin cameras and posture."""
+
+    width: int = Field(64, ge=8)
+    dual_branch: bool = Field(True, description="UV-M3TL's embedding; off: pooled streams and a linear layer per task")
+
+
+class NetworkConfig(_Section):
     """Everything that shapes a `MultiTaskNetwork`.
 
     Raises:
-        pydantic.ValidationError: a value is out of bounds or a key is unknown.
+        pydantic.ValidationError: a value is out of bounds, a key is unknown, or a task lacks the section it needs.
     """
 
-    model_config = ConfigDict(extra="forbid")
-
     preset: str
-    tasks: tuple[Task, ...] = Field(min_length=1, description="decoders that the network has")
+    tasks: tuple[Task, ...] = Field(min_length=1, description="what the network can be asked for")
     num_labels: int = Field(ge=2, le=250)
     input_pixels: int = Field(ge=64 * 64, description="pixels of a network input; its shape follows the camera's")
-    encoder_widths: tuple[int, int, int, int] = Field(description="channels at strides 4, 8, 16, 32")
-    encoder_blocks: tuple[int, int, int, int] = Field(description="residual blocks at strides 4, 8, 16, 32")
-    pyramid_width: int = Field(ge=8)
-    detail_width: int = Field(ge=8, description="channels of the decoders' last stage, at stride 2")
+    input_multiple: int = Field(16, ge=1, description="width and height of an input are multiples of this")
+    backbone: BackboneConfig
+    neck: NeckConfig
     depth_bins: DepthBins
-    motion_embedding: int = Field(ge=4, description="channels of the embedding that is compared over time")
-    motion_radius: int = Field(ge=1, le=6, description="search radius of that comparison, pixels at stride 4")
-    lift_width: int = Field(ge=4, description="channels lifted into a voxel")
-    grid: GridConfig
+    dense: DenseConfig
+    cross_view: CrossViewConfig | None = None
+    dense_dual_branch: bool = Field(False, description="UV-M3TL's embedding before the dense decoders")
+    cross_task: CrossTaskConfig | None = None
+    reprojection_motion: ReprojectionMotionConfig | None = Field(
+        None, description="motion masks by known poses; left out: the unified encoder's decoder, which needs none"
+    )
+    panoptic: PanopticConfig | None = None
+    volume: VolumeConfig | None = None
+    grid: GridConfig = Field(description="used by the 3D half, and the shape in which occupancy is published")
+    steering: SteeringConfig | None = None
+    driving: DrivingConfig | None = None
 
     @model_validator(mode="after")
     def _requirements(self) -> NetworkConfig:
-        for task in self.tasks:
-            for needed in REQUIRES[task]:
-                if needed not in self.tasks:
-                    raise ValueError(f"task '{task}' needs task '{needed}', which is not in tasks {self.tasks}")
+        for section, tasks in (
+            ("panoptic", ("panoptic",)),
+            ("volume", VOLUME_TASKS),
+            ("steering", ("steering",)),
+            ("driving", SCENE_TASKS),
+        ):
+            for task in self.tasks:
+                if task in tasks and getattr(self, section) is None:
+                    raise ValueError(f"task '{task}' needs the section '{section}'")
+        volume = self.volume
+        if "detections" in self.tasks and volume is not None and not volume.detection_labels:
+            raise ValueError("task 'detections' needs volume.detection_labels")
+        if "bev_map" in self.tasks and volume is not None and not volume.map_layers:
+            raise ValueError("task 'bev_map' needs volume.map_layers")
+        if volume is not None:
+            named = [*volume.detection_labels, *(label for ids in volume.map_layers.values() for label in ids)]
+            wrong = [label for label in named if not 0 <= label < self.num_labels]
+            if wrong:
+                raise ValueError(f"volume names label {wrong[0]}, there are {self.num_labels}")
+        if not self.dense.multi_scale_fusion:
+            if self.cross_task is not None:
+                raise ValueError("cross_task needs dense.multi_scale_fusion")
+            if self.neck.kind == "reassembly":
+                raise ValueError("neck.kind 'reassembly' needs dense.multi_scale_fusion: its levels are not fused")
+        if self.dense.semantic_from == "queries" and (self.panoptic is None or self.panoptic.kind != "queries"):
+            raise ValueError("dense.semantic_from 'queries' needs panoptic.kind 'queries'")
+        beyond = sorted(set(self.tasks) & {"semantic", "normals", "edges"})
+        if self.dense.decoder == "coarse" and beyond and self.dense.semantic_from == "head":
+            raise ValueError(f"dense.decoder 'coarse' decodes depth only, not '{beyond[0]}'")
         return self
 
     @classmethod
@@ -93,7 +243,35 @@ class NetworkConfig(BaseModel):
         except (ValidationError, yaml.YAMLError) as error:
             raise ValueError(f"network configuration {path}: {error}") from error
 
+    def restricted(self, tasks: Collection[str]) -> NetworkConfig:
+        """Return the same network for some of its tasks only.
+
+        Raises:
+            ValueError: a task is not one of this network's.
+        """
+        absent = sorted(set(tasks) - set(self.tasks))
+        if absent:
+            raise ValueError(f"network '{self.preset}' has no task {', '.join(absent)}")
+        return self.model_validate(self.model_dump() | {"tasks": tuple(t for t in self.tasks if t in tasks)})
+
+    def plain(self, tasks: Collection[str]) -> NetworkConfig:
+        """Return the naive multi-task (or, with one task, single-task) network of the same encoder.
+
+        Each task keeps its plain head; what lets tasks and views exchange is off: cross-view correlations, dual
+        branches, cross-task attention, prototypes. This is what latency ratios are measured against.
+        """
+        content = self.model_dump() | {"cross_view": None, "dense_dual_branch": False}
+        content["cross_task"] = None
+        if self.neck.kind == "pyramid":  # without a pyramid, multi-scale fusion is what makes a head's input
+            content["dense"] = content["dense"] | {"multi_scale_fusion": False}
+        if self.volume is not None:
+            content["volume"] = content["volume"] | {"prototypes": False}
+        if self.driving is not None:
+            content["driving"] = content["driving"] | {"dual_branch": False}
+        content["tasks"] = tuple(task for task in self.tasks if task in tasks)
+        return self.model_validate(content)
+
     def input_size(self, width: int, height: int) -> tuple[int, int]:
-        """Return the network's input (width, height) for an image: near `input_pixels`, multiples of 16."""
-        scale = (self.input_pixels / (width * height)) ** 0.5
-        return max(32, round(width * scale / 16) * 16), max(32, round(height * scale / 16) * 16)
+        """Return the network's input (width, height) for an image: near `input_pixels`, in multiples."""
+        scale, step = (self.input_pixels / (width * height)) ** 0.5, self.input_multiple
+        return max(2 * step, round(width * scale / step) * step), max(2 * step, round(height * scale / step) * step)

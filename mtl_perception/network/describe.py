@@ -17,9 +17,9 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from mtl_perception.network.config import NetworkConfig
+from mtl_perception.network.config import SCENE_TASKS, NetworkConfig
 from mtl_perception.network.description import Description, describe
-from mtl_perception.network.example import example_batch, previous_of
+from mtl_perception.network.example import example_batch, example_cabin, history_of, previous_of
 from mtl_perception.network.multi_task import MultiTaskNetwork
 from mtl_perception.resources import config_file
 
@@ -48,9 +48,19 @@ def run(arguments: argparse.Namespace) -> int:
     batch = example_batch(config, arguments.cameras, arguments.size)
     torch.manual_seed(0)
     network = MultiTaskNetwork(config).eval()
+    cabin = example_cabin(config, batch) if set(tasks) & set(SCENE_TASKS) else None
     with torch.inference_mode():
-        previous = previous_of(batch, network(batch, tasks))
-    description = describe(network, batch, tasks, previous, repeats=arguments.repeats, depth=arguments.depth)
+        first = network(batch, tasks, cabin=cabin)
+    description = describe(
+        network,
+        batch,
+        tasks,
+        previous_of(batch, first),
+        repeats=arguments.repeats,
+        depth=arguments.depth,
+        history=history_of(first),
+        cabin=cabin,
+    )
     height, width = batch.images.shape[-2:]
     setting = f"{arguments.cameras} x {width}x{height}, {torch.get_num_threads()} threads, float32"
     _print(description, config.preset, setting)

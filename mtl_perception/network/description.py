@@ -70,15 +70,16 @@ def describe(
     *,
     repeats: int = 3,
     depth: int = 1,
+    **inputs: Any,
 ) -> Description:
-    """Measure `network(batch, tasks, previous)` on the CPU, in evaluation mode.
+    """Measure `network(batch, tasks, previous, **inputs)` on the CPU, in evaluation mode.
 
     Passes of all tasks and of single tasks take turns, so that what else the machine does hits all alike. Every pass is
     measured with the same hooks on the modules, which cost it some microseconds a module.
 
     Args:
         network: its children are the modules that are told apart; what two of them shared would count for both.
-        batch, previous: what it is called with.
+        batch, previous, inputs: what it is called with.
         tasks: those it is asked for.
         repeats: of each timed pass; a first one is not timed.
         depth: 1 for the children, 2 for theirs as well, and so on. A parent's row includes its children's.
@@ -88,15 +89,19 @@ def describe(
     """
     if repeats < 1 or depth < 1:
         raise ValueError(f"repeats ({repeats}) and depth ({depth}) must be at least 1")
+
+    def run(asked: Collection[str]) -> None:
+        network(batch, asked, previous, **inputs)
+
     rows = {name: module for name, module in network.named_modules() if name and name.count(".") < depth}
     was_training = network.training
     network.eval()
     try:
         with torch.inference_mode():
-            counts = _count(network, rows, batch, tasks, previous)
-            alone = {task: _count(network, {}, batch, (task,), previous) for task in tasks}
-            network(batch, tasks, previous)  # the first pass of a kind is slower: oneDNN prepares its kernels
-            rounds = [_time_round(network, rows, batch, tasks, previous) for _ in range(repeats)]
+            counts = _count(rows, run, network, tasks)
+            alone = {task: _count({}, run, network, (task,)) for task in tasks}
+            run(tasks)  # the first pass of a kind is slower: oneDNN prepares its kernels
+            rounds = [_time_round(rows, run, tasks) for _ in range(repeats)]
     finally:
         network.train(was_training)
     parameters = _with_rest({name: _parameters(module) for name, module in rows.items()}, _parameters(network))
@@ -191,6 +196,9 @@ class _Activations:
             )
 
 
+_Run = Callable[[Collection[str]], None]
+
+
 class _Counts(NamedTuple):
     """What a pass counts, as a whole and per row."""
 
@@ -208,9 +216,7 @@ class _Round(NamedTuple):
     tasks: dict[str, float]
 
 
-def _count(
-    network: nn.Module, rows: Mapping[str, nn.Module], batch: Any, tasks: Collection[str], previous: Any
-) -> _Counts:
+def _count(rows: Mapping[str, nn.Module], run: _Run, network: nn.Module, tasks: Collection[str]) -> _Counts:
     # torch (2.13) does not know its own attention kernel of the CPU, nor the fused one of its transformer layers.
     attention = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
     flops = FlopCounterMode(display=False, custom_mapping={attention: _attention_flops})
@@ -225,7 +231,7 @@ def _count(
             metered(rows, lambda: activations.bytes) as row_bytes,
             flops,
         ):
-            network(batch, tasks, previous)
+            run(tasks)
     finally:
         torch.backends.mha.set_fastpath_enabled(fused)
     total = flops.get_total_flops()
@@ -234,13 +240,11 @@ def _count(
     )
 
 
-def _time_round(
-    network: nn.Module, rows: Mapping[str, nn.Module], batch: Any, tasks: Collection[str], previous: Any
-) -> _Round:
+def _time_round(rows: Mapping[str, nn.Module], run: _Run, tasks: Collection[str]) -> _Round:
     def seconds_of(asked: Collection[str]) -> tuple[float, dict[str, float]]:
         with metered(rows, time.perf_counter) as row_seconds:
             started = time.perf_counter()
-            network(batch, asked, previous)
+            run(asked)
             return time.perf_counter() - started, row_seconds
 
     seconds, row_seconds = seconds_of(tasks)

@@ -9,10 +9,10 @@ import math
 import torch
 
 from mtl_perception.core.transforms import BODY_FROM_OPTICAL
-from mtl_perception.network.batch import CameraBatch, PreviousFrame
+from mtl_perception.network.batch import CameraBatch, History, PreviousFrame
 from mtl_perception.network.config import NetworkConfig
-from mtl_perception.network.motion.reprojection import thumbnail
-from mtl_perception.network.multi_task import NetworkOutput
+from mtl_perception.network.driving.streams import GESTURE_JOINTS, POSTURE_JOINTS, CabinBatch
+from mtl_perception.network.output import NetworkOutput
 
 FIELD_OF_VIEW = math.radians(90.0)  # horizontal: five cameras and more in a ring overlap, as on nuScenes' car
 CAMERA_HEIGHT = 1.5
@@ -54,16 +54,42 @@ def previous_of(batch: CameraBatch, output: NetworkOutput) -> PreviousFrame | No
 
     None when the pass left nothing to remember, so that no task of it looks back.
     """
-    if output.motion_embedding is None:
+    if not output.memory:
         return None
     previous_base_from_base = torch.eye(4)
     previous_base_from_base[0, 3] = STEP
     return PreviousFrame(
-        embedding=output.motion_embedding,
-        thumbnail=thumbnail(batch.images),
+        features=output.memory,
         K=batch.K,
         previous_from_current=batch.base_from_camera.inverse() @ previous_base_from_base @ batch.base_from_camera,
         valid=torch.ones(len(batch.images), dtype=torch.bool),
+    )
+
+
+def history_of(output: NetworkOutput, frames: int = 15, seconds: float = 0.1) -> History | None:
+    """Return a pass's output as that of each of the `frames` before, `seconds` apart; None when it left nothing."""
+    if not output.frame_memory:
+        return None
+    count = len(next(iter(output.frame_memory.values())))
+    return History(
+        features={key: rows[:, None].expand(-1, frames, *rows.shape[1:]) for key, rows in output.frame_memory.items()},
+        age=(seconds * torch.arange(frames, 0, -1)).expand(count, -1),
+        valid=torch.ones(count, frames, dtype=torch.bool),
+    )
+
+
+def example_cabin(config: NetworkConfig, batch: CameraBatch, seed: int = 0) -> CabinBatch | None:
+    """Return three views of a driver with all joints, each image random; None if the network has no use for them."""
+    if config.driving is None:
+        return None
+    random = torch.Generator().manual_seed(seed)
+    frames = batch.num_frames
+    return CabinBatch(
+        images=torch.rand(frames, 3, 3, *batch.images.shape[-2:], generator=random),
+        valid=torch.ones(frames, 3, dtype=torch.bool),
+        posture=torch.rand(frames, POSTURE_JOINTS, 3, generator=random),
+        gestures=torch.rand(frames, GESTURE_JOINTS, 3, generator=random),
+        joints_valid=torch.ones(frames, dtype=torch.bool),
     )
 
 

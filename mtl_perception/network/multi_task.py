@@ -1,69 +1,76 @@
 # Copyright 2026 The mtl_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""The shared multi-task network: one encoder pass over all cameras, and only the decoders that are asked for."""
+"""The shared multi-task network: one encoder pass over all cameras, and only the modules that are asked for."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mtl_perception.network.batch import CameraBatch, PreviousFrame
-from mtl_perception.network.config import REQUIRES, NetworkConfig
-from mtl_perception.network.dense.detail import DepthHead, DetailDecoder
+from mtl_perception.network.batch import CameraBatch, History, PreviousFrame
+from mtl_perception.network.config import (
+    DENSE_TASKS,
+    SCENE_TASKS,
+    TEMPORAL_TASKS,
+    VOLUME_TASKS,
+    NetworkConfig,
+)
+from mtl_perception.network.cross_view.cross_view_module import CrossViewFusion, CrossViewModule
+from mtl_perception.network.cross_view.neighbours import select_neighbours
+from mtl_perception.network.dense.dense_tasks import EMBEDDED_LEVEL, DenseTasks
+from mtl_perception.network.driving.driving_tasks import DrivingTasks
+from mtl_perception.network.driving.streams import CabinBatch
 from mtl_perception.network.encoding.feature_pyramid import FeaturePyramid
-from mtl_perception.network.encoding.residual import ResidualEncoder
+from mtl_perception.network.encoding.shared_encoder import SharedEncoder
+from mtl_perception.network.encoding.token_reassembly import TokenReassembly
 from mtl_perception.network.geometry import GEOMETRY_CHANNELS, depth_scale, geometry_channels
-from mtl_perception.network.motion.reprojection import ReprojectionMotionDecoder
-from mtl_perception.network.volume.lift_splat import LiftSplat
-from mtl_perception.network.volume.plane_occupancy import PlaneOccupancyDecoder
-
-LIFT_STRIDE = 8
-
-
-@dataclass(frozen=True)
-class NetworkOutput:
-    """What a pass gave; a task that was not asked for is None.
-
-    Attributes:
-        depth_logits: (N, D + 1, H/2, W/2); the last bin is "no surface".
-        depth, depth_std: (N, H/2, W/2) metres.
-        surface: (N, H/2, W/2), probability that there is a surface at all.
-        semantic_logits: (N, labels, H/2, W/2).
-        motion_logits: (N, H/4, W/4).
-        motion_embedding: (N, E, H/4, W/4), to be kept for the next frame.
-        occupancy_logits: (B, 1 + labels, X, Y, Z): occupied or not, then the labels.
-        reached: (B, X, Y, Z), mean probability that the surface lies in the voxel or beyond it; 0 where no ray passes.
-    """
-
-    depth_logits: Tensor | None = None
-    depth: Tensor | None = None
-    depth_std: Tensor | None = None
-    surface: Tensor | None = None
-    semantic_logits: Tensor | None = None
-    motion_logits: Tensor | None = None
-    motion_embedding: Tensor | None = None
-    occupancy_logits: Tensor | None = None
-    reached: Tensor | None = None
+from mtl_perception.network.motion.motion_tasks import MotionTasks
+from mtl_perception.network.output import NetworkOutput
+from mtl_perception.network.panoptic.light import LightPanopticHead
+from mtl_perception.network.panoptic.query_segmentation import QuerySegmentation
+from mtl_perception.network.volume.volume_tasks import VolumeTasks
 
 
 @dataclass(frozen=True)
 class Features:
-    """What the decoders share: `stem` (N, C, H/2, W/2) and `shared` (N, C, H/4, W/4)."""
+    """What the decoders share, one row an image.
+
+    Attributes:
+        stem: (N, C', H/2, W/2).
+        last: the encoder's last map (N, C", h, w).
+        own: four levels (N, C, h, w), finest first, of each image by itself: what is kept for the next frame.
+        levels: the same with what other views say; the same tensors where there is no cross-view module.
+        cross_view: (N, C, H/8, W/8), the cross-view features, to be kept for the next frame.
+    """
 
     stem: Tensor
-    shared: Tensor
+    last: Tensor
+    own: list[Tensor]
+    levels: list[Tensor]
+    cross_view: Tensor | None = None
 
     def select(self, rows: Tensor) -> Features:
         """Return the features of some of the images (M,) int64."""
-        return Features(self.stem[rows], self.shared[rows])
+        return Features(
+            self.stem[rows],
+            self.last[rows],
+            [level[rows] for level in self.own],
+            [level[rows] for level in self.levels],
+            None if self.cross_view is None else self.cross_view[rows],
+        )
 
 
 class MultiTaskNetwork(nn.Module):
     """One shared encoder for every camera and task.
+
+    Children: `encoder`, `neck`, `cross_view` and `cross_view_fusion` (CvM), `dense` (M2H, UV-M3TL's dual branch),
+    `panoptic` (OneFormer's decoders or a light head), `motion` (unified encoder), `volume` (MAESTRO), `driving`
+    (UV-M3TL, steering). Those that `config.tasks` do not need are not there.
 
     Raises:
         ValueError: (in forward) a task was asked for that the configuration does not have.
@@ -73,76 +80,208 @@ class MultiTaskNetwork(nn.Module):
         """Build the parts that `config.tasks` need."""
         super().__init__()
         self.config = config
-        width = config.pyramid_width
-        self.encoder = ResidualEncoder(3 + GEOMETRY_CHANNELS, config.encoder_widths, config.encoder_blocks)
-        self.pyramid = FeaturePyramid(config.encoder_widths, width)
-        stem = self.encoder.stem_width
-        if "depth" in config.tasks:
-            decoder = DetailDecoder(width, stem, config.detail_width, config.depth_bins.count + 1)
-            self.depth = DepthHead(decoder, config.depth_bins)
-        if "semantic" in config.tasks:
-            self.semantic = DetailDecoder(width, stem, config.detail_width, config.num_labels)
-        if "motion_mask" in config.tasks:
-            self.motion = ReprojectionMotionDecoder(width, config.motion_embedding, config.motion_radius)
-        if "occupancy" in config.tasks:
-            grid = config.grid.to_grid()
-            self.context = nn.Conv2d(width, config.lift_width, 1)
-            self.lift = LiftSplat(grid, LIFT_STRIDE)
-            self.occupancy = PlaneOccupancyDecoder(grid, config.lift_width + 2, width, config.num_labels)
+        backbone, width = config.backbone, config.neck.width
+        self.encoder = SharedEncoder(
+            backbone.kind,
+            options=backbone.options,
+            pretrained=backbone.pretrained,
+            geometry=GEOMETRY_CHANNELS,
+            stem_width=backbone.stem_width,
+        )
+        self.neck: nn.Module
+        if config.neck.kind == "reassembly":
+            self.neck = TokenReassembly(self.encoder.widths[0] - GEOMETRY_CHANNELS, width, geometry=GEOMETRY_CHANNELS)
+        else:
+            self.neck = FeaturePyramid(self.encoder.widths, width)
+        needed = self._needed(config.tasks)
+        if config.cross_view is not None and needed.cross_view:
+            view = config.cross_view
+            bins = config.depth_bins
+            self.cross_view = CrossViewModule(
+                nearest=bins.nearest,
+                farthest=bins.farthest,
+                width=view.width,
+                planes=view.planes,
+                layers=view.layers,
+            )
+            self.cross_view_fusion = CrossViewFusion(width, view.width, view.planes)
+        if needed.dense:
+            self.dense = DenseTasks(config, needed.dense, self.encoder.stem_width, self.encoder.widths[-1])
+        if needed.panoptic and config.panoptic is not None:
+            self.panoptic: nn.Module
+            if config.panoptic.kind == "light":
+                self.panoptic = LightPanopticHead(width, self.encoder.stem_width, config.panoptic.width)
+            else:
+                self.panoptic = QuerySegmentation(
+                    (width,) * 4,
+                    config.num_labels,
+                    queries=config.panoptic.queries,
+                    hidden=config.panoptic.width,
+                    encoder_layers=config.panoptic.encoder_layers,
+                    decoder_layers=config.panoptic.decoder_layers,
+                )
+        if needed.temporal:
+            self.motion = MotionTasks(config, needed.temporal)
+        if needed.volume:
+            self.volume = VolumeTasks(config, needed.volume)
+        if needed.driving:
+            self.driving = DrivingTasks(config, needed.driving)
 
     def forward(
-        self, batch: CameraBatch, tasks: Collection[str], previous: PreviousFrame | None = None
+        self,
+        batch: CameraBatch,
+        tasks: Collection[str],
+        previous: PreviousFrame | None = None,
+        *,
+        history: History | None = None,
+        cabin: CabinBatch | None = None,
     ) -> NetworkOutput:
-        """Run what `tasks` need, nothing else. Without `previous` there is no motion mask, only its embedding."""
+        """Run what `tasks` need, nothing else.
+
+        Without `previous` temporal tasks give nothing but what is to be remembered; without `cabin` the tasks of the
+        driver give nothing.
+        """
         absent = sorted(set(tasks) - set(self.config.tasks))
         if absent:
             raise ValueError(f"network '{self.config.preset}' has no decoder for {', '.join(absent)}")
-        wanted = set(tasks).union(*(REQUIRES[task] for task in tasks))
-        features = self.encode(batch)
+        needed = self._needed(tasks)
+        features, cabin_maps = self.encode(batch, previous, cross_view=needed.cross_view, cabin=cabin)
+        result: dict[str, Any] = {}
+        memory: dict[str, Tensor] = {} if features.cross_view is None else {"cross_view": features.cross_view}
+        if needed.dense:
+            result |= self.decode_dense(features, batch, needed.dense, previous)
+            if self.config.dense_dual_branch:
+                memory["embedded"] = features.own[EMBEDDED_LEVEL]
+        if needed.panoptic:
+            result |= self.decode_panoptic(features)
+        if needed.temporal:
+            moved, kept = self.motion(features.own, batch, needed.temporal, result.get("depth"), previous)
+            result |= moved
+            memory |= kept
+        if needed.volume:
+            result |= self.decode_volume(features, result["depth_logits"], batch, needed.volume)
+        if needed.driving:
+            result |= self.driving(features.own[-1], batch, needed.driving, history, cabin_maps, cabin)
+        return NetworkOutput(**result, memory=memory)
+
+    def encode(
+        self,
+        batch: CameraBatch,
+        previous: PreviousFrame | None = None,
+        *,
+        cross_view: bool = True,
+        cabin: CabinBatch | None = None,
+    ) -> tuple[Features, Tensor | None]:
+        """Run the shared part on every image, those of the cabin included, in one batch.
+
+        Returns:
+            The features of the outside cameras, and the coarsest level of the cabin's (B, S, C, h, w), if there is one.
+        """
+        images, geometry = batch.images, geometry_channels(batch, self.config.depth_bins.canonical_focal)
+        if cabin is not None:
+            inside = functional.interpolate(cabin.images.flatten(0, 1), images.shape[-2:], mode="bilinear")
+            images = torch.cat([images, inside.to(images.dtype)])
+            # A cabin camera's calibration is not known; zeros are what a camera without a known ground has, too.
+            geometry = torch.cat([geometry, geometry.new_zeros(len(inside), *geometry.shape[1:])])
+        encoded = self.encoder(images, geometry.to(images.dtype))  # calibration is exact up to here
+        if isinstance(self.neck, TokenReassembly):
+            levels = self.neck(encoded.maps, encoded.summaries)
+        else:
+            levels = self.neck(encoded.maps)
+        count = len(batch.images)
+        own = [level[:count] for level in levels]
+        features = Features(encoded.stem[:count], encoded.maps[-1][:count], own, own)
+        if cross_view and hasattr(self, "cross_view"):
+            features = self._seen_from_elsewhere(features, batch, previous)
+        cabin_maps = None if cabin is None else levels[-1][count:].unflatten(0, cabin.images.shape[:2])
+        return features, cabin_maps
+
+    def decode_dense(
+        self, features: Features, batch: CameraBatch, tasks: Collection[str], previous: PreviousFrame | None = None
+    ) -> dict[str, Tensor]:
+        """Return what `NetworkOutput` says of the dense tasks."""
+        streams, valid = self._embedding_streams(features, previous)
+        decoded = self.dense(features.levels, features.stem, features.last, tasks, streams, valid)
         result: dict[str, Tensor] = {}
-        if "depth" in wanted:
-            logits, depth, std, surface = self.decode_depth(features, batch)
-            result |= {"depth_logits": logits, "depth": depth, "depth_std": std, "surface": surface}
-        if "semantic" in wanted:
-            result["semantic_logits"] = self.semantic(features.shared, features.stem)
-        if "motion_mask" in wanted:
-            result["motion_embedding"] = self.motion.embedding(features.shared)
-            if previous is not None:
-                result["motion_logits"] = self.decode_motion(
-                    features, result["motion_embedding"], result["depth"], batch, previous
-                )
-        if "occupancy" in wanted:
-            result["occupancy_logits"], result["reached"] = self.decode_occupancy(
-                features, result["depth_logits"], batch
-            )
-        return NetworkOutput(**result)
+        if "depth" in decoded:
+            result["depth_logits"] = decoded["depth"]
+            statistics = self.dense.depth.statistics(decoded["depth"], self._scale(batch))
+            result |= zip(("depth", "depth_std", "surface"), statistics, strict=True)
+        for task, name in (("semantic", "semantic_logits"), ("normals", "normals"), ("edges", "edge_logits")):
+            if task in decoded:
+                result[name] = decoded[task]
+        return result
 
-    def encode(self, batch: CameraBatch) -> Features:
-        """Run the shared part on every image of the batch."""
-        geometry = geometry_channels(batch, self.config.depth_bins.canonical_focal)
-        inputs = torch.cat([(batch.images - 0.45) / 0.25, geometry], dim=1)
-        stem, *maps = self.encoder(inputs.contiguous(memory_format=torch.channels_last))
-        return Features(stem, self.pyramid(maps)[0])
+    def decode_panoptic(self, features: Features) -> dict[str, Any]:
+        """Return what `NetworkOutput` says of panoptic segmentation (and of semantics, where they come from it)."""
+        if isinstance(self.panoptic, QuerySegmentation):
+            return {"queries": self.panoptic(features.levels)}
+        centres, offsets = self.panoptic(features.levels[0], features.stem)
+        return {"centre_logits": centres, "centre_offsets": offsets}
 
-    def decode_depth(self, features: Features, batch: CameraBatch) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Return depth logits, depth, its standard deviation and the probability of a surface (see `NetworkOutput`)."""
-        logits = self.depth(features.shared, features.stem)
-        return logits, *self.depth.statistics(logits, self._scale(batch))
+    def decode_volume(
+        self, features: Features, depth_logits: Tensor, batch: CameraBatch, tasks: Collection[str]
+    ) -> dict[str, Any]:
+        """Return what `NetworkOutput` says of the 3D tasks."""
+        bins = self.dense.depth.bins[None] * self._scale(batch)[:, None]
+        return self.volume(features.levels, depth_logits, bins, batch, tasks)
 
-    def decode_motion(
-        self, features: Features, embedding: Tensor, depth: Tensor, batch: CameraBatch, previous: PreviousFrame
-    ) -> Tensor:
-        """Return motion logits; `depth` (N, H/2, W/2) gets no gradient from here."""
-        coarse = functional.avg_pool2d(depth.detach()[:, None], 2)[:, 0]
-        return self.motion(features.shared, embedding, coarse, batch, previous)
+    def _needed(self, tasks: Collection[str]) -> _Needed:
+        wanted = set(tasks)
+        dense = {task for task in DENSE_TASKS if task in wanted}
+        queries = self.config.dense.semantic_from == "queries"
+        panoptic = "panoptic" in wanted or ("semantic" in wanted and queries)
+        if queries:
+            dense.discard("semantic")
+        temporal = {task for task in TEMPORAL_TASKS if task in wanted}
+        volume = {task for task in VOLUME_TASKS if task in wanted}
+        if volume or "scene_flow" in temporal or ("motion_mask" in temporal and self.config.reprojection_motion):
+            dense.add("depth")  # lifting needs its distribution; flow and reprojection need the distance
+        return _Needed(
+            dense=frozenset(dense),
+            panoptic=panoptic,
+            temporal=frozenset(temporal),
+            volume=frozenset(volume),
+            driving=frozenset(wanted & {"steering", *SCENE_TASKS}),
+        )
 
-    def decode_occupancy(self, features: Features, depth_logits: Tensor, batch: CameraBatch) -> tuple[Tensor, Tensor]:
-        """Return occupancy logits and how likely rays reach each voxel (see `NetworkOutput`)."""
-        context = functional.avg_pool2d(self.context(features.shared), LIFT_STRIDE // 4)
-        distribution = functional.avg_pool2d(depth_logits.softmax(dim=1), LIFT_STRIDE // 2)
-        bins = self.depth.bins[None] * self._scale(batch)[:, None]
-        voxels = self.lift(context, distribution, bins, batch)
-        return self.occupancy(voxels), voxels[:, -2:].sum(dim=1)
+    def _seen_from_elsewhere(self, features: Features, batch: CameraBatch, previous: PreviousFrame | None) -> Features:
+        kept = None if previous is None else previous.features.get("cross_view")
+        bins = self.config.depth_bins
+        neighbours = select_neighbours(batch, None if kept is None else previous, bins.nearest, bins.farthest)
+        views, cost = self.cross_view(batch.images, batch.K, neighbours, kept)
+        seen = self.cross_view_fusion(features.own, views, cost)
+        return replace(features, levels=seen, cross_view=views)
+
+    def _embedding_streams(
+        self, features: Features, previous: PreviousFrame | None
+    ) -> tuple[list[Tensor | None], list[Tensor | None]]:
+        """Return what the dense dual branch sees beside its level: other views' features and the previous frame's."""
+        if not self.config.dense_dual_branch:
+            return [], []
+        seen = before = valid = None
+        if features.levels is not features.own:
+            size = features.own[EMBEDDED_LEVEL].shape[-2:]
+            seen = functional.interpolate(features.levels[EMBEDDED_LEVEL - 1], size, mode="bilinear")
+        if previous is not None and "embedded" in previous.features:
+            before, valid = previous.features["embedded"], previous.valid
+        return [seen, before], [None, valid]
 
     def _scale(self, batch: CameraBatch) -> Tensor:
         return depth_scale(batch.K, self.config.depth_bins.canonical_focal)
+
+
+@dataclass(frozen=True)
+class _Needed:
+    """The tasks of each part that a request comes down to."""
+
+    dense: frozenset[str]
+    panoptic: bool
+    temporal: frozenset[str]
+    volume: frozenset[str]
+    driving: frozenset[str]
+
+    @property
+    def cross_view(self) -> bool:
+        """Whether anything reads levels that other views have a say in."""
+        return bool(self.dense or self.panoptic or self.volume)

@@ -13,8 +13,9 @@ import torch
 from rclpy.duration import Duration
 from tf2_ros import Buffer, TransformListener
 
-from mtl_perception.core import Prediction
+from mtl_perception.core import LabelSpace, Prediction
 from mtl_perception.pipeline import Perceiver
+from mtl_perception.resources import config_file
 from mtl_perception.ros import qos
 from mtl_perception.ros.diagnostics import Level, Status
 from mtl_perception.ros.lifecycle import ManagedNode
@@ -70,7 +71,7 @@ class PerceptionNode(ManagedNode):
         self._declare_cameras()
         if values.threads:
             torch.set_num_threads(values.threads)
-        self._perceiver = Perceiver.from_checkpoint(values.checkpoint or None, device=values.device)
+        self._perceiver = self._make_perceiver(values)
         self._outputs = PerceptionOutputs(self, values.cameras, self._perceiver.tasks, self._perceiver.labels)
         self._progress = ProgressReporter(
             self.create_output(Progress, "perception/progress", qos.progress()), "perception"
@@ -145,7 +146,7 @@ class PerceptionNode(ManagedNode):
         assert self._input is not None and self._worker is not None  # both live as long as the worker's thread
         clock = FrameClock(rig_set.stamp_ns, rig_set.arrived_clock_ns, rig_set.arrived_steady_ns)
         tasks = self._wanted_tasks()
-        if not tasks:
+        if not tasks and not self._perceiver.rehearsed_tasks:
             self._progress.report_dropped(rig_set.stamp_ns, "nobody subscribes to a result")
             return
         frame = self._input.frame(rig_set, give_up=lambda worker=self._worker: worker.stopping)  # type: ignore[misc]
@@ -199,6 +200,12 @@ class PerceptionNode(ManagedNode):
         values = self._camera_parameters[name].value
         return CameraTopics(name, values.image_topic, values.info_topic, values.compressed)
 
+    def _make_perceiver(self, values: PerceptionParameters) -> Perceiver:
+        if values.rehearse:
+            labels = LabelSpace.load(config_file("labels", "default"))
+            return Perceiver.from_preset(values.rehearse, labels, device=values.device)
+        return Perceiver.from_checkpoint(values.checkpoint or None, device=values.device)
+
     def _pose_source(self, values: PerceptionParameters) -> PoseSource | None:
         if values.pose_source == "none":
             return None
@@ -224,7 +231,10 @@ class PerceptionNode(ManagedNode):
             "tasks published": perceiver.tasks,
         }
         values |= {f"left out: {task}": why for task, why in perceiver.tasks_left_out.items()}
-        message = f"network {perceiver.preset} ({perceiver.checkpoint}) publishes {', '.join(perceiver.tasks)}"
+        published = ", ".join(perceiver.tasks) or "nothing"
+        message = f"network {perceiver.preset} ({perceiver.checkpoint}) publishes {published}"
+        if perceiver.rehearsed_tasks:
+            message += f"; computes {', '.join(perceiver.rehearsed_tasks)} to show what that costs"
         if perceiver.tasks_left_out:
             message += f"; left out: {'; '.join(f'{task} ({why})' for task, why in perceiver.tasks_left_out.items())}"
         return Status("network", Level.OK, message, values)

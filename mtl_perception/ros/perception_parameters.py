@@ -66,7 +66,14 @@ class PerceptionParameters(BaseModel):
         description="newest: the newest frame wins and what is dropped is counted; every: all are used, for a player "
         "that waits for perception/progress.",
     )
-    checkpoint: str = Field("", description="File of the network; empty: the one in the package.")
+    checkpoint: str = Field(
+        "", description="File of the network, or its id on the Hugging Face hub; empty: the one in the package."
+    )
+    rehearse: str = Field(
+        "",
+        description="Instead of a checkpoint, a preset of config/networks with random weights, to see what it costs: "
+        "all its tasks are computed and timed, none is published.",
+    )
     device: str = Field("cpu", description="Where the network runs, as torch names it, e.g. cpu or cuda:0.")
     threads: int = Field(0, ge=0, le=256, description="CPU threads of the network; 0: as many as torch likes.")
     tasks: Annotated[list[str], Live] = Field(
@@ -100,6 +107,8 @@ class PerceptionParameters(BaseModel):
     def _tf_needs_a_world(self) -> PerceptionParameters:
         if self.pose_source == "tf" and not self.world_frame:
             raise ValueError("parameter 'world_frame' is empty, and pose_source tf needs it, e.g. odom or map")
+        if self.rehearse and self.checkpoint:
+            raise ValueError(f"parameters 'rehearse' = {self.rehearse} and 'checkpoint' = {self.checkpoint}: give one")
         if self.min_cameras > len(self.cameras):
             raise ValueError(f"parameter 'min_cameras' = {self.min_cameras}, but there are {len(self.cameras)} cameras")
         return self

@@ -19,43 +19,46 @@ def compute_losses(network: MultiTaskNetwork, batch: TrainingBatch, class_weight
     """Return the loss of every task that the batch has truth for."""
     count = len(batch.cameras.images)
     # Current and previous images share one pass: batch norm then sees both alike, as it does when deployed.
-    features = network.encode(_joined(batch.cameras, batch.previous))
+    features, _ = network.encode(_joined(batch.cameras, batch.previous))
     current = features.select(torch.arange(count))
     losses: dict[str, Tensor] = {}
 
-    logits, depth, _, _ = network.decode_depth(current, batch.cameras)
+    decoded = network.decode_dense(current, batch.cameras, ("depth",))
+    logits, depth = decoded["depth_logits"], decoded["depth"]
     scale = depth_scale(batch.cameras.K, network.config.depth_bins.canonical_focal)
-    losses["depth"] = depth_loss(logits, depth, scale, network.depth.bins, _nearest(batch.depth, 2))
+    losses["depth"] = depth_loss(logits, depth, scale, network.dense.depth.bins, _nearest(batch.depth, 2))
 
     labelled = batch.label_table.any(dim=1)[batch.semantic].flatten(1).any(dim=1).nonzero()[:, 0]
     if len(labelled):
         some = current.select(labelled)
-        semantic = network.semantic(some.shared, some.stem)
+        semantic = network.decode_dense(some, batch.cameras.select(labelled), ("semantic",))["semantic_logits"]
         losses["semantic"] = semantic_loss(
             semantic, _nearest(batch.semantic[labelled], 2), batch.label_table, class_weights
         )
 
     rows = batch.previous_rows
     if batch.previous is not None:
-        both = torch.cat([rows, torch.arange(count, len(features.shared))])
-        embedding = network.motion.embedding(features.shared[both])
+        finest = features.own[0]
+        both = torch.cat([rows, torch.arange(count, len(finest))])
+        embedding = network.motion.reprojection.embedding(finest[both])
         previous = PreviousFrame(
-            embedding=embedding[len(rows) :],
-            thumbnail=thumbnail(batch.previous.images),
+            features={"embedding": embedding[len(rows) :], "thumbnail": thumbnail(batch.previous.images)},
             K=batch.previous.K,
             previous_from_current=batch.previous_from_current,
             valid=torch.ones(len(rows), dtype=torch.bool),
         )
-        motion = network.decode_motion(
-            current.select(rows), embedding[: len(rows)], depth[rows], batch.cameras.select(rows), previous
+        motion = network.motion.compare(
+            finest[rows], embedding[: len(rows)], depth[rows], batch.cameras.select(rows), previous
         )
         losses["motion_mask"] = motion_loss(motion, batch.motion_mask[rows])
 
     frames = (batch.occupancy != UNOBSERVED).flatten(1).any(dim=1).nonzero()[:, 0]
     if len(frames):
         rows = torch.isin(batch.cameras.frame_index, frames).nonzero()[:, 0]
-        occupancy, _ = network.decode_occupancy(current.select(rows), logits[rows].detach(), batch.cameras.select(rows))
-        losses["occupancy"] = occupancy_loss(occupancy, batch.occupancy[frames])
+        decoded = network.decode_volume(
+            current.select(rows), logits[rows].detach(), batch.cameras.select(rows), ("occupancy",)
+        )
+        losses["occupancy"] = occupancy_loss(decoded["occupancy_logits"], batch.occupancy[frames])
     return losses
 
 

@@ -21,7 +21,7 @@ from mtl_perception.core import LabelSpace
 from mtl_perception.network import MultiTaskNetwork, NetworkConfig, save_checkpoint
 from mtl_perception.resources import config_file
 from mtl_perception.training.batches import StepDataset
-from mtl_perception.training.config import TrainingConfig
+from mtl_perception.training.config import LossWeights, TrainingConfig
 from mtl_perception.training.muon import Muon
 from mtl_perception.training.objective import compute_losses
 from mtl_perception.training.samples import TrainingBatch
@@ -46,6 +46,7 @@ class Trainer:
         self.config, self.folder = config, folder
         self.labels = LabelSpace.load(config_file("labels", config.labels))
         network_config = NetworkConfig.load(config_file("networks", config.network))
+        network_config = network_config.restricted(LossWeights.model_fields)  # what there are losses for
         grid = network_config.grid.to_grid()
         sources = [make_source(s, data, folder / "worlds", self.labels, grid) for s in config.sources]
         self.dataset = StepDataset(config, sources, self.labels, grid.shape)

@@ -11,18 +11,18 @@ import yaml
 
 from mtl_perception import cli
 from mtl_perception.bench import network as suite
-from mtl_perception.bench.network import Times, compare, measure, plain
+from mtl_perception.bench.network import Times, compare, measure
 from mtl_perception.network import MultiTaskNetwork, NetworkConfig
 from mtl_perception.network.example import example_batch
 from mtl_perception.resources import config_file
 
 SMALL = {
     "preset": "tiny",
+    "tasks": ["depth", "semantic", "motion_mask", "occupancy"],
     "input_pixels": 96 * 64,
-    "encoder_widths": [8, 8, 8, 8],
-    "encoder_blocks": [1, 1, 1, 1],
-    "pyramid_width": 8,
-    "detail_width": 8,
+    "backbone": {"options": {"widths": [8, 8, 8, 8], "blocks": [1, 1, 1, 1]}},
+    "neck": {"width": 8},
+    "dense": {"width": 8},
     "grid": {"origin": [-8.0, -8.0, -1.0], "voxel_size": 0.5, "shape": [32, 32, 8]},
 }
 
@@ -54,20 +54,15 @@ def test_ratios_are_of_medians():
     assert all((result.suite, result.unit) == ("network", "s") for result in results.values())
 
 
-def test_plain_keeps_what_a_task_requires(small_config):
-    assert plain(small_config, ("motion_mask",)).tasks == ("depth", "motion_mask")
-    assert plain(small_config, ("semantic",)).tasks == ("semantic",)
-
-
 def test_passes_take_turns_and_share_one_encoder(small_config, monkeypatch):
     calls, encoders = [], set()
     forward = MultiTaskNetwork.forward
 
-    def recorded(self, batch, tasks, previous=None):
+    def recorded(self, batch, tasks, previous=None, **inputs):
         assert not self.training and torch.is_inference_mode_enabled()
         calls.append((self.config.tasks, tuple(tasks), previous is not None))
         encoders.add(self.encoder)
-        return forward(self, batch, tasks, previous)
+        return forward(self, batch, tasks, previous, **inputs)
 
     monkeypatch.setattr(MultiTaskNetwork, "forward", recorded)
     said = []
@@ -79,8 +74,8 @@ def test_passes_take_turns_and_share_one_encoder(small_config, monkeypatch):
         (everything, everything, True),
         (("depth",), ("depth",), False),
         (("semantic",), ("semantic",), False),
-        (("depth", "motion_mask"), ("motion_mask",), True),
-        (("depth", "occupancy"), ("occupancy",), False),
+        (("motion_mask",), ("motion_mask",), True),
+        (("occupancy",), ("occupancy",), False),
     ]
     assert calls[-2 * len(one_round) :] == 2 * one_round
     assert said == ["tiny: building", "tiny: round 1 of 2", "tiny: round 2 of 2"]

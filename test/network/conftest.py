@@ -3,26 +3,41 @@
 """A tiny network and batches to put through it."""
 
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import torch
 
 from mtl_perception.network import CameraBatch, MultiTaskNetwork, NetworkConfig
+from mtl_perception.network.config import Task
 
+ALL_TASKS = get_args(Task)
 TINY = {
     "preset": "tiny",
     "tasks": ("depth", "semantic", "motion_mask", "occupancy"),
     "num_labels": 16,
     "input_pixels": 96 * 64,
-    "encoder_widths": (8, 8, 8, 8),
-    "encoder_blocks": (1, 1, 1, 1),
-    "pyramid_width": 8,
-    "detail_width": 8,
+    "backbone": {"options": {"widths": (8, 8, 8, 8), "blocks": (1, 1, 1, 1)}},
+    "neck": {"width": 8},
     "depth_bins": {"nearest": 0.5, "farthest": 50.0, "count": 24, "canonical_focal": 100.0},
-    "motion_embedding": 4,
-    "motion_radius": 1,
-    "lift_width": 4,
+    "dense": {"width": 8},
+    "reprojection_motion": {"embedding": 4, "radius": 1},
     "grid": {"origin": (-8.0, -8.0, -1.0), "voxel_size": 0.5, "shape": (32, 32, 8)},
+    "volume": {"lift_width": 6, "plane_width": 8, "detection_labels": (8, 9), "map_layers": {"road": (1,), "line": ()}},
+}
+# Every module of every system, as small as they come.
+TINY_FULL = TINY | {
+    "preset": "tiny_full",
+    "tasks": ALL_TASKS,
+    "dense": {"decoder": "refined", "multi_scale_fusion": True, "head_widths": (8, 8)},
+    "cross_view": {"width": 16, "planes": 8, "layers": 2},
+    "dense_dual_branch": True,
+    "cross_task": {"layers": 1, "heads": 2, "reduction": 1, "unique_stream": True},
+    "reprojection_motion": None,
+    "panoptic": {"kind": "queries", "width": 32, "queries": 6, "encoder_layers": 1, "decoder_layers": 2},
+    "volume": TINY["volume"] | {"prototypes": True, "boxes": 5},
+    "steering": {"width": 16, "frames": 4},
+    "driving": {"width": 8},
 }
 
 
@@ -37,6 +52,19 @@ def tiny_network(tiny_config: NetworkConfig) -> MultiTaskNetwork:
     """Return that network with seeded weights, in evaluation mode."""
     torch.manual_seed(0)
     return MultiTaskNetwork(tiny_config).eval()
+
+
+@pytest.fixture
+def full_config() -> NetworkConfig:
+    """Return the configuration of a small network with every module."""
+    return NetworkConfig.model_validate(TINY_FULL)
+
+
+@pytest.fixture
+def full_network(full_config: NetworkConfig) -> MultiTaskNetwork:
+    """Return that network with seeded weights, in evaluation mode."""
+    torch.manual_seed(0)
+    return MultiTaskNetwork(full_config).eval()
 
 
 @pytest.fixture

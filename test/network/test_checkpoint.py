@@ -41,16 +41,17 @@ def test_round_trip(saved: Path, tiny_network: MultiTaskNetwork, batch: CameraBa
 
 
 def test_tensors_that_do_not_fit_are_named(saved: Path) -> None:
-    rewritten(saved, semantic__logits__bias=torch.zeros(3))
-    with pytest.raises(ValueError, match=r"'semantic.logits.bias' is \(3,\), expected \(16,\)"):
+    rewritten(saved, dense__heads__semantic__decoder__logits__bias=torch.zeros(3))
+    name = "dense.heads.semantic.decoder.logits.bias"
+    with pytest.raises(ValueError, match=rf"'{name}' is \(3,\), expected \(16,\)"):
         load_checkpoint(saved)
-    rewritten(saved, semantic__logits__bias=None)
-    with pytest.raises(ValueError, match=r"'semantic.logits.bias' is missing"):
+    rewritten(saved, dense__heads__semantic__decoder__logits__bias=None)
+    with pytest.raises(ValueError, match=rf"'{name}' is missing"):
         load_checkpoint(saved)
-    rewritten(saved, semantic__logits__bias=torch.full((16,), torch.nan))
-    with pytest.raises(ValueError, match=r"'semantic.logits.bias' holds values that are not finite"):
+    rewritten(saved, dense__heads__semantic__decoder__logits__bias=torch.full((16,), torch.nan))
+    with pytest.raises(ValueError, match=rf"'{name}' holds values that are not finite"):
         load_checkpoint(saved)
-    rewritten(saved, semantic__logits__bias=torch.zeros(16), strange=torch.zeros(1))
+    rewritten(saved, dense__heads__semantic__decoder__logits__bias=torch.zeros(16), strange=torch.zeros(1))
     with pytest.raises(ValueError, match="'strange' has no place"):
         load_checkpoint(saved)
 

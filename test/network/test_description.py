@@ -39,7 +39,7 @@ class Toy(nn.Module):
         self.pair = Pair()
         self.weight = nn.Parameter(torch.zeros(64, 5))
 
-    def forward(self, batch, tasks, previous=None):
+    def forward(self, batch, tasks, previous=None, **inputs):
         if set(tasks) - {"a", "b", "c"}:
             raise ValueError("no such task")
         flat = self.first(batch)
@@ -108,7 +108,7 @@ class Attention(nn.Module):
         super().__init__()
         self.layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
 
-    def forward(self, batch, tasks, previous=None):
+    def forward(self, batch, tasks, previous=None, **inputs):
         if "layer" in tasks:
             self.layer(torch.zeros(3, 4, 8))
         if "attention" in tasks:

@@ -18,14 +18,12 @@ NETWORK = {
     "tasks": ["depth", "semantic", "motion_mask", "occupancy"],
     "num_labels": 16,
     "input_pixels": 96 * 64,
-    "encoder_widths": [8, 8, 8, 8],
-    "encoder_blocks": [1, 1, 1, 1],
-    "pyramid_width": 8,
-    "detail_width": 8,
+    "backbone": {"options": {"widths": [8, 8, 8, 8], "blocks": [1, 1, 1, 1]}},
+    "neck": {"width": 8},
+    "dense": {"width": 8},
     "depth_bins": {"nearest": 0.5, "farthest": 50.0, "count": 24, "canonical_focal": 100.0},
-    "motion_embedding": 4,
-    "motion_radius": 1,
-    "lift_width": 4,
+    "reprojection_motion": {"embedding": 4, "radius": 1},
+    "volume": {"lift_width": 4, "plane_width": 8},
     "grid": {"origin": [-8.0, -8.0, -1.0], "voxel_size": 0.5, "shape": [32, 32, 8]},
 }
 
@@ -95,6 +93,6 @@ def test_a_state_of_another_configuration_is_refused(config: TrainingConfig, tmp
 def test_a_loss_that_is_not_finite_stops_the_run_by_name(config: TrainingConfig, tmp_path: Path) -> None:
     trainer = Trainer(config, tmp_path, tmp_path / "run")
     with torch.no_grad():
-        trainer.network.semantic.logits.bias.fill_(torch.nan)
+        trainer.network.dense.heads["semantic"].decoder.logits.bias.fill_(torch.nan)
     with pytest.raises(FloatingPointError, match="step 0: the loss of task 'semantic' is nan"):
         trainer.train()

@@ -51,7 +51,7 @@ def select_neighbours(
 
     known = torch.zeros_like(own, dtype=torch.bool)
     previous_from_current, previous_K = identity, batch.K
-    if previous is not None:
+    if previous is not None and previous.previous_from_current is not None:
         known = previous.valid & previous.previous_from_current.isfinite().flatten(1).all(dim=1)
         previous_from_current = torch.where(known[:, None, None], previous.previous_from_current.float(), identity)
         previous_K = torch.where(known[:, None, None], previous.K, batch.K)

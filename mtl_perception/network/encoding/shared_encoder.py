@@ -112,7 +112,7 @@ class SharedEncoder(nn.Module):
         images = (images - self.mean) / self.std
         inputs = images if geometry is None else torch.cat([images, geometry], dim=1)
         if isinstance(self.backbone, ResidualEncoder):
-            stem, *maps = self.backbone(inputs)
+            stem, *maps = self.backbone(inputs.contiguous(memory_format=torch.channels_last))
             return EncoderOutput(stem, maps, None)
         maps, summaries = self.backbone(images)
         if geometry is not None:

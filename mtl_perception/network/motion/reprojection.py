@@ -40,13 +40,22 @@ class ReprojectionMotionDecoder(nn.Module):
     def forward(
         self, shared: Tensor, embedding: Tensor, depth: Tensor, batch: CameraBatch, previous: PreviousFrame
     ) -> Tensor:
-        """Return logits (N, H/4, W/4). `depth` (N, H/4, W/4) in metres carries no gradient from here."""
-        pixels, in_front = reproject(depth, batch.K, previous.previous_from_current, previous.K, STRIDE)
-        farther, _ = reproject(1.1 * depth, batch.K, previous.previous_from_current, previous.K, STRIDE)
+        """Return logits (N, H/4, W/4). `depth` (N, H/4, W/4) in metres carries no gradient from here.
+
+        Raises:
+            ValueError: the cameras' poses are not known.
+        """
+        motion = previous.previous_from_current
+        if motion is None:
+            raise ValueError("motion masks by reprojection need the cameras' poses")
+        depth = depth.float()  # pixel coordinates need more digits than bfloat16 has
+        pixels, in_front = reproject(depth, batch.K, motion, previous.K, STRIDE)
+        farther, _ = reproject(1.1 * depth, batch.K, motion, previous.K, STRIDE)
         grid = sampling_grid(pixels)
         inside = in_front & (grid.abs() <= 1).all(dim=-1)
-        warped = functional.grid_sample(previous.embedding, grid, align_corners=False)
-        warped_image = functional.grid_sample(previous.thumbnail, grid, align_corners=False)
+        before, seen = previous.features["embedding"].float(), previous.features["thumbnail"].float()
+        warped = functional.grid_sample(before, grid, align_corners=False)
+        warped_image = functional.grid_sample(seen, grid, align_corners=False)
         evidence = torch.cat(
             [
                 self._cost_volume(embedding, warped),
@@ -58,15 +67,15 @@ class ReprojectionMotionDecoder(nn.Module):
             ],
             dim=1,
         )
-        return self.decode(torch.cat([evidence, shared], dim=1))[:, 0]
+        return self.decode(torch.cat([evidence.to(shared.dtype), shared], dim=1))[:, 0]
 
     def _cost_volume(self, current: Tensor, warped: Tensor) -> Tensor:
         side = 2 * self.radius + 1
         count, channels, height, width = current.shape
         windows = functional.unfold(warped, side, padding=self.radius).view(count, channels, side * side, height, width)
-        return torch.einsum("nchw,nckhw->nkhw", current, windows)
+        return torch.einsum("nchw,nckhw->nkhw", current.to(windows.dtype), windows)
 
 
 def thumbnail(images: Tensor) -> Tensor:
-    """Return the images at stride 4, (N, 3, H/4, W/4)."""
-    return functional.avg_pool2d(images, STRIDE)
+    """Return the images at stride 4, (N, 3, H/4, W/4), sizes rounded up."""
+    return functional.avg_pool2d(images, STRIDE, ceil_mode=True)

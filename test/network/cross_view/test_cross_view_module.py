@@ -96,7 +96,7 @@ def test_the_frame_before_gives_the_cost_its_planes(batch: CameraBatch) -> None:
     features, _ = module(earlier.images, earlier.K, select_neighbours(earlier, None, *RANGE))
     pose = torch.eye(4)[None].clone()
     pose[:, 0, 3] = 0.5
-    previous = PreviousFrame(torch.zeros(1), torch.zeros(1), cameras.K, pose, torch.tensor([True]))
+    previous = PreviousFrame({}, cameras.K, pose, torch.tensor([True]))
     neighbours = select_neighbours(cameras, previous, *RANGE)
     _, cost = module(cameras.images, cameras.K, neighbours, features)
     assert (cost - cost.mean(dim=1, keepdim=True)).abs().mean() > 1e-2

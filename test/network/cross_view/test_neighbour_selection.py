@@ -42,13 +42,7 @@ def before(batch: CameraBatch, forward: float = 0.8) -> PreviousFrame:
     count = len(batch.K)
     pose = torch.eye(4).repeat(count, 1, 1)
     pose[:, 2, 3] = forward
-    return PreviousFrame(
-        torch.zeros(count, 4, 16, 24),
-        torch.zeros(count, 3, 16, 24),
-        batch.K * 1.1,
-        pose,
-        torch.ones(count, dtype=torch.bool),
-    )
+    return PreviousFrame({}, batch.K * 1.1, pose, torch.ones(count, dtype=torch.bool))
 
 
 def test_the_previous_frame_and_the_two_adjacent_cameras_of_a_surround_rig() -> None:
@@ -105,9 +99,7 @@ def test_an_unrelated_camera_changes_nothing() -> None:
     batch = rig([0, 50, 20, 180], frames=[0, 0, 1, 0])
     previous = before(batch)
     rows = torch.arange(2)
-    fewer = PreviousFrame(
-        *(getattr(previous, name)[:2] for name in ("embedding", "thumbnail", "K", "previous_from_current", "valid"))
-    )
+    fewer = PreviousFrame({}, *(getattr(previous, name)[:2] for name in ("K", "previous_from_current", "valid")))
     more, less = select_neighbours(batch, previous, *RANGE), select_neighbours(batch.select(rows), fewer, *RANGE)
     assert more.valid[:2].equal(less.valid)
     assert more.index[:2, 1:].equal(less.index[:, 1:])
@@ -125,3 +117,10 @@ def test_bfloat16_batches_keep_exact_poses() -> None:
     half = replace(batch, images=batch.images.bfloat16())
     assert select_neighbours(half, None, *RANGE).index.equal(select_neighbours(batch, None, *RANGE).index)
     assert select_neighbours(half, None, *RANGE).other_from_this.dtype == torch.float32
+
+
+def test_without_poses_the_previous_frame_does_not_count() -> None:
+    batch = rig([0, 180])
+    blind = PreviousFrame({}, batch.K, None, torch.ones(2, dtype=torch.bool))
+    neighbours = select_neighbours(batch, blind, *RANGE)
+    assert neighbours.index[:, 0].tolist() == [0, 1]

@@ -77,7 +77,8 @@ def test_residual_is_the_residual_encoder_on_normalised_images_and_geometry(trai
     images, geometry = inputs(2)
     expected = plain(torch.cat([(images - 0.45) / 0.25, geometry], dim=1))
     output = model(images, geometry)
-    assert all(torch.equal(a, b) for a, b in zip([output.stem, *output.maps], expected, strict=True))
+    # Not to the bit: the encoder orders its memory for speed, which changes the order of sums.
+    torch.testing.assert_close([output.stem, *output.maps], expected, atol=1e-5, rtol=1e-5)
     assert model.stem_width == plain.stem_width == 4
 
 

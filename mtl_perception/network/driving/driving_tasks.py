@@ -1,0 +1,142 @@
+# Copyright 2026 The mtl_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""The tasks of the whole vehicle together: steering, and the four scene-level classifications."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from mtl_perception.network.batch import CameraBatch, History
+from mtl_perception.network.config import SCENE_TASKS, DrivingConfig, NetworkConfig, SteeringConfig
+from mtl_perception.network.driving.attentive_pooler import AttentivePooler, FrameTokens, SteeringHead
+from mtl_perception.network.driving.dual_branch import DualBranchEmbedding
+from mtl_perception.network.driving.scene_heads import SCENE_CLASSES, SceneHeads
+from mtl_perception.network.driving.streams import CabinBatch, SceneStreams
+
+DRIVER_TASKS = ("driver_behaviour", "driver_emotion")
+"""These need a cabin camera or the driver's joints."""
+HISTORY_FRAMES = 15
+"""Frames before the current one; with it 16, as both sources have."""
+GROUPS = (1, 2, 1)
+"""Streams: driver; scene and its history; joints."""
+
+
+class DrivingTasks(nn.Module):
+    """Coarsest level of all outside cameras, recent frames, cabin -> steering and scene-level logits."""
+
+    def __init__(self, config: NetworkConfig, tasks: Collection[str]) -> None:
+        """Build what `tasks` need."""
+        super().__init__()
+        if "steering" in tasks and config.steering is not None:
+            self.steering = Steering(config.neck.width, config.steering)
+        scene = tuple(task for task in SCENE_TASKS if task in tasks)
+        if scene and config.driving is not None:
+            self.scene = SceneClassification(config.neck.width, config.driving, scene)
+
+    def forward(
+        self,
+        coarsest: Tensor,
+        batch: CameraBatch,
+        tasks: Collection[str],
+        history: History | None,
+        cabin_maps: Tensor | None,
+        cabin: CabinBatch | None,
+    ) -> dict[str, Any]:
+        """Return what `NetworkOutput` says of these tasks, `frame_memory` included.
+
+        Args:
+            coarsest: (N, C, h, w).
+            batch: the outside images.
+            tasks: those that are wanted.
+            history: what was kept of the frames before, or None.
+            cabin_maps: (B, S, C, h, w), the coarsest level of the cabin's images, or None.
+            cabin: the cabin's images and joints, or None: the tasks of the driver then give nothing.
+        """
+        result: dict[str, Any] = {"frame_memory": {}}
+        if "steering" in tasks:
+            angle, log_variance, tokens = self.steering(coarsest, batch, history)
+            result |= {"steering": angle, "steering_log_variance": log_variance}
+            result["frame_memory"]["tokens"] = tokens
+        scene = [task for task in SCENE_TASKS if task in tasks]
+        if scene:
+            if cabin is None:
+                scene = [task for task in scene if task not in DRIVER_TASKS]
+            logits, stream = self.scene(coarsest, batch, scene, history, cabin_maps, cabin)
+            result["scene_logits"] = logits
+            result["frame_memory"]["scene"] = stream
+        return result
+
+
+class Steering(nn.Module):
+    """The steering angle from tokens of the last frames (unified encoder, section III-D)."""
+
+    def __init__(self, inputs: int, config: SteeringConfig) -> None:
+        """Build it for maps of `inputs` channels."""
+        super().__init__()
+        self.frames = config.frames
+        self.reduce = nn.Conv2d(inputs, config.width, 1)
+        self.tokens = FrameTokens()
+        self.pooler = AttentivePooler(config.width, config.frames)
+        self.head = SteeringHead(config.width)
+
+    def forward(self, coarsest: Tensor, batch: CameraBatch, history: History | None) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the angle (B,) rad, its log variance (B,) and this frame's tokens (B, L, width), to be kept."""
+        now = self.tokens(self.reduce(coarsest), batch.frame_index, batch.num_frames)
+        tokens = now[:, None]
+        age, valid = tokens.new_zeros(len(now), 1), torch.ones(len(now), 1, dtype=torch.bool, device=now.device)
+        if history is not None and "tokens" in history.features and self.frames > 1:
+            newest = slice(1 - self.frames, None)
+            tokens = torch.cat([history.features["tokens"][:, newest], tokens], dim=1)
+            age = torch.cat([history.age[:, newest].to(age.dtype), age], dim=1)
+            valid = torch.cat([history.valid[:, newest], valid], dim=1)
+        angle, log_variance = self.head(self.pooler(tokens, age, valid))
+        return angle, log_variance, now
+
+
+class SceneClassification(nn.Module):
+    """Driver behaviour and emotion, vehicle behaviour, traffic context (UV-M3TL, arXiv 2602.01594)."""
+
+    def __init__(self, inputs: int, config: DrivingConfig, tasks: Collection[str]) -> None:
+        """Build it for maps of `inputs` channels."""
+        super().__init__()
+        width = config.width
+        self.reduce = nn.Conv2d(inputs, width, 1)
+        self.streams = SceneStreams(width, HISTORY_FRAMES)
+        self.embedding: nn.Module
+        if config.dual_branch:
+            self.embedding = DualBranchEmbedding(width, GROUPS, tuple(tasks), dense=False)
+        else:
+            self.embedding = nn.Linear(sum(GROUPS) * width, width)
+        self.heads = SceneHeads(width, {task: len(SCENE_CLASSES[task]) for task in tasks})
+
+    def forward(
+        self,
+        coarsest: Tensor,
+        batch: CameraBatch,
+        tasks: Collection[str],
+        history: History | None,
+        cabin_maps: Tensor | None,
+        cabin: CabinBatch | None,
+    ) -> tuple[dict[str, Tensor], Tensor]:
+        """Return logits (B, classes) per task, and this frame's scene stream (B, width, 7, 7), to be kept."""
+        past = past_valid = None
+        if history is not None and "scene" in history.features:
+            past, past_valid = history.features["scene"], history.valid
+        reduced = None
+        if cabin_maps is not None:
+            reduced = self.reduce(cabin_maps.flatten(0, 1)).unflatten(0, cabin_maps.shape[:2])
+        streams, valid = self.streams(
+            self.reduce(coarsest), batch.frame_index, batch.num_frames, cabin, reduced, past, past_valid
+        )
+        scene = streams[1]
+        assert scene is not None  # there are always outside cameras
+        if isinstance(self.embedding, DualBranchEmbedding):
+            return self.heads(self.embedding(streams, tuple(tasks), valid).fused), scene
+        pooled = [scene.new_zeros(scene.shape[:2]) if s is None else s.mean(dim=(2, 3)) for s in streams]
+        vector = functional.relu(self.embedding(torch.cat(pooled, dim=1)))
+        return self.heads(dict.fromkeys(tasks, vector)), scene

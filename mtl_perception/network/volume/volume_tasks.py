@@ -1,0 +1,203 @@
+# Copyright 2026 The mtl_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""The 3D tasks together: one lift into voxels, then boxes, BEV map and occupancy."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from mtl_perception.network.batch import CameraBatch
+from mtl_perception.network.config import VOLUME_TASKS, NetworkConfig, VolumeConfig
+from mtl_perception.network.volume.center_head import Boxes, BoxMaps, CenterHead
+from mtl_perception.network.volume.class_prototypes import ClassPrototypeGenerator
+from mtl_perception.network.volume.lift_splat import LiftSplat
+from mtl_perception.network.volume.map_segmentation import MapSegmentationHead
+from mtl_perception.network.volume.occupancy_decoder import OccupancyDecoder
+from mtl_perception.network.volume.plane_backbone import PlaneBackbone
+from mtl_perception.network.volume.plane_occupancy import PlaneOccupancyDecoder
+from mtl_perception.network.volume.scene_prototypes import ScenePrototypeAggregator
+from mtl_perception.network.volume.task_features import TaskSpecificFeatureGenerator
+
+LEVEL_STRIDE = 4
+BOX_THRESHOLD = 0.1
+"""A candidate at least this likely is a box whose features are added to its class's prototype."""
+LAYER_THRESHOLD = 0.5
+
+
+class VolumeTasks(nn.Module):
+    """Levels and depth distributions of all cameras -> 3D tasks of each frame.
+
+    Plain, each task has its head on the lifted voxels. With prototypes (MAESTRO, sections 3.2 to 3.4) the voxels are
+    enhanced for each task by class prototypes, and what the box and map heads find is added to the queries that
+    occupancy starts from: with these, occupancy needs both other tasks as far as the network has them.
+    """
+
+    def __init__(self, config: NetworkConfig, tasks: Collection[str]) -> None:
+        """Build what `tasks` need."""
+        super().__init__()
+        volume = config.volume
+        assert volume is not None  # the configuration was checked
+        grid = config.grid.to_grid()
+        self.level, self.pooling = volume.lift_level, volume.lift_pooling
+        self.context = nn.Conv2d(config.neck.width, volume.lift_width, 1)
+        self.lift = LiftSplat(grid, LEVEL_STRIDE * 2**volume.lift_level * volume.lift_pooling)
+        built = tuple(task for task in VOLUME_TASKS if task in tasks)
+        width = volume.lift_width + 2
+        self.heads: nn.Module
+        if volume.prototypes:
+            self.heads = PrototypeHeads(config, volume, width, built)
+        else:
+            self.heads = PlainHeads(config, volume, width, built)
+
+    def forward(
+        self,
+        levels: Sequence[Tensor],
+        depth_logits: Tensor,
+        bins: Tensor,
+        batch: CameraBatch,
+        tasks: Collection[str],
+    ) -> dict[str, Any]:
+        """Return what `NetworkOutput` says of these tasks.
+
+        Args:
+            levels: four maps (N, C, h, w), finest first.
+            depth_logits: (N, D + 1, h, w), the last bin is "no surface".
+            bins: (N, D), metric depths of the bins.
+            batch: cameras and frames.
+            tasks: those that are wanted.
+        """
+        context = self.context(levels[self.level])
+        if self.pooling > 1:
+            context = functional.avg_pool2d(context, self.pooling)
+        distribution = _pooled(depth_logits.softmax(dim=1), context.shape[-2:])
+        voxels = self.lift(context, distribution, bins, batch)
+        result = self.heads(voxels, tasks)
+        if "occupancy" in tasks:
+            result["reached"] = voxels[:, -2:].sum(dim=1)
+        return result
+
+
+class PlainHeads(nn.Module):
+    """One head a task on the lifted voxels (B, C, X, Y, Z); boxes and map share the ground plane's backbone."""
+
+    def __init__(self, config: NetworkConfig, volume: VolumeConfig, width: int, tasks: Collection[str]) -> None:
+        """Build those of `tasks`."""
+        super().__init__()
+        grid, plane = config.grid.to_grid(), volume.plane_width
+        if {"detections", "bev_map"}.intersection(tasks):
+            self.plane = PlaneBackbone(width, grid.shape[2], plane)
+        if "detections" in tasks:
+            self.detections = CenterHead(plane, len(volume.detection_labels))
+        if "bev_map" in tasks:
+            self.bev_map = MapSegmentationHead(plane, len(volume.map_layers))
+        if "occupancy" in tasks:
+            self.occupancy = PlaneOccupancyDecoder(grid, width, plane, config.num_labels)
+
+    def forward(self, voxels: Tensor, tasks: Collection[str]) -> dict[str, Any]:
+        """Decode."""
+        result: dict[str, Any] = {}
+        if {"detections", "bev_map"}.intersection(tasks):
+            plane = self.plane(voxels)
+            if "detections" in tasks:
+                result["boxes"] = self.detections(plane)
+            if "bev_map" in tasks:
+                result["map_logits"] = self.bev_map(plane)
+        if "occupancy" in tasks:
+            result["occupancy_logits"] = self.occupancy(voxels)
+        return result
+
+
+class PrototypeHeads(nn.Module):
+    """MAESTRO's heads: class prototypes, task-specific features, and occupancy from what boxes and map have found.
+
+    Foreground prototypes, those of the boxes' classes, guide the boxes, background ones the map, all of them occupancy.
+    """
+
+    foreground: Tensor
+    background: Tensor
+
+    def __init__(self, config: NetworkConfig, volume: VolumeConfig, width: int, tasks: Collection[str]) -> None:
+        """Build those of `tasks`."""
+        super().__init__()
+        self.grid, self.most_boxes, self.tasks = config.grid.to_grid(), volume.boxes, frozenset(tasks)
+        labels, height = config.num_labels, self.grid.shape[2]
+        foreground = list(volume.detection_labels)
+        background = [label for label in range(labels) if label not in foreground]
+        self.register_buffer("foreground", torch.tensor(foreground, dtype=torch.int64), persistent=False)
+        self.register_buffer("background", torch.tensor(background, dtype=torch.int64), persistent=False)
+        self.prototypes = ClassPrototypeGenerator(width, labels)
+        self.features = nn.ModuleDict()
+        if "detections" in tasks:
+            self.features["detections"] = TaskSpecificFeatureGenerator(width, len(foreground), width, height)
+            self.detections = CenterHead(width, len(foreground))
+        if "bev_map" in tasks:
+            self.features["bev_map"] = TaskSpecificFeatureGenerator(width, len(background), width, height)
+            self.bev_map = MapSegmentationHead(width, len(volume.map_layers))
+        if "occupancy" in tasks:
+            self.features["occupancy"] = TaskSpecificFeatureGenerator(width, labels, width)
+            self.aggregator = ScenePrototypeAggregator(
+                self.grid, labels, foreground, tuple(volume.map_layers.values())
+            )
+            self.occupancy = OccupancyDecoder(width, labels)
+
+    def forward(self, voxels: Tensor, tasks: Collection[str]) -> dict[str, Any]:
+        """Decode; with occupancy the results of the other tasks come along where the network has them."""
+        fed_by = self.tasks if "occupancy" in tasks else self.tasks.intersection(tasks)
+        prototypes, mask_logits = self.prototypes(voxels)
+        result: dict[str, Any] = {"prototype_mask_logits": mask_logits, "suppression_logits": {}}
+        groups = {
+            "detections": prototypes[:, self.foreground],
+            "bev_map": prototypes[:, self.background],
+            "occupancy": prototypes,
+        }
+        features: dict[str, Tensor] = {}
+        for task in VOLUME_TASKS[::-1]:
+            if task in fed_by:
+                features[task], result["suppression_logits"][task] = self.features[task](voxels, groups[task])
+        if "detections" in fed_by:
+            result["boxes"] = self.detections(features["detections"])
+        if "bev_map" in fed_by:
+            result["map_logits"] = self.bev_map(features["bev_map"])
+        if "occupancy" in tasks:
+            queries = self._queries(prototypes, features, result.get("boxes"), result.get("map_logits"))
+            result["occupancy_logits"] = self.occupancy(queries, features["occupancy"])
+        return result
+
+    def _queries(
+        self, prototypes: Tensor, features: dict[str, Tensor], maps: BoxMaps | None, map_logits: Tensor | None
+    ) -> Tensor:
+        """Add what was found to the prototypes; a task that the network lacks adds nothing."""
+        nothing = prototypes.new_zeros(len(prototypes), prototypes.shape[2], *self.grid.shape[:2])
+        boxes = _no_boxes(prototypes) if maps is None else CenterHead.candidates(maps, self.grid, self.most_boxes)
+        if map_logits is None:
+            mask = nothing.new_zeros(len(nothing), len(self.aggregator.map_layers), *self.grid.shape[:2])
+        else:
+            mask = map_logits.sigmoid() > LAYER_THRESHOLD
+        return self.aggregator(
+            prototypes,
+            features.get("detections", nothing),
+            boxes,
+            boxes.score > BOX_THRESHOLD,
+            features.get("bev_map", nothing),
+            mask,
+        )
+
+
+def _no_boxes(like: Tensor) -> Boxes:
+    count = len(like)
+    vector = torch.zeros(count, 1, 3, device=like.device)
+    value = torch.zeros(count, 1, device=like.device)
+    return Boxes(vector, vector, value, torch.zeros(count, 1, 2, device=like.device), value.long(), value)
+
+
+def _pooled(distribution: Tensor, size: Sequence[int]) -> Tensor:
+    """Average (N, D, H, W) down to a size; exactly where it is a whole fraction."""
+    rows, columns = distribution.shape[-2] // size[0], distribution.shape[-1] // size[1]
+    if distribution.shape[-2:] == (size[0] * rows, size[1] * columns):
+        return distribution if rows == columns == 1 else functional.avg_pool2d(distribution, (rows, columns))
+    return functional.adaptive_avg_pool2d(distribution, (size[0], size[1]))
