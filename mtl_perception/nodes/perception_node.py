@@ -17,7 +17,7 @@ from mtl_perception.core import LabelSpace, Prediction
 from mtl_perception.pipeline import Perceiver
 from mtl_perception.resources import config_file
 from mtl_perception.ros import qos
-from mtl_perception.ros.diagnostics import Level, Status
+from mtl_perception.ros.diagnostics import Level, Status, by_reason
 from mtl_perception.ros.lifecycle import ManagedNode
 from mtl_perception.ros.parameters import Parameters
 from mtl_perception.ros.perception_outputs import MAPPING_NEEDS, PerceptionOutputs
@@ -236,7 +236,7 @@ class PerceptionNode(ManagedNode):
         if perceiver.rehearsed_tasks:
             message += f"; computes {', '.join(perceiver.rehearsed_tasks)} to show what that costs"
         if perceiver.tasks_left_out:
-            message += f"; left out: {'; '.join(f'{task} ({why})' for task, why in perceiver.tasks_left_out.items())}"
+            message += f"; left out: {'; '.join(by_reason(perceiver.tasks_left_out))}"
         return Status("network", Level.OK, message, values)
 
 

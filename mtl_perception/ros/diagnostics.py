@@ -82,6 +82,14 @@ class Diagnostics:
             logger.error(f"{status.name}: {complaint}")
 
 
+def by_reason(reasons: Mapping[str, str]) -> list[str]:
+    """Return, per different reason, one text that names all that it holds for: `first, second (reason)`."""
+    names: dict[str, list[str]] = {}
+    for name, reason in reasons.items():
+        names.setdefault(reason, []).append(name)
+    return [f"{', '.join(group)} ({reason})" for reason, group in names.items()]
+
+
 class TopicMonitor:
     """Watches one subscription: how often it receives, and if it does not, why not."""
 

@@ -22,6 +22,7 @@ from mtl_perception.messages.images import image_to_array
 from mtl_perception.messages.predictions import from_occupancy, from_rig_prediction
 from mtl_perception.messages.stamps import stamp_ns_from
 from mtl_perception.resources import config_file
+from mtl_perception.ros.diagnostics import by_reason
 from mtl_perception.running.drawing import Image
 from mtl_perception.running.ground_truth import depth_abs_rel, map_distance, occupancy_ground_error_m
 from mtl_perception.running.mesh_picture import Surface
@@ -97,7 +98,7 @@ def show(content: Mapping[str, Any], out: Path | None) -> None:
     frames, network, sizes = content["frames"], content["network"], content["map"]
     dropped = "".join(f"\n{count} dropped: {reason}" for reason, count in frames["dropped"].items())
     table.add_row("frames", f"{frames['used']} of {frames['in']} used in {content['seconds']:.1f} s{dropped}")
-    left_out = "".join(f"\nleft out: {task} ({why})" for task, why in network["tasks_left_out"].items())
+    left_out = "".join(f"\nleft out: {text}" for text in by_reason(network["tasks_left_out"]))
     table.add_row("network", f"{network['preset']}: {', '.join(network['tasks_published'])}{left_out}")
     topics = content["topics"].values()
     table.add_row("topics", f"{len(topics)}, {sum(topic['count'] for topic in topics)} messages")

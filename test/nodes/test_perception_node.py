@@ -14,6 +14,7 @@ from mtl_perception.messages.images import depth_to_array, mono_to_array
 from mtl_perception.messages.predictions import from_occupancy, from_rig_prediction
 from mtl_perception.messages.stamps import stamp_ns_from
 from mtl_perception.nodes.perception_node import PerceptionNode
+from mtl_perception.ros.parameters import ParameterError
 from mtl_perception_msgs.msg import RigPrediction, SemanticOccupancy
 
 SUCCESS = TransitionCallbackReturn.SUCCESS
@@ -186,6 +187,31 @@ def test_nothing_is_computed_that_nobody_wants(graph, robot, start):
     robot.send(1.1)
     graph.until(lambda: depth, "depth")
     assert graph.progress["perception"][-1].used
+
+
+def test_a_rehearsed_preset_computes_and_publishes_nothing_of_it(graph, robot, start):
+    robot.broadcast()
+    node = start(rehearse="nano")
+    robot.wait_for_listeners()
+    frames = graph.hear(RigPrediction, "perception/frame")
+    stamps = [robot.send(seconds) for seconds in (1.0, 1.2)]
+    graph.until(lambda: len(graph.progress["perception"]) == 2, "progress on both frames")
+    graph.until(lambda: "perception: network" in graph.statuses, "diagnostics")
+    assert [stamp_ns_from(progress.header.stamp) for progress in graph.progress["perception"]] == stamps
+    assert all(progress.used for progress in graph.progress["perception"])
+    message = graph.statuses["perception: network"].message
+    assert "nano, random weights" in message and "publishes nothing; computes depth, semantic, normals" in message
+    topics = [name for name, _ in node.get_publisher_names_and_types_by_node("perception", "/")]
+    assert not [name for name in topics if name.endswith(("/depth", "/semantic", "/occupancy", "/motion_mask"))]
+    graph.until(lambda: len(frames) == 2, "the frames for the map")
+    prediction = from_rig_prediction(frames[1])
+    assert all(camera.depth is None and camera.semantic is None for camera in prediction.cameras.values())
+
+
+def test_a_checkpoint_and_a_rehearsal_exclude_each_other(graph):
+    values = {"rehearse": "nano", "checkpoint": "a.safetensors"}
+    with pytest.raises(ParameterError, match=r"'rehearse' = nano and 'checkpoint' = a\.safetensors"):
+        PerceptionNode(context=graph.context, parameter_overrides=graph.overrides(**values))
 
 
 def test_failed_configure_says_why_and_can_be_repeated(graph):
