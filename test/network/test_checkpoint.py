@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Checkpoints: a round trip, and every way in which a file can be wrong."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -74,3 +75,56 @@ def test_the_shipped_checkpoint_says_what_it_is() -> None:
     assert set(checkpoint.trained_tasks) == {"depth", "semantic", "motion_mask", "occupancy"}
     assert {"licence", "training", "validation"} <= set(checkpoint.card)
     assert checkpoint.labels.labels == LABELS.labels
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a cache of the hub that holds nothing yet; nothing beyond it is asked."""
+    cache = tmp_path / "hub"
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(cache))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    return cache
+
+
+def test_a_checkpoint_is_loaded_from_the_hub_by_its_id(saved: Path, hub: Path) -> None:
+    repository = hub / "models--some-lab--tiny"
+    snapshot = repository / "snapshots" / ("0" * 40)
+    snapshot.mkdir(parents=True)
+    (repository / "refs").mkdir()
+    for revision in ("main", "v2"):
+        (repository / "refs" / revision).write_text(snapshot.name)
+    (snapshot / "model.safetensors").write_bytes(saved.read_bytes())
+    for name in ("some-lab/tiny", "some-lab/tiny@v2"):
+        checkpoint = load_checkpoint(name)
+        assert checkpoint.name == name and checkpoint.trained_tasks == ("depth", "semantic")
+
+
+def test_an_id_that_the_hub_does_not_have_is_told(hub: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="some-lab/none is neither a file nor on the hub"):
+        load_checkpoint("some-lab/none")
+
+
+def test_an_older_format_is_refused_by_name(saved: Path) -> None:
+    with safe_open(saved, framework="pt") as file:
+        metadata = file.metadata()
+    save_file(load_file(saved), saved, metadata | {"format": "mtl_perception-checkpoint-1"})
+    with pytest.raises(ValueError, match="format is 'mtl_perception-checkpoint-1', expected"):
+        load_checkpoint(saved)
+
+
+def test_weights_do_not_ask_for_what_the_backbone_was_made_from(saved: Path) -> None:
+    with safe_open(saved, framework="pt") as file:
+        metadata = file.metadata()
+    network = json.loads(metadata["network"])
+    network["backbone"]["pretrained"] = "/nowhere/any/more"
+    save_file(load_file(saved), saved, metadata | {"network": json.dumps(network)})
+    assert load_checkpoint(saved).network.config.backbone.pretrained is None
+
+
+def test_a_configuration_that_is_wrong_is_told_with_the_key(saved: Path) -> None:
+    with safe_open(saved, framework="pt") as file:
+        metadata = file.metadata()
+    network = json.loads(metadata["network"]) | {"wings": 2}
+    save_file(load_file(saved), saved, metadata | {"network": json.dumps(network)})
+    with pytest.raises(ValueError, match="its network configuration is wrong.*wings"):
+        load_checkpoint(saved)
