@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import time
 from collections import deque
 from collections.abc import Collection, Iterable, Mapping
@@ -82,11 +84,23 @@ class Perceiver:
         rehearsed_tasks: what it computes and keeps to itself, because the weights are random (see `from_preset`).
     """
 
-    def __init__(self, checkpoint: Checkpoint, *, tasks: Iterable[str] | None = None, device: str = "cpu") -> None:
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        *,
+        tasks: Iterable[str] | None = None,
+        device: str = "cpu",
+        compiled: bool = False,
+    ) -> None:
         """Take a loaded checkpoint.
+
+        `compiled` turns the shared part and the dense decoders into machine code for the images at hand (torch.compile;
+        on a CPU that needs a C++ compiler): the first frame then takes a minute or so, and again when the image size or
+        the number of cameras changes; later ones are faster. The results differ by rounding.
 
         Raises:
             ValueError: a task was asked for that does not exist.
+            FileNotFoundError: `compiled`, on a CPU, without a C++ compiler.
         """
         asked = tuple(TASKS if tasks is None else tasks)
         unknown = [task for task in asked if task not in TASKS]
@@ -94,6 +108,8 @@ class Perceiver:
             raise ValueError(f"tasks: '{unknown[0]}' is not one of {', '.join(TASKS)}")
         self.device = torch.device(device)
         self.network = checkpoint.network.to(self.device).eval()
+        if compiled:
+            _compile(self.network, self.device)
         self.labels, self.checkpoint, self.card = checkpoint.labels, checkpoint.name, checkpoint.card
         self.preset = self.network.config.preset
         self.grid: VoxelGrid = self.network.config.grid.to_grid()
@@ -112,18 +128,23 @@ class Perceiver:
 
     @classmethod
     def from_checkpoint(
-        cls, path: str | Path | None = None, *, tasks: Iterable[str] | None = None, device: str = "cpu"
+        cls,
+        path: str | Path | None = None,
+        *,
+        tasks: Iterable[str] | None = None,
+        device: str = "cpu",
+        compiled: bool = False,
     ) -> Perceiver:
         """Load a checkpoint by path; without one, that which comes with the package.
 
         Raises:
-            FileNotFoundError: there is no such file.
+            FileNotFoundError: there is no such file (or no C++ compiler, see above).
             ValueError: it is not a checkpoint of this suite, or a task does not exist.
         """
-        return cls(load_checkpoint(path or default_checkpoint()), tasks=tasks, device=device)
+        return cls(load_checkpoint(path or default_checkpoint()), tasks=tasks, device=device, compiled=compiled)
 
     @classmethod
-    def from_preset(cls, name: str, labels: LabelSpace, *, device: str = "cpu") -> Perceiver:
+    def from_preset(cls, name: str, labels: LabelSpace, *, device: str = "cpu", compiled: bool = False) -> Perceiver:
         """Build a preset (its name, or a YAML file) with random weights, to see what it costs on a machine.
 
         Everything that the preset has is computed in each pass, and nothing of it is in the predictions.
@@ -136,7 +157,7 @@ class Perceiver:
         if len(labels) != config.num_labels:
             raise ValueError(f"preset '{name}' has {config.num_labels} labels, '{labels.name}' has {len(labels)}")
         checkpoint = Checkpoint(MultiTaskNetwork(config).eval(), labels, (), {}, f"{config.preset}, random weights")
-        perceiver = cls(checkpoint, device=device)
+        perceiver = cls(checkpoint, device=device, compiled=compiled)
         perceiver.rehearsed_tasks = config.tasks
         return perceiver
 
@@ -329,6 +350,16 @@ class Perceiver:
 
     def _tensor(self, array: NDArray) -> Tensor:
         return torch.from_numpy(array).float().to(self.device)
+
+
+def _compile(network: MultiTaskNetwork, device: torch.device) -> None:
+    """Compile, in place, what does the same on every frame; the rest looks back or has shapes that depend on data."""
+    compiler = os.environ.get("CXX", "g++")
+    if device.type == "cpu" and shutil.which(compiler) is None:
+        raise FileNotFoundError(f"the network cannot be compiled: there is no C++ compiler '{compiler}'")
+    for part in ("encoder", "neck", "dense"):
+        if hasattr(network, part):
+            getattr(network, part).compile()
 
 
 def _same_calibration(first: Camera, second: Camera) -> bool:

@@ -203,8 +203,8 @@ class PerceptionNode(ManagedNode):
     def _make_perceiver(self, values: PerceptionParameters) -> Perceiver:
         if values.rehearse:
             labels = LabelSpace.load(config_file("labels", "default"))
-            return Perceiver.from_preset(values.rehearse, labels, device=values.device)
-        return Perceiver.from_checkpoint(values.checkpoint or None, device=values.device)
+            return Perceiver.from_preset(values.rehearse, labels, device=values.device, compiled=values.compile)
+        return Perceiver.from_checkpoint(values.checkpoint or None, device=values.device, compiled=values.compile)
 
     def _pose_source(self, values: PerceptionParameters) -> PoseSource | None:
         if values.pose_source == "none":
@@ -228,6 +228,7 @@ class PerceptionNode(ManagedNode):
             "preset": perceiver.preset,
             "checkpoint": perceiver.checkpoint,
             "device": self._settings.value.device,
+            "compiled": self._settings.value.compile,
             "tasks published": perceiver.tasks,
         }
         values |= {f"left out: {task}": why for task, why in perceiver.tasks_left_out.items()}

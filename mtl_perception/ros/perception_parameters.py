@@ -75,6 +75,11 @@ class PerceptionParameters(BaseModel):
         "all its tasks are computed and timed, none is published.",
     )
     device: str = Field("cpu", description="Where the network runs, as torch names it, e.g. cpu or cuda:0.")
+    compile: bool = Field(
+        False,
+        description="Compile the network (torch.compile): later frames are faster, but the first one, and the first "
+        "one with another number of cameras, take a minute or so. On a CPU this needs a C++ compiler.",
+    )
     threads: int = Field(0, ge=0, le=256, description="CPU threads of the network; 0: as many as torch likes.")
     tasks: Annotated[list[str], Live] = Field(
         ["on_demand"],
