@@ -126,5 +126,5 @@ def test_a_configuration_that_is_wrong_is_told_with_the_key(saved: Path) -> None
         metadata = file.metadata()
     network = json.loads(metadata["network"]) | {"wings": 2}
     save_file(load_file(saved), saved, metadata | {"network": json.dumps(network)})
-    with pytest.raises(ValueError, match="its network configuration is wrong.*wings"):
+    with pytest.raises(ValueError, match=r"its network configuration is wrong[\s\S]*wings"):
         load_checkpoint(saved)
