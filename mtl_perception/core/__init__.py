@@ -3,9 +3,17 @@
 """The types that every other part speaks. NumPy only: no torch, no ROS, no Open3D."""
 
 from mtl_perception.core.camera import Camera, Rig, backproject, pixel_rays, project
-from mtl_perception.core.frame import RigFrame
+from mtl_perception.core.frame import CabinFrame, RigFrame
 from mtl_perception.core.labels import UNKNOWN, Label, LabelSpace
-from mtl_perception.core.prediction import TASKS, CameraPrediction, Prediction
+from mtl_perception.core.prediction import (
+    TASKS,
+    BevMap,
+    CameraPrediction,
+    Detection,
+    EgoMotion,
+    Prediction,
+    Steering,
+)
 from mtl_perception.core.voxels import FREE, UNLABELLED, UNOBSERVED, Occupancy, VoxelGrid
 
 __all__ = [
@@ -14,14 +22,19 @@ __all__ = [
     "UNKNOWN",
     "UNLABELLED",
     "UNOBSERVED",
+    "BevMap",
+    "CabinFrame",
     "Camera",
     "CameraPrediction",
+    "Detection",
+    "EgoMotion",
     "Label",
     "LabelSpace",
     "Occupancy",
     "Prediction",
     "Rig",
     "RigFrame",
+    "Steering",
     "VoxelGrid",
     "backproject",
     "pixel_rays",

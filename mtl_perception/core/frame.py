@@ -1,6 +1,6 @@
 # Copyright 2026 The mtl_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""What goes into perception: one instant of all cameras of a rig."""
+"""What goes into perception: one instant of all cameras of a rig, and of what is known of the driver."""
 
 from __future__ import annotations
 
@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 
 from mtl_perception.core.camera import Rig
 from mtl_perception.core.transforms import Transform
+
+POSTURE_JOINTS = 26
+GESTURE_JOINTS = 42
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,3 +68,37 @@ class RigFrame:
     def missing(self) -> tuple[str, ...]:
         """The names of the cameras without an image, in the rig's order."""
         return tuple(name for name in self.rig.names if name not in self.images)
+
+
+@dataclass(frozen=True, eq=False)
+class CabinFrame:
+    """What is known of the driver at an instant. Cabin cameras are not calibrated and no part of the rig.
+
+    Attributes:
+        images: per cabin camera's name, RGB uint8 (height, width, 3), of any size; may be empty.
+        posture: float (26, 3), the first 26 joints of Halpe's 136, metres in a cabin camera's optical frame; NaN for a
+            joint that is not seen. None where the posture is not known.
+        gestures: float (42, 3) likewise, 21 joints of the left hand, then 21 of the right.
+    """
+
+    images: Mapping[str, NDArray[np.uint8]]
+    posture: NDArray[np.floating] | None = None
+    gestures: NDArray[np.floating] | None = None
+
+    def __post_init__(self) -> None:
+        """Check that there is something, in the right form.
+
+        Raises:
+            ValueError: neither an image nor a joint, or a wrong type or size.
+        """
+        if not self.images and self.posture is None and self.gestures is None:
+            raise ValueError("cabin frame: there is neither an image nor a joint")
+        for name, image in self.images.items():
+            if image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape or image.dtype != np.uint8:
+                raise ValueError(f"cabin camera '{name}': image is {image.dtype} {image.shape}, rgb8 is expected")
+        for what, joints, count in (
+            ("posture", self.posture, POSTURE_JOINTS),
+            ("gestures", self.gestures, GESTURE_JOINTS),
+        ):
+            if joints is not None and (joints.shape != (count, 3) or not np.issubdtype(joints.dtype, np.floating)):
+                raise ValueError(f"cabin {what}: {joints.dtype} {joints.shape}, floats ({count}, 3) are expected")
