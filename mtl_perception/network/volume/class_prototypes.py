@@ -26,7 +26,7 @@ class ClassPrototypeGenerator(nn.Module):
         super().__init__()
         self.classes = classes
         self.classifier = nn.Sequential(
-            PointwiseConv(width, width), nn.ReLU(inplace=True), PointwiseConv(width, classes + 1)
+            PointwiseConv(width, width // 2), nn.ReLU(inplace=True), PointwiseConv(width // 2, classes + 1)
         )
         self.embedding = nn.Parameter(0.02 * torch.randn(classes, width))
 

@@ -15,6 +15,8 @@ from torch.nn import functional
 INITIAL_CONFIDENCE = 0.9
 # What is added to a score before its logarithm.
 SMALLEST_SCORE = 1e-6
+# Where all mask logits of a voxel are below it, they are raised until the greatest is it.
+SMALLEST_MASK = -20.0
 
 
 @dataclass(frozen=True)
@@ -75,12 +77,17 @@ class OccupancyDecoder(nn.Module):
     @staticmethod
     def logits(masks: OccupancyMasks) -> Tensor:
         """Combine classes and masks into logits."""
-        log_masks = functional.logsigmoid(masks.mask_logits.flatten(2).float())
-        relative = (log_masks - log_masks.detach().amax(dim=1, keepdim=True)).exp()
-        scores = masks.class_logits.float().softmax(dim=2).transpose(1, 2) @ relative + SMALLEST_SCORE
-        occupied = scores[:, :-1].sum(dim=1, keepdim=True).log() - scores[:, -1:].log()
-        logits = torch.cat([occupied, scores[:, :-1].log()], dim=1)
-        return logits.to(masks.mask_logits.dtype).unflatten(2, masks.mask_logits.shape[2:])
+        masks_of = masks.mask_logits.flatten(2).float()
+        greatest = masks_of.detach().amax(dim=1, keepdim=True)
+        shift = functional.relu(SMALLEST_MASK - greatest)  # there a sigmoid is an exponential, so ratios stay
+        shares = masks.class_logits.float().softmax(dim=2).transpose(1, 2)
+        occupied, free = shares[:, :-1], shares[:, -1:]
+        # One product for the sum, the classes and free space, in which all that follows is done in place.
+        scores = torch.cat([occupied.sum(dim=1, keepdim=True), occupied, free], dim=1) @ (masks_of + shift).sigmoid_()
+        logits = scores.div_((greatest + shift).sigmoid_()).add_(SMALLEST_SCORE).log()
+        logits[:, :1] -= logits[:, -1:]
+        logits = logits[:, :-1].to(masks.mask_logits.dtype)
+        return logits.unflatten(2, masks.mask_logits.shape[2:])
 
 
 class _SelfAttentionLayer(nn.Module):

@@ -32,8 +32,12 @@ class PlaneOccupancyDecoder(nn.Module):
     def forward(self, voxels: Tensor) -> Tensor:
         """Decode."""
         frames, channels, size_x, size_y, size_z = voxels.shape
-        plane = voxels.permute(0, 1, 4, 2, 3).reshape(frames, channels * size_z, size_x, size_y)
-        fine = self.body(plane)
+        fold, norm, activation = self.body[0].children()
+        # Heights before channels, as the voxels lie in memory: the weights are reordered, not the voxels.
+        assert isinstance(fold, nn.Conv2d)
+        weight = fold.weight.unflatten(1, (channels, size_z)).transpose(1, 2).flatten(1)
+        plane = functional.linear(voxels.permute(0, 2, 3, 4, 1).flatten(3), weight).movedim(-1, 1)
+        fine = self.body[1:](activation(norm(plane)))
         coarse = functional.interpolate(self.coarse(fine), (size_x, size_y), mode="bilinear")
         logits = self.logits(fine + coarse)
         return logits.view(frames, 1 + self.labels, size_z, size_x, size_y).permute(0, 1, 3, 4, 2)

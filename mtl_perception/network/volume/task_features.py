@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from mtl_perception.network.blocks import conv_norm_relu
 from mtl_perception.network.volume.plane_backbone import PlaneBackbone
-from mtl_perception.network.volume.volume_blocks import PointwiseConv, VolumeBackbone, separable_conv3d
+from mtl_perception.network.volume.volume_blocks import PointwiseConv, SeparableConv3d, VolumeBackbone
 
 SCORE_WIDTH = 8
 
@@ -27,8 +27,10 @@ class TaskSpecificFeatureGenerator(nn.Module):
     3. Suppression: the prototype-aware features give one score a place, supervised to be 1 in the task's region of
        interest, with which the enhanced features are multiplied (eq. 3).
 
-    The scale starts near 1 and is not squashed: the paper names no sigmoid. The 3D convolutions are separable, which is
-    ours: plain ones are too slow on a CPU.
+    The scale starts near 1 and is not squashed: the paper names no sigmoid. The 3D convolutions are separable, and
+    those of the transformation at half the resolution, which is ours: plain ones are too slow on a CPU. What stage 2
+    does to a voxel before the convolution looks at its neighbours is linear, so there it is one matrix of each frame,
+    and neither kind of its maps takes memory.
     """
 
     def __init__(self, width: int, group: int, output: int, height: int | None = None) -> None:
@@ -39,23 +41,43 @@ class TaskSpecificFeatureGenerator(nn.Module):
         nn.init.ones_(scale.bias)
         self.scale = nn.Sequential(nn.Linear(2 * width, width), nn.ReLU(inplace=True), scale)
         self.transform: nn.Module
+        self.enhance: nn.Module
         if height is not None:
             self.transform = PlaneBackbone(width, height, width)
             self.enhance = conv_norm_relu(group + width, output)
             self.score = nn.Sequential(conv_norm_relu(width, SCORE_WIDTH), nn.Conv2d(SCORE_WIDTH, 1, 1))
         else:
             self.transform = VolumeBackbone(width)
-            self.enhance = separable_conv3d(group + width, output)
-            self.score = nn.Sequential(separable_conv3d(width, SCORE_WIDTH), PointwiseConv(SCORE_WIDTH, 1))
+            self.enhance = SeparableConv3d(group + width, output)
+            self.score = nn.Sequential(SeparableConv3d(width, SCORE_WIDTH), PointwiseConv(SCORE_WIDTH, 1))
 
     def forward(self, voxels: Tensor, group: Tensor) -> tuple[Tensor, Tensor]:
         """Return the task's features and its suppression logits."""
         features = self.transform(voxels)
         prototypes = self.prototypes(group)
-        wise = (features.flatten(2).transpose(1, 2) @ prototypes.transpose(1, 2)).transpose(1, 2)
-        wise = wise.unflatten(2, features.shape[2:])
         scale = self.scale(torch.cat([prototypes.amax(dim=1), prototypes.mean(dim=1)], dim=1))
-        aware = features * scale.view(*scale.shape, *[1] * (features.ndim - 2))
+        finish = self._of_plane if features.ndim == 4 else self._of_volume
+        enhanced, suppression = finish(features, prototypes, scale)
+        return enhanced, suppression[:, 0]
+
+    def _of_plane(self, features: Tensor, prototypes: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
+        wise = (prototypes @ features.flatten(2)).unflatten(2, features.shape[2:])
+        aware = features * scale[:, :, None, None]
         suppression = self.score(aware)
-        features = self.enhance(torch.cat([wise, aware], dim=1)) * suppression.sigmoid()
-        return features, suppression[:, 0]
+        return self.enhance(torch.cat([wise, aware], dim=1)) * suppression.sigmoid(), suppression
+
+    def _of_volume(self, features: Tensor, prototypes: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
+        """Return what stages 2 and 3 give of a volume: the first weights of their convolutions go into the matrices."""
+        score, enhance = self.score[0], self.enhance
+        assert isinstance(score, SeparableConv3d) and isinstance(enhance, SeparableConv3d)
+        suppression = self.score[1:](score.over_space(_mixed(features, score.across.weight * scale[:, None])).relu_())
+        of_wise, of_aware = enhance.across.weight.split([prototypes.shape[1], features.shape[1]], dim=1)
+        enhanced = enhance.over_space(_mixed(features, of_wise @ prototypes + of_aware * scale[:, None]))
+        # A positive factor may come before the ReLU, where it needs no other tensor.
+        return enhanced.mul_(suppression.sigmoid()).relu_(), suppression
+
+
+def _mixed(voxels: Tensor, matrix: Tensor) -> Tensor:
+    """Return the products (B, outputs, X, Y, Z) of matrices (B, outputs, C) and voxels, channels-last in memory."""
+    rows = voxels.movedim(1, -1)
+    return (rows.flatten(1, 3) @ matrix.transpose(1, 2)).unflatten(1, rows.shape[1:4]).movedim(-1, 1)

@@ -140,9 +140,7 @@ class PrototypeHeads(nn.Module):
             self.bev_map = MapSegmentationHead(width, len(volume.map_layers))
         if "occupancy" in tasks:
             self.features["occupancy"] = TaskSpecificFeatureGenerator(width, labels, width)
-            self.aggregator = ScenePrototypeAggregator(
-                self.grid, labels, foreground, tuple(volume.map_layers.values())
-            )
+            self.aggregator = ScenePrototypeAggregator(self.grid, labels, foreground, tuple(volume.map_layers.values()))
             self.occupancy = OccupancyDecoder(width, labels)
 
     def forward(self, voxels: Tensor, tasks: Collection[str]) -> dict[str, Any]:
