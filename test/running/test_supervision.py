@@ -14,8 +14,10 @@ import pytest
 
 from mtl_perception.running.supervision import Supervisor
 
+# Python leaves SIGINT ignored when it is started so, as background jobs of a shell are.
 OBEYS = """
-import time
+import signal, time
+signal.signal(signal.SIGINT, signal.default_int_handler)
 try:
     print('up', flush=True)
     time.sleep(60)
