@@ -27,6 +27,7 @@ ROSDEP_KEYS = {
 }
 # Imports that no rosdep key gives on every supported distribution, and their name in requirements.in.
 WITHOUT_ROSDEP_KEY = {
+    "onnxruntime": "onnxruntime",
     "open3d": "open3d",
     "rosbags": "rosbags",
     "safetensors": "safetensors",

@@ -1,0 +1,174 @@
+# Copyright 2026 The mtl_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""What is exported computes what the network does, carries no random weights, and says what it is."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+
+from mtl_perception import cli
+from mtl_perception.core import LabelSpace, RigFrame
+from mtl_perception.data.world import World
+from mtl_perception.network import CameraBatch, Checkpoint, MultiTaskNetwork, NetworkConfig, load_checkpoint
+from mtl_perception.network.config import SCENE_TASKS, TEMPORAL_TASKS
+from mtl_perception.network.example import example_batch
+from mtl_perception.network.export import INPUTS, OUTPUTS, export, exportable
+from mtl_perception.network.export_command import bag_frames
+from mtl_perception.pipeline import Perceiver
+from mtl_perception.resources import config_file, default_checkpoint
+
+LABELS = LabelSpace.load(config_file("labels", "default"))
+
+
+def trained(network: MultiTaskNetwork, tasks: tuple[str, ...] | None = None) -> Checkpoint:
+    """Return a checkpoint that claims to be trained for the tasks (None: all)."""
+    return Checkpoint(network, LABELS, network.config.tasks if tasks is None else tasks, {"steps": 7}, "tiny")
+
+
+def run(path: Path, batch: CameraBatch) -> dict[str, np.ndarray]:
+    session = onnxruntime.InferenceSession(path)
+    names = [output.name for output in session.get_outputs()]
+    return dict(zip(names, session.run(None, {name: getattr(batch, name).numpy() for name in INPUTS}), strict=True))
+
+
+def seen(frame: RigFrame, config: NetworkConfig) -> CameraBatch:
+    """Return a frame whose images have the network's own size already."""
+    cameras = [frame.rig[name] for name in frame.present]
+    assert config.input_size(cameras[0].width, cameras[0].height) == (cameras[0].width, cameras[0].height)
+    images = np.stack([frame.images[name] for name in frame.present])
+    return CameraBatch(
+        torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255.0,
+        torch.from_numpy(np.stack([camera.K for camera in cameras])).float(),
+        torch.from_numpy(np.stack([camera.base_from_camera for camera in cameras])).float(),
+        torch.ones(len(cameras), dtype=torch.bool),
+        torch.zeros(len(cameras), dtype=torch.int64),
+        1,
+    )
+
+
+def test_the_shipped_checkpoint_computes_the_same_on_frames_it_was_not_exported_with(tmp_path: Path) -> None:
+    checkpoint = load_checkpoint(default_checkpoint())
+    street = World.generate("street", 2_000_000, LABELS, (240, 176), cameras=2)
+    first, second = (seen(street.render(seconds).frame, checkpoint.network.config) for seconds in (1.0, 3.0))
+    path = tmp_path / "nano.onnx"
+    result = export(checkpoint, path, [first])
+    assert result.accepted and result.tasks == ("depth", "semantic", "occupancy")
+    assert result.left_out == {"motion_mask": "it compares with the frame before"}
+    with torch.no_grad():
+        expected = checkpoint.network(second, result.tasks)
+    found = run(path, second)
+    assert list(found) == [difference.name for difference in result.differences]
+    assert list(found) == ["depth", "depth_std", "surface", "semantic_logits", "occupancy_logits", "reached"]
+    for name, theirs in found.items():
+        ours = getattr(expected, name).numpy()
+        far = np.abs(theirs - ours) > 1e-4 * np.abs(ours).max()
+        assert far.mean() <= (1e-3 if name in OUTPUTS["occupancy"] else 0.0), name
+    assert sorted(child.name for child in tmp_path.iterdir()) == ["nano.onnx"]
+    facts = {entry.key: entry.value for entry in onnx.load(path).metadata_props}
+    assert facts["preset"] == "nano" and facts["checkpoint"] == "nano.safetensors"
+    assert json.loads(facts["tasks"]) == ["depth", "semantic", "occupancy"]
+    assert json.loads(facts["labels"]) == json.loads(json.dumps(checkpoint.labels.to_dict()))
+    assert NetworkConfig.model_validate_json(facts["config"]) == checkpoint.network.config
+
+
+@pytest.mark.recordings
+def test_the_command_compares_on_real_frames(
+    recordings: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bag, path = tmp_path / "bag", tmp_path / "nano.onnx"
+    scene = recordings / "nuscenes" / "scene_0103_keyframes"
+    assert cli.main(["convert", "nuscenes", str(scene), str(bag)]) == 0
+    command = ["export", str(default_checkpoint()), str(path), "--bag", str(bag), "--cameras", "2"]
+    assert cli.main([*command, "--tolerance", "1e-4"]) == 0
+    output = capsys.readouterr().out
+    assert "nano: 2 x 272x160" in output and "occupancy_logits" in output and "not exported: motion_mask" in output
+    config = load_checkpoint(default_checkpoint()).network.config
+    frames = bag_frames(bag, config)
+    assert len(frames) == 2 and frames[0].images.shape == (6, 3, 160, 272)
+    assert not torch.equal(frames[0].images, frames[1].images)
+    assert frames[0].ground_known.all()  # the mounting is that of /tf_static
+    with pytest.raises(ValueError, match="has 6 cameras, not 7"):
+        bag_frames(bag, config, cameras=7)
+
+
+def test_a_network_with_every_kind_of_module_is_exported(full_config: NetworkConfig, tmp_path: Path) -> None:
+    small = {"cross_view": {"width": 8, "planes": 4, "layers": 1}, "tasks": ("depth", "detections")}
+    torch.manual_seed(0)
+    network = MultiTaskNetwork(NetworkConfig.model_validate(full_config.model_dump() | small)).eval()
+    result = export(trained(network), tmp_path / "full.onnx", [example_batch(network.config, 2)])
+    assert result.accepted
+    names = [difference.name for difference in result.differences]
+    assert names[:3] == ["depth", "depth_std", "surface"]
+    assert names[3:] == [name.replace(".", "_") for name in OUTPUTS["detections"]]
+
+
+def test_decoders_of_transformers_are_exported(full_config: NetworkConfig, tmp_path: Path) -> None:
+    alone = {"tasks": ("panoptic",), "cross_view": None, "cross_task": None, "dense_dual_branch": False}
+    torch.manual_seed(0)
+    network = MultiTaskNetwork(NetworkConfig.model_validate(full_config.model_dump() | alone)).eval()
+    result = export(trained(network), tmp_path / "panoptic.onnx", [example_batch(network.config)])
+    assert result.accepted
+    assert [difference.name for difference in result.differences] == ["queries_class_logits", "queries_mask_logits"]
+
+
+def test_random_weights_never_leave(tiny_network: MultiTaskNetwork, tmp_path: Path) -> None:
+    checkpoint = trained(tiny_network, ("depth",))
+    tasks, left_out = exportable(checkpoint)
+    assert tasks == ("depth",) and left_out["semantic"] == "tiny was not trained for it"
+    batch = example_batch(tiny_network.config)
+    for task, reason in (("semantic", "not trained"), ("normals", "not trained")):
+        with pytest.raises(ValueError, match=f"'{task}' cannot be exported: tiny was {reason}"):
+            export(checkpoint, tmp_path / "a.onnx", [batch], ("depth", task))
+    with pytest.raises(ValueError, match="no task that can be exported"):
+        export(trained(tiny_network, ()), tmp_path / "a.onnx", [batch])
+    assert not list(tmp_path.iterdir())
+
+
+def test_tasks_that_need_more_than_one_pass_are_named(full_network: MultiTaskNetwork) -> None:
+    tasks, left_out = exportable(trained(full_network))
+    assert set(tasks) == set(OUTPUTS)
+    assert set(left_out) == {*TEMPORAL_TASKS, *SCENE_TASKS, "steering"}
+    with pytest.raises(ValueError, match="'ego_motion' cannot be exported: it compares with the frame before"):
+        exportable(trained(full_network), ("ego_motion",))
+    assert exportable(trained(full_network), ("edges",))[1]["depth"] == "not asked for"
+
+
+def test_frames_of_different_shapes_are_refused(tiny_network: MultiTaskNetwork, tmp_path: Path) -> None:
+    one, two = (example_batch(tiny_network.config, cameras) for cameras in (1, 2))
+    for batches in ([one, two], [], [replace(two, num_frames=2)]):
+        with pytest.raises(ValueError, match="frames of one shape"):
+            export(trained(tiny_network), tmp_path / "a.onnx", batches, ("depth",))
+
+
+def test_what_differs_is_not_written(
+    tiny_network: MultiTaskNetwork, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "tiny.onnx"
+    path.write_text("the one before")
+    result = export(trained(tiny_network), path, [example_batch(tiny_network.config)], ("depth",), tolerance=0.0)
+    assert not result.accepted and max(difference.absolute for difference in result.differences) < 1e-3
+    assert path.read_text() == "the one before" and list(tmp_path.iterdir()) == [path]
+
+
+def test_a_compiled_perceiver_gives_the_same(tiny_network: MultiTaskNetwork) -> None:
+    street = World.generate("street", 3, LABELS, (96, 64), cameras=2)
+    frame = street.render(1.0).frame
+    checkpoint = trained(tiny_network)
+    plain = Perceiver(checkpoint)(frame, ("depth",))
+    compiled_before = torch._dynamo.utils.counters["stats"]["unique_graphs"]
+    compiled = Perceiver(checkpoint, compiled=True)(frame, ("depth",))
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] >= compiled_before + 3
+    for name, camera in plain.cameras.items():
+        np.testing.assert_allclose(compiled.cameras[name].depth, camera.depth, rtol=1e-4)
+
+
+def test_compiling_needs_a_compiler(tiny_network: MultiTaskNetwork, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    with pytest.raises(FileNotFoundError, match="no C\\+\\+ compiler 'no-such-compiler'"):
+        Perceiver(trained(tiny_network), compiled=True)
