@@ -97,9 +97,11 @@ def describe(
     was_training = network.training
     network.eval()
     try:
-        with torch.inference_mode():
+        # torch's counter looks for the gradients of parameters that modules are called with: inference mode has none.
+        with torch.no_grad():
             counts = _count(rows, run, network, tasks)
             alone = {task: _count({}, run, network, (task,)) for task in tasks}
+        with torch.inference_mode():
             run(tasks)  # the first pass of a kind is slower: oneDNN prepares its kernels
             rounds = [_time_round(rows, run, tasks) for _ in range(repeats)]
     finally:

@@ -218,3 +218,17 @@ def test_an_unknown_preset_is_one_line_that_lists_the_known(capsys):
     assert cli.main(["describe", "--preset", "nonesuch"]) == cli.FAILURE
     error = capsys.readouterr().err.strip()
     assert len(error.splitlines()) == 1 and "nonesuch" in error and "nano" in error
+
+
+def test_modules_may_be_called_with_parameters():
+    class Queries(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.queries = nn.Parameter(torch.zeros(6, 3))
+            self.project = nn.Linear(3, 5)
+
+        def forward(self, batch, tasks, previous=None):
+            return self.project(self.queries)
+
+    description = describe(Queries(), IMAGES, ("a",), repeats=1)
+    assert by_name(description.modules)["project"].flops == description.flops == 2 * 6 * 3 * 5
