@@ -15,7 +15,14 @@ import torch
 from mtl_perception import cli
 from mtl_perception.core import LabelSpace, RigFrame
 from mtl_perception.data.world import World
-from mtl_perception.network import CameraBatch, Checkpoint, MultiTaskNetwork, NetworkConfig, load_checkpoint
+from mtl_perception.network import (
+    CameraBatch,
+    Checkpoint,
+    MultiTaskNetwork,
+    NetworkConfig,
+    load_checkpoint,
+    save_checkpoint,
+)
 from mtl_perception.network.config import SCENE_TASKS, TEMPORAL_TASKS
 from mtl_perception.network.example import example_batch
 from mtl_perception.network.export import INPUTS, OUTPUTS, export, exportable
@@ -122,8 +129,8 @@ def test_random_weights_never_leave(tiny_network: MultiTaskNetwork, tmp_path: Pa
     tasks, left_out = exportable(checkpoint)
     assert tasks == ("depth",) and left_out["semantic"] == "tiny was not trained for it"
     batch = example_batch(tiny_network.config)
-    for task, reason in (("semantic", "not trained"), ("normals", "not trained")):
-        with pytest.raises(ValueError, match=f"'{task}' cannot be exported: tiny was {reason}"):
+    for task in ("semantic", "normals"):
+        with pytest.raises(ValueError, match=f"'{task}' cannot be exported: tiny was not trained"):
             export(checkpoint, tmp_path / "a.onnx", [batch], ("depth", task))
     with pytest.raises(ValueError, match="no task that can be exported"):
         export(trained(tiny_network, ()), tmp_path / "a.onnx", [batch])
@@ -147,13 +154,16 @@ def test_frames_of_different_shapes_are_refused(tiny_network: MultiTaskNetwork, 
 
 
 def test_what_differs_is_not_written(
-    tiny_network: MultiTaskNetwork, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny_network: MultiTaskNetwork, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    path = tmp_path / "tiny.onnx"
+    weights, path = tmp_path / "tiny.safetensors", tmp_path / "tiny.onnx"
+    save_checkpoint(weights, tiny_network, LABELS, ("depth",), {})
     path.write_text("the one before")
-    result = export(trained(tiny_network), path, [example_batch(tiny_network.config)], ("depth",), tolerance=0.0)
-    assert not result.accepted and max(difference.absolute for difference in result.differences) < 1e-3
-    assert path.read_text() == "the one before" and list(tmp_path.iterdir()) == [path]
+    assert cli.main(["export", str(weights), str(path), "--tolerance", "0"]) == 1
+    assert "it differs" in capsys.readouterr().out
+    assert path.read_text() == "the one before" and sorted(tmp_path.iterdir()) == [path, weights]
+    assert cli.main(["export", str(weights), str(path), "--tasks", "semantic"]) == 1
+    assert "'semantic' cannot be exported: tiny.safetensors was not trained for it" in capsys.readouterr().err
 
 
 def test_a_compiled_perceiver_gives_the_same(tiny_network: MultiTaskNetwork) -> None:
