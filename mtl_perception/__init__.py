@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Multi-task camera perception and 3D mapping for ROS 2.
 
-`Perceiver` (mtl_perception.pipeline) turns calibrated images into depth, semantics, motion masks and occupancy;
+`Perceiver` (mtl_perception.pipeline) turns calibrated images into depth, semantics, motion, occupancy and more;
 `Mapper` (mtl_perception.mapping) fuses those into a map. Neither needs ROS. The nodes are in mtl_perception.nodes.
 """
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +15,7 @@ from mtl_perception.core.camera import Camera
 from mtl_perception.core.transforms import Transform
 from mtl_perception.core.voxels import Occupancy
 
-TASKS = (
+Task = Literal[
     "depth",
     "semantic",
     "normals",
@@ -31,7 +32,8 @@ TASKS = (
     "driver_emotion",
     "vehicle_behaviour",
     "traffic_context",
-)
+]
+TASKS: tuple[Task, ...] = get_args(Task)
 """Every task that a network of this suite can be trained for."""
 
 

@@ -12,25 +12,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from mtl_perception.core import VoxelGrid
-
-Task = Literal[
-    "depth",
-    "semantic",
-    "normals",
-    "edges",
-    "panoptic",
-    "motion_mask",
-    "scene_flow",
-    "ego_motion",
-    "occupancy",
-    "bev_map",
-    "detections",
-    "steering",
-    "driver_behaviour",
-    "driver_emotion",
-    "vehicle_behaviour",
-    "traffic_context",
-]
+from mtl_perception.core.prediction import Task
 
 DENSE_TASKS: tuple[Task, ...] = ("depth", "semantic", "normals", "edges")
 """Per-pixel tasks of single images; cross-task attention and the dual branch work among these."""

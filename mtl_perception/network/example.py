@@ -8,10 +8,11 @@ import math
 
 import torch
 
+from mtl_perception.core.frame import GESTURE_JOINTS, POSTURE_JOINTS
 from mtl_perception.core.transforms import BODY_FROM_OPTICAL
 from mtl_perception.network.batch import CameraBatch, History, PreviousFrame
 from mtl_perception.network.config import NetworkConfig
-from mtl_perception.network.driving.streams import GESTURE_JOINTS, POSTURE_JOINTS, CabinBatch
+from mtl_perception.network.driving.streams import CabinBatch
 from mtl_perception.network.output import NetworkOutput
 
 FIELD_OF_VIEW = math.radians(90.0)  # horizontal: five cameras and more in a ring overlap, as on nuScenes' car

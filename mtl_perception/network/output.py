@@ -31,7 +31,6 @@ class NetworkOutput:
         queries: the query decoder's classes and masks.
         motion_logits: (N, h, w).
         ego_motion: each camera's motion between its two images as estimated from them (previous_from_current).
-        rig_motion: that of the base frame (B, 4, 4), previous_base_from_base, and its covariance (B, 6, 6).
         complete_flow, independent_flow: (N, 3, h, w), metres from the current to the previous image, in
             optical axes: all of it, and what is left of it without the camera's own motion where the mask says moving
             (see `flow_composition`).
@@ -59,7 +58,6 @@ class NetworkOutput:
     queries: QueryOutput | None = None
     motion_logits: Tensor | None = None
     ego_motion: EgoMotion | None = None
-    rig_motion: tuple[Tensor, Tensor] | None = None
     complete_flow: Tensor | None = None
     independent_flow: Tensor | None = None
     occupancy_logits: Tensor | None = None

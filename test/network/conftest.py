@@ -3,15 +3,13 @@
 """A tiny network and batches to put through it."""
 
 from pathlib import Path
-from typing import get_args
 
 import pytest
 import torch
 
+from mtl_perception.core import TASKS
 from mtl_perception.network import CameraBatch, MultiTaskNetwork, NetworkConfig
-from mtl_perception.network.config import Task
 
-ALL_TASKS = get_args(Task)
 TINY = {
     "preset": "tiny",
     "tasks": ("depth", "semantic", "motion_mask", "occupancy"),
@@ -28,7 +26,7 @@ TINY = {
 # Every module of every system, as small as they come.
 TINY_FULL = TINY | {
     "preset": "tiny_full",
-    "tasks": ALL_TASKS,
+    "tasks": TASKS,
     "dense": {"decoder": "refined", "multi_scale_fusion": True, "head_widths": (8, 8)},
     "cross_view": {"width": 16, "planes": 8, "layers": 2},
     "dense_dual_branch": True,

@@ -106,7 +106,7 @@ def test_shapes_and_ranges(full_network: MultiTaskNetwork, batch: CameraBatch) -
     torch.testing.assert_close(output.normals.norm(dim=1), torch.ones(3, *finest))
     assert output.queries.class_logits.shape == (3, 6, 17) and output.queries.mask_logits.shape[:2] == (3, 6)
     assert output.motion_logits.shape == (3, 32, 48) and output.independent_flow.shape == (3, 3, 32, 48)
-    assert output.ego_motion.vector.shape == (3, 6) and output.rig_motion[0].shape == (2, 4, 4)
+    assert output.ego_motion.vector.shape == (3, 6)
     assert output.occupancy_logits.shape == (2, 17, 32, 32, 8) and output.reached.shape == (2, 32, 32, 8)
     assert output.boxes.heatmap.shape == (2, 2, 32, 32) and output.map_logits.shape == (2, 2, 32, 32)
     assert output.steering.shape == (2,) and output.steering_log_variance.shape == (2,)

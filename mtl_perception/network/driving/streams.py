@@ -10,8 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-POSTURE_JOINTS = 26
-GESTURE_JOINTS = 42
+from mtl_perception.core.frame import GESTURE_JOINTS, POSTURE_JOINTS
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from mtl_perception.network.motion.flow_composition import independent_flow, rig
 from mtl_perception.network.motion.motion_mask import MotionMaskDecoder
 from mtl_perception.network.motion.reprojection import STRIDE, ReprojectionMotionDecoder, thumbnail
 from mtl_perception.network.motion.scene_flow import SceneFlowDecoder
-from mtl_perception.network.motion.se3 import rig_motion, vector_from_matrix
+from mtl_perception.network.motion.se3 import vector_from_matrix
 
 FINEST_STRIDE = 2
 
@@ -102,14 +102,6 @@ class MotionTasks(nn.Module):
             estimate: EgoMotion = self.ego_motion(before, levels)
             if "ego_motion" in tasks:
                 result["ego_motion"] = estimate
-                result["rig_motion"] = rig_motion(
-                    estimate.previous_from_current,
-                    batch.base_from_camera,
-                    estimate.log_variance,
-                    previous.valid,
-                    batch.frame_index,
-                    batch.num_frames,
-                )
             if motion is None:
                 motion = estimate.previous_from_current
         if not {"scene_flow", "motion_mask"}.intersection(tasks):
