@@ -237,9 +237,7 @@ def _count(rows: Mapping[str, nn.Module], run: _Run, network: nn.Module, tasks: 
     finally:
         torch.backends.mha.set_fastpath_enabled(fused)
     total = flops.get_total_flops()
-    return _Counts(
-        total, activations.bytes, _with_rest(row_flops, total), _with_rest(row_bytes, activations.bytes)
-    )
+    return _Counts(total, activations.bytes, _with_rest(row_flops, total), _with_rest(row_bytes, activations.bytes))
 
 
 def _time_round(rows: Mapping[str, nn.Module], run: _Run, tasks: Collection[str]) -> _Round:
