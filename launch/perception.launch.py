@@ -19,11 +19,11 @@ from launch.actions import (
 from launch.conditions import IfCondition, UnlessCondition
 from launch.event_handlers import OnProcessExit
 from launch.events import Shutdown
+from launch.events.process import ProcessExited
 from launch.substitutions import LaunchConfiguration, PythonExpression
 from launch_ros.actions import Node, PushROSNamespace, SetParameter, SetRemap
 
 from launch import LaunchContext, LaunchDescription
-from mtl_perception.data.bags import bag_cameras
 
 PACKAGE = "mtl_perception"
 
@@ -72,6 +72,9 @@ def group(context: LaunchContext, share: Path) -> list[GroupAction]:
     bag = LaunchConfiguration("bag").perform(context)
     of_bag: dict[str, object] = {}
     if bag and LaunchConfiguration("params_file").perform(context) == str(share / "config" / "perception.yaml"):
+        # Only here: `ros2 launch` runs in the distribution's Python, which may lack what reading a bag needs.
+        from mtl_perception.data.bags import bag_cameras
+
         # Nobody has said how to play it: every frame of every camera.
         of_bag = {"cameras": bag_cameras(bag), "frame_policy": "every"}
     return [
@@ -108,8 +111,12 @@ def nodes(share: Path, parameters: dict[str, object]) -> list[Node]:
 def player(parameters: dict[str, object]) -> list[Node | RegisterEventHandler]:
     """Return the player and what ends the launch after it."""
     playing = node("player_node", parameters)
-    end = OnProcessExit(target_action=playing, on_exit=[EmitEvent(event=Shutdown(reason="the bag has ended"))])
-    return [playing, RegisterEventHandler(end)]
+
+    def end(event: ProcessExited, _context: LaunchContext) -> EmitEvent:
+        failed = f"the player has failed with exit code {event.returncode}"
+        return EmitEvent(event=Shutdown(reason=failed if event.returncode else "the bag has ended"))
+
+    return [playing, RegisterEventHandler(OnProcessExit(target_action=playing, on_exit=end))]
 
 
 def node(

@@ -64,7 +64,7 @@ class Perceiver:
 
         `compiled` turns the shared part and the dense decoders into machine code for the images at hand (torch.compile;
         on a CPU that needs a C++ compiler): the first frame then takes a minute or so, and again when the image size or
-        the number of cameras changes; later ones are faster. The results differ by rounding.
+        the number of cameras changes. The results differ by rounding.
 
         Raises:
             ValueError: a task was asked for that does not exist.

@@ -126,6 +126,20 @@ def test_environment_can_be_entered_from_any_folder(tmp_path: Path) -> None:
     assert re.fullmatch(r"\d+\.\d+\.\d+\n", result.stdout)
 
 
+def test_with_a_distribution_its_python_finds_the_libraries_of_the_virtual_environment(tmp_path: Path) -> None:
+    checkout = tmp_path / "checkout"
+    (checkout / "tools").mkdir(parents=True)
+    (checkout / "tools" / "env.sh").write_text((ROOT / "tools" / "env.sh").read_text())
+    libraries = checkout / ".venv" / "lib" / "python3.11" / "site-packages"
+    libraries.mkdir(parents=True)
+    (checkout / ".venv" / "bin").mkdir()
+    (checkout / ".venv" / "bin" / "python").symlink_to(sys.executable)
+    script = f'set -eu; . "{checkout}/tools/env.sh"; . "{checkout}/tools/env.sh"; echo "$PYTHONPATH"'
+    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": "/opt/ros/kilted/lib"}
+    result = subprocess.run(["bash", "-c", script], env=environment, capture_output=True, text=True)
+    assert (result.returncode, result.stdout) == (0, f"/opt/ros/kilted/lib:{libraries}\n"), result.stderr
+
+
 def test_fast_dds_takes_the_profile_and_its_shared_memory_segment() -> None:
     code = """
 import os, rclpy

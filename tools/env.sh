@@ -33,6 +33,18 @@ if [ -x "$_mtl_venv/bin/python" ]; then
         unset COLCON_CURRENT_PREFIX
     fi
 
+    # With a distribution its own `ros2`, and what colcon has installed, run in the distribution's Python: the libraries
+    # that it lacks are in the virtual environment, and come last.
+    if [ ! -d "$_mtl_venv/share/rclpy" ]; then
+        for _mtl_libraries in "$_mtl_venv"/lib/python3*/site-packages; do
+            case ":${PYTHONPATH:-}:" in
+                *":$_mtl_libraries:"*) ;;
+                *) export PYTHONPATH="${PYTHONPATH:+$PYTHONPATH:}$_mtl_libraries" ;;
+            esac
+        done
+        unset _mtl_libraries
+    fi
+
     # Shared memory with room for images (see config/fastdds.xml), where the machine has that room: a container often
     # has 64 MiB for all, and every process takes 64 MiB. Fast DDS 3 has renamed the variable and warns of the old one.
     if [ "$(df --output=avail --block-size=1M /dev/shm 2>/dev/null | tail -n 1 || echo 0)" -ge 512 ]; then

@@ -46,7 +46,7 @@ main() {
     fi
     rm -f "$build_done"
     build_packages
-    echo "$build_key" >"$build_done"
+    hash_of_build "$venv_key" >"$build_done" # again: without .venv the first one does not know what is missing
     say "ready; enter it with:  . tools/env.sh"
 }
 
@@ -94,6 +94,7 @@ hash_of_build() {
         cat package.xml setup.py setup.cfg
         find mtl_perception_msgs standalone -type f ! -name '*.py' ! -name '*.pyc' ! -path '*.egg-info/*' -print0 |
             sort -z | xargs -0 sha256sum
+        [ ! -x "$venv/bin/python" ] || missing_ros_packages # a distribution may have got more of them meanwhile
         { find launch config standalone -type f ! -name "*.pyc" ! -path "*.egg-info/*" 2>/dev/null || true; } | sort
     } | sha256sum
 }

@@ -50,10 +50,10 @@ def views_of(prediction: Prediction, config: MapperConfig, labels: LabelSpace) -
         MappingError: a pose or a depth image is missing or makes no sense; the text names the camera and the field.
     """
     if not prediction.cameras:
-        raise MappingError(f"frame {prediction.stamp_ns}: no camera has an image")
-    _check_pose(prediction.world_from_base, f"frame {prediction.stamp_ns}: world_from_base")
+        raise MappingError("no camera has an image")
+    _check_pose(prediction.world_from_base, "world_from_base")
     for name, camera in prediction.cameras.items():
-        _check(camera, f"frame {prediction.stamp_ns}: camera '{name}'")
+        _check(camera, f"camera '{name}'")
     return [_view(camera, config, labels) for camera in prediction.cameras.values()]
 
 

@@ -38,6 +38,7 @@ _PRIMARY_STATES = (
     State.PRIMARY_STATE_FINALIZED,
 )
 _POLL_S = 0.1
+_ASK_AGAIN_S = 2.0  # a request or its answer can be lost while two processes are still finding each other
 
 
 class ManagerParameters(BaseModel):
@@ -61,8 +62,9 @@ class TransitionError(Exception):
 class _Managed:
     """One node that is driven, seen through its lifecycle services."""
 
-    def __init__(self, manager: Node, name: str) -> None:
+    def __init__(self, manager: Node, name: str, closing: threading.Event) -> None:
         self.name = name
+        self._closing = closing
         self.is_left_alone = ""  # why, once somebody else drives it
         self._ours: Counter[int] = Counter()  # per start state, transitions of ours that have not been heard of yet
         self._manager = manager
@@ -75,23 +77,49 @@ class _Managed:
         return bool(self._get.service_is_ready() and self._change.service_is_ready())
 
     def state(self, timeout_s: float) -> int:
-        return int(self._call(self._get, GetState.Request(), timeout_s, "tell its state").current_state.id)
+        until = time.monotonic() + timeout_s
+        while time.monotonic() < until:
+            state = self._ask_state()
+            if state is not None:
+                return state
+        raise TransitionError(f"node '{self.name}' did not tell its state within {timeout_s:g} s")
 
     def change(self, start: int, transition: int, label: str, timeout_s: float) -> None:
         request = ChangeState.Request()
         request.transition.id = transition
         self._ours[start] += 1
-        if not self._call(self._change, request, timeout_s, label).success:
-            raise TransitionError(f"node '{self.name}' could not {label}: its own log and diagnostics say why")
+        until = time.monotonic() + timeout_s
+        asked = [self._change.call_async(request)]
+        while time.monotonic() < until:
+            answers = [future.result() for future in asked if self._is_answered(future)]
+            if any(answer.success for answer in answers):
+                return
+            # A node that is busy with the transition does not answer; one that does answer has not heard, or is done.
+            state = self._ask_state()
+            if state in _PRIMARY_STATES and state != start:
+                return
+            if answers:
+                raise TransitionError(f"node '{self.name}' could not {label}: its own log and diagnostics say why")
+            if state == start:
+                asked.append(self._change.call_async(request))
+        raise TransitionError(f"node '{self.name}' did not {label} within {timeout_s:g} s")
 
-    def _call(self, client: Any, request: Any, timeout_s: float, label: str) -> Any:
+    def _ask_state(self) -> int | None:
+        future = self._get.call_async(GetState.Request())
+        if self._is_answered(future):
+            return int(future.result().current_state.id)
+        self._get.remove_pending_request(future)
+        return None
+
+    def _is_answered(self, future: Any) -> bool:
+        """Wait for an answer, up to the time after which it is asked for again."""
         answered = threading.Event()
-        future = client.call_async(request)
         future.add_done_callback(lambda _: answered.set())
-        if not answered.wait(timeout_s):
-            client.remove_pending_request(future)
-            raise TransitionError(f"node '{self.name}' did not {label} within {timeout_s:g} s")
-        return future.result()
+        until = time.monotonic() + _ASK_AGAIN_S
+        while not answered.wait(_POLL_S) and time.monotonic() < until:
+            if self._closing.is_set():
+                raise TransitionError("the manager was stopped")
+        return bool(future.done())
 
     def _transition(self, event: TransitionEvent) -> None:
         start = event.start_state.id
@@ -122,10 +150,10 @@ class LifecycleManager(Node):
         """
         super().__init__("lifecycle_manager", **node_arguments)
         self._values = Parameters(self, ManagerParameters).value
-        self._managed = [_Managed(self, name) for name in self._values.node_names]
+        self._closing = threading.Event()
+        self._managed = [_Managed(self, name, self._closing) for name in self._values.node_names]
         self._failure = ""
         self._waiting_for: tuple[str, ...] = ()
-        self._closing = threading.Event()
         self._diagnostics = Diagnostics(self, self._statuses)
         self.create_timer(1.0, self._diagnostics.publish, clock=Clock(clock_type=ClockType.STEADY_TIME))
         self.create_service(Trigger, "~/startup", self._serve(self.startup))

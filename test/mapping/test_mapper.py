@@ -145,7 +145,7 @@ def test_sky_is_no_surface(labels, scene, frame):
 @pytest.mark.parametrize(
     ("broken", "text"),
     [
-        (lambda f: replace(f, world_from_base=None), r"frame 7: world_from_base is missing"),
+        (lambda f: replace(f, world_from_base=None), r"^world_from_base is missing"),
         (lambda f: change(f, world_from_camera=None), r"camera 'front': world_from_camera is missing"),
         (lambda f: change(f, depth=None), r"camera 'front': depth is missing"),
         (
@@ -154,7 +154,7 @@ def test_sky_is_no_surface(labels, scene, frame):
         ),
         (lambda f: change(f, world_from_camera=np.full((4, 4), np.nan)), r"'front': world_from_camera is not a finite"),
         (lambda f: change(f, world_from_camera=np.diag([2.0, 2, 2, 1])), r"'front': world_from_camera is no rigid"),
-        (lambda f: replace(f, cameras={}), r"frame 7: no camera has an image"),
+        (lambda f: replace(f, cameras={}), r"^no camera has an image"),
     ],
 )
 def test_a_frame_without_pose_or_depth_is_refused_and_changes_nothing(walk, labels, broken, text):

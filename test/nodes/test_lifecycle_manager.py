@@ -2,8 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """The lifecycle manager: order, failures, requests, and other managers."""
 
+import time
+
 import pytest
 from lifecycle_msgs.msg import Transition
+from rclpy.task import Future
 from std_srvs.srv import Trigger
 
 from mtl_perception.nodes.lifecycle_manager import LifecycleManager
@@ -77,6 +80,40 @@ def test_failure_is_told_and_stops_the_start(graph, workers):
 def test_missing_node_is_named(graph, workers):
     manage(graph, node_names=["one", "three"])
     graph.until(lambda: "waiting for the nodes three" in message(graph, "lifecycle_manager: manager"), "the name")
+
+
+@pytest.mark.parametrize(("client", "is_sent"), [("_get", False), ("_change", False), ("_change", True)])
+def test_a_request_or_an_answer_that_is_lost_is_asked_for_again(graph, workers, client, is_sent):
+    manager = manage(graph, autostart=False)
+    graph.until(lambda: all(managed.is_there for managed in manager._managed), "the nodes")
+    lossy = getattr(manager._managed[0], client)
+    call, lost = lossy.call_async, []
+
+    def call_async(request):
+        if lost:
+            return call(request)
+        lost.append(request)
+        if is_sent:
+            call(request)
+        return Future()
+
+    lossy.call_async = call_async
+    manager._begin(manager.startup)
+    graph.until(lambda: workers[1].is_active, "activation")
+    assert lost
+    assert workers[0].history == ["configure one", "configure two", "activate one", "activate two"]
+    assert manager._managed[0].is_left_alone == ""
+
+
+def test_the_manager_ends_at_once_though_a_node_does_not_answer(graph, workers):
+    manager = manage(graph, autostart=False)
+    graph.until(lambda: all(managed.is_there for managed in manager._managed), "the nodes")
+    manager._managed[0]._get.call_async = lambda _request: Future()
+    manager._begin(manager.startup)
+    started = time.monotonic()
+    manager.destroy_node()
+    assert time.monotonic() - started < 3.0
+    assert not manager._task.is_alive()
 
 
 def test_gives_way_to_another_manager(graph, workers):
