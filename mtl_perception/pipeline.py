@@ -83,7 +83,9 @@ class Perceiver:
         self.grid: VoxelGrid = self.network.config.grid.to_grid()
         self._trained = frozenset(checkpoint.trained_tasks)
         self.tasks = tuple(task for task in TASKS if task in asked and not self._why_not(task))
-        self.tasks_left_out: dict[str, str] = {task: self._why_not(task) or "not asked for" for task in TASKS if task not in self.tasks}
+        self.tasks_left_out: dict[str, str] = {
+            task: self._why_not(task) or "not asked for" for task in TASKS if task not in self.tasks
+        }
         self.rehearsed_tasks: tuple[str, ...] = ()
         self._rectifications: dict[str, Rectification] = {}
         self._memory = Memory(self.device)

@@ -78,7 +78,8 @@ class PerceptionParameters(BaseModel):
     compile: bool = Field(
         False,
         description="Compile the network (torch.compile). The first frame, and the first one with another number of "
-        "cameras, then take a minute or so; whether later ones are faster depends on the machine. On a CPU this needs a C++ compiler.",
+        "cameras, then take a minute or so; whether later ones are faster depends on the machine. On a CPU this needs "
+        "a C++ compiler.",
     )
     threads: int = Field(0, ge=0, le=256, description="CPU threads of the network; 0: as many as torch likes.")
     tasks: Annotated[list[str], Live] = Field(
