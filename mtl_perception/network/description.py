@@ -97,11 +97,9 @@ def describe(
     was_training = network.training
     network.eval()
     try:
-        # torch's counter looks for the gradients of parameters that modules are called with: inference mode has none.
-        with torch.no_grad():
+        with _learning_nothing(network), torch.inference_mode():
             counts = _count(rows, run, network, tasks)
             alone = {task: _count({}, run, network, (task,)) for task in tasks}
-        with torch.inference_mode():
             run(tasks)  # the first pass of a kind is slower: oneDNN prepares its kernels
             rounds = [_time_round(rows, run, tasks) for _ in range(repeats)]
     finally:
@@ -238,6 +236,19 @@ def _count(rows: Mapping[str, nn.Module], run: _Run, network: nn.Module, tasks: 
         torch.backends.mha.set_fastpath_enabled(fused)
     total = flops.get_total_flops()
     return _Counts(total, activations.bytes, _with_rest(row_flops, total), _with_rest(row_bytes, activations.bytes))
+
+
+@contextmanager
+def _learning_nothing(network: nn.Module) -> Iterator[None]:
+    """Let no parameter ask for a gradient: torch's counter looks for that of parameters that modules are called with."""
+    learning = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    for parameter in learning:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in learning:
+            parameter.requires_grad_(True)
 
 
 def _time_round(rows: Mapping[str, nn.Module], run: _Run, tasks: Collection[str]) -> _Round:

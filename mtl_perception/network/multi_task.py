@@ -145,6 +145,8 @@ class MultiTaskNetwork(nn.Module):
         if absent:
             raise ValueError(f"network '{self.config.preset}' has no decoder for {', '.join(absent)}")
         needed = self._needed(tasks)
+        if not needed.driving.intersection(SCENE_TASKS):
+            cabin = None  # nobody looks at it
         features, cabin_maps = self.encode(batch, previous, cross_view=needed.cross_view, cabin=cabin)
         result: dict[str, Any] = {}
         memory: dict[str, Tensor] = {} if features.cross_view is None else {"cross_view": features.cross_view}

@@ -94,6 +94,8 @@ def test_the_encoder_sees_all_cameras_in_one_pass(full_network: MultiTaskNetwork
     full_network.encoder.register_forward_hook(lambda _m, inputs, _o: sizes.append(len(inputs[0])))
     second_pass(full_network, batch, full_network.config.tasks, cabin=example_cabin(full_network.config, batch))
     assert sizes == [3 + 2 * 3] * 2  # three outside and two frames' three inside; nothing of the frame before again
+    full_network(batch, ("depth", "steering"), cabin=example_cabin(full_network.config, batch))
+    assert sizes[2:] == [3]  # these tasks do not look inside
 
 
 def test_shapes_and_ranges(full_network: MultiTaskNetwork, batch: CameraBatch) -> None:
