@@ -240,7 +240,7 @@ def _count(rows: Mapping[str, nn.Module], run: _Run, network: nn.Module, tasks: 
 
 @contextmanager
 def _learning_nothing(network: nn.Module) -> Iterator[None]:
-    """Let no parameter ask for a gradient: torch's counter looks for that of parameters that modules are called with."""
+    """Let no parameter ask for a gradient: torch's counter looks for it where a module is called with a parameter."""
     learning = [parameter for parameter in network.parameters() if parameter.requires_grad]
     for parameter in learning:
         parameter.requires_grad_(False)
