@@ -35,8 +35,8 @@ COMMANDS = (
     Command("convert", "mtl_perception.data.converters.command", "turn a recording into a bag, or render one"),
     Command("train", "mtl_perception.training.train", "train the network, or continue a training"),
     Command("validate", "mtl_perception.training.validate", "measure a checkpoint on validation data"),
-    Command("describe", "mtl_perception.network.describe", "show what a network costs, by module and by task"),
-    Command("export", "mtl_perception.network.export_command", "write a checkpoint as an ONNX file, and check it"),
+    Command("describe", "mtl_perception.bench.describe", "show what a network costs, by module and by task"),
+    Command("export", "mtl_perception.running.export", "write a checkpoint as an ONNX file, and check it"),
     Command("bench", "mtl_perception.bench.command", "compare run times, and write them to bench.json"),
 )
 

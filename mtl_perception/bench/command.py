@@ -13,10 +13,10 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from mtl_perception.bench.describe import comma_separated, image_size, positive, report_console
 from mtl_perception.bench.network import SUITE, run_suite
 from mtl_perception.bench.results import Result, write_results
 from mtl_perception.network import NetworkConfig
-from mtl_perception.network.describe import comma_separated, image_size, positive, report_console
 from mtl_perception.resources import config_file
 
 

@@ -17,10 +17,10 @@ from dataclasses import dataclass
 
 import torch
 
+from mtl_perception.bench.description import metered
 from mtl_perception.bench.results import Result
 from mtl_perception.network import CameraBatch, History, MultiTaskNetwork, NetworkConfig, PreviousFrame
 from mtl_perception.network.config import SCENE_TASKS
-from mtl_perception.network.description import metered
 from mtl_perception.network.driving.streams import CabinBatch
 from mtl_perception.network.example import example_batch, example_cabin, history_of, previous_of
 

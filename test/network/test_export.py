@@ -26,9 +26,9 @@ from mtl_perception.network import (
 from mtl_perception.network.config import SCENE_TASKS, TEMPORAL_TASKS
 from mtl_perception.network.example import example_batch
 from mtl_perception.network.export import INPUTS, OUTPUTS, export, exportable
-from mtl_perception.network.export_command import bag_frames
 from mtl_perception.pipeline import Perceiver
 from mtl_perception.resources import config_file, default_checkpoint
+from mtl_perception.running.export import bag_frames
 
 LABELS = LabelSpace.load(config_file("labels", "default"))
 

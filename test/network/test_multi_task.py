@@ -2,17 +2,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """The assembled network: only what is asked for runs, cameras do not leak into each other, gradients reach all."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
 from mtl_perception.network import CameraBatch, MultiTaskNetwork, NetworkConfig, PreviousFrame
 from mtl_perception.network.driving.streams import CabinBatch
 from mtl_perception.network.example import example_cabin, history_of
-from mtl_perception.network.motion.motion_tasks import previous_of
 
 DRIVING_TASKS = ("steering", "driver_behaviour", "driver_emotion", "vehicle_behaviour", "traffic_context")
 # What runs for each task of the full network beside encoder and neck; the names are those of `named_modules`.
@@ -45,6 +45,11 @@ WATCHED = frozenset().union(*NEEDED.values()) | {
     "driving.scene.embedding.specific.driver_emotion",
     "dense.gate.semantic",
 }
+
+
+def previous_of(memory: Mapping[str, Tensor], batch: CameraBatch, motion: Tensor | None) -> PreviousFrame:
+    """Return the memory of a pass over the same cameras, all of which have been seen."""
+    return PreviousFrame(memory, batch.K, motion, torch.ones(len(batch.images), dtype=torch.bool))
 
 
 def second_pass(network: MultiTaskNetwork, batch: CameraBatch, tasks: Collection[str], **inputs: Any) -> Any:

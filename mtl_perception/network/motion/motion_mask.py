@@ -6,12 +6,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from mtl_perception.network.motion.pose_pyramid import PosePyramid
 
 
-class MotionMaskDecoder(nn.Module):
+class MotionMaskDecoder(PosePyramid):
     """Two frames and the camera's motion -> motion logits (N, h, w) (unified encoder, section III-B).
 
     The same structure as `SceneFlowDecoder`, with weights of its own; the mask M is the sigmoid of the logits.
@@ -19,8 +19,7 @@ class MotionMaskDecoder(nn.Module):
 
     def __init__(self, width: int, levels: int = 4, finest_stride: int = 2) -> None:
         """Build it; see `PosePyramid`."""
-        super().__init__()
-        self.pyramid = PosePyramid(width, 1, levels, finest_stride)
+        super().__init__(width, 1, levels, finest_stride)
 
     def forward(
         self,
@@ -31,5 +30,4 @@ class MotionMaskDecoder(nn.Module):
         pose_vector: Tensor,
     ) -> Tensor:
         """Decode; arguments and errors are those of `PosePyramid`. Returns (N, H/stride, W/stride), rounded up."""
-        logits: Tensor = self.pyramid(previous_levels, current_levels, previous_image, current_image, pose_vector)
-        return logits[:, 0]
+        return super().forward(previous_levels, current_levels, previous_image, current_image, pose_vector)[:, 0]

@@ -4,10 +4,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -127,15 +126,3 @@ def _resized(depth: Tensor, size: Sequence[int], factor: int = 1) -> Tensor:
     if tuple(depth.shape[-2:]) == tuple(size):
         return depth
     return functional.interpolate(depth[:, None], tuple(size), mode="bilinear")[:, 0]
-
-
-def previous_of(memory: Mapping[str, Tensor], batch: CameraBatch, motion: Tensor | None) -> PreviousFrame:
-    """Return the previous frame for the next pass over the same cameras, all of which have been seen.
-
-    Args:
-        memory: `NetworkOutput.memory` of the pass before.
-        batch: the images of that pass.
-        motion: (N, 4, 4) previous_from_current, or None where no poses are known.
-    """
-    count = len(batch.images)
-    return PreviousFrame(memory, batch.K, motion, torch.ones(count, dtype=torch.bool, device=batch.images.device))

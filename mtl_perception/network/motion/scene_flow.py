@@ -4,14 +4,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from torch import Tensor, nn
-
 from mtl_perception.network.motion.pose_pyramid import PosePyramid
 
 
-class SceneFlowDecoder(nn.Module):
+class SceneFlowDecoder(PosePyramid):
     """Two frames and the camera's motion -> the complete scene flow F_C (N, 3, h, w) (unified encoder, section III-B).
 
     In metres between the two frames, in optical axes: where the point was in the previous camera's frame, less where
@@ -21,17 +17,4 @@ class SceneFlowDecoder(nn.Module):
 
     def __init__(self, width: int, levels: int = 4, finest_stride: int = 2) -> None:
         """Build it; see `PosePyramid`."""
-        super().__init__()
-        self.pyramid = PosePyramid(width, 3, levels, finest_stride)
-
-    def forward(
-        self,
-        previous_levels: Sequence[Tensor],
-        current_levels: Sequence[Tensor],
-        previous_image: Tensor,
-        current_image: Tensor,
-        pose_vector: Tensor,
-    ) -> Tensor:
-        """Decode; arguments and errors are those of `PosePyramid`. Returns (N, 3, H/stride, W/stride), rounded up."""
-        flow: Tensor = self.pyramid(previous_levels, current_levels, previous_image, current_image, pose_vector)
-        return flow
+        super().__init__(width, 3, levels, finest_stride)

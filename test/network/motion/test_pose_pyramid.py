@@ -69,12 +69,12 @@ def test_every_input_matters(kind: type[nn.Module], name: str) -> None:
 def test_without_refinement_the_flow_is_the_pose_everywhere() -> None:
     decoder, given = build(SceneFlowDecoder), inputs(2)
     assert isinstance(decoder, SceneFlowDecoder)
-    for refinement in (*decoder.pyramid.refinements, decoder.pyramid.image_refinement):
+    for refinement in (*decoder.refinements, decoder.image_refinement):
         for parameter in refinement.change.parameters():
             nn.init.zeros_(parameter)
     with torch.no_grad():  # the translation of the pose
-        decoder.pyramid.pose.bias.zero_()
-        decoder.pyramid.pose.weight.copy_(torch.eye(6)[3:, :, None, None])
+        decoder.pose.bias.zero_()
+        decoder.pose.weight.copy_(torch.eye(6)[3:, :, None, None])
     expected = given["pose_vector"][:, 3:, None, None].expand(2, 3, 30, 46)
     torch.testing.assert_close(decoder(**given), expected)
 
@@ -86,7 +86,7 @@ def test_a_refinement_can_go_far_either_way(metres: float) -> None:
     assert isinstance(decoder, SceneFlowDecoder)
     before = decoder(**given)
     with torch.no_grad():
-        for parameter in decoder.pyramid.image_refinement.change.parameters():
+        for parameter in decoder.image_refinement.change.parameters():
             last = parameter
         last += 100.0 * metres
     torch.testing.assert_close(decoder(**given), before + metres)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from rich import box
 from rich.table import Table
 
+from mtl_perception.bench.describe import comma_separated, image_size, positive, report_console
 from mtl_perception.core import Camera
 from mtl_perception.core.transforms import Transform
 from mtl_perception.data.bags import BagReader
@@ -24,7 +25,6 @@ from mtl_perception.messages.poses import read_transform
 from mtl_perception.network.batch import CameraBatch
 from mtl_perception.network.checkpoint import load_checkpoint
 from mtl_perception.network.config import NetworkConfig
-from mtl_perception.network.describe import comma_separated, image_size, positive, report_console
 from mtl_perception.network.example import example_batch
 from mtl_perception.network.export import Export, export
 from mtl_perception.pipeline import MIN_CAMERA_HEIGHT

@@ -17,8 +17,8 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from mtl_perception.bench.description import Description, describe
 from mtl_perception.network.config import SCENE_TASKS, NetworkConfig
-from mtl_perception.network.description import Description, describe
 from mtl_perception.network.example import example_batch, example_cabin, history_of, previous_of
 from mtl_perception.network.multi_task import MultiTaskNetwork
 from mtl_perception.resources import config_file

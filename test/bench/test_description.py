@@ -11,8 +11,7 @@ from torch import nn
 from torch.nn import functional
 
 from mtl_perception import cli
-from mtl_perception.network.description import OUTSIDE, describe, metered
-from mtl_perception.network.example import example_batch, previous_of
+from mtl_perception.bench.description import OUTSIDE, describe, metered
 
 IMAGES = torch.zeros(2, 3, 8, 8)
 FIRST_FLOPS = 2 * (2 * 8 * 8) * 4 * (3 * 9)
@@ -155,50 +154,24 @@ def test_a_meter_counts_each_call_once_whatever_is_inside():
     assert hooks_of(network) == 3
 
 
-def test_example_batch_is_a_ring_that_looks_outward(tiny_config):
-    batch = example_batch(tiny_config, cameras=4, size=(640, 480))
-    width, height = tiny_config.input_size(640, 480)
-    assert batch.images.shape == (4, 3, height, width)
-    forward = batch.base_from_camera[:, :3, 2]
-    torch.testing.assert_close(forward[0], torch.tensor([1.0, 0, 0]))
-    torch.testing.assert_close(forward[1], torch.tensor([0.0, 1, 0]))
-    outward = batch.base_from_camera[:, :2, 3]
-    assert ((forward[:, :2] * outward).sum(dim=1) > 0).all()
-    # 90 degrees wide: the outermost edge of the outermost pixel is as far to the side as to the front.
-    assert (batch.K[:, 0, 2] + 0.5).tolist() == pytest.approx(4 * [width / 2])
-    assert batch.K[:, 0, 0].tolist() == pytest.approx(4 * [width / 2])
-    with pytest.raises(ValueError, match="0 cameras"):
-        example_batch(tiny_config, cameras=0)
-
-
-def test_the_frame_before_lies_behind(tiny_config, tiny_network):
-    batch = example_batch(tiny_config, cameras=2)
-    with torch.inference_mode():
-        previous = previous_of(batch, tiny_network(batch, tiny_config.tasks))
-        assert tiny_network(batch, ("motion_mask",), previous).motion_logits is not None
-        assert previous_of(batch, tiny_network(batch, ("depth",))) is None
-    # Forward motion: what the first camera sees now was farther away along its axis; the second looks back.
-    torch.testing.assert_close(previous.previous_from_current[:, 2, 3], torch.tensor([0.5, -0.5]))
-
-
-def test_the_command_prints_every_module_and_writes_the_figures(tiny_config, tiny_network, tmp_path, capsys):
+def test_the_command_prints_every_module_and_writes_the_figures(small_config, small_network, tmp_path, capsys):
     network, figures = tmp_path / "tiny.yaml", tmp_path / "figures.json"
-    network.write_text(yaml.safe_dump(tiny_config.model_dump(mode="json")))
+    network.write_text(yaml.safe_dump(small_config.model_dump(mode="json")))
     arguments = ["describe", "--network", str(network), "--cameras", "2", "--repeats", "1", "--json", str(figures)]
     assert cli.main(arguments) == 0
     printed = capsys.readouterr().out
-    for name in (*dict(tiny_network.named_children()), *tiny_config.tasks):
+    for name in (*dict(small_network.named_children()), *small_config.tasks):
         assert f" {name} " in printed
     content = json.loads(figures.read_text())
     assert (content["preset"], content["cameras"], content["repeats"]) == ("tiny", 2, 1)
-    assert content["parameters"] == sum(p.numel() for p in tiny_network.parameters())
-    assert [task["name"] for task in content["tasks"]] == list(tiny_config.tasks)
+    assert content["parameters"] == sum(p.numel() for p in small_network.parameters())
+    assert [task["name"] for task in content["tasks"]] == list(small_config.tasks)
     assert {path.name for path in tmp_path.iterdir()} == {"tiny.yaml", "figures.json"}
 
 
-def test_the_command_takes_some_tasks(tiny_config, tmp_path, capsys):
+def test_the_command_takes_some_tasks(small_config, tmp_path, capsys):
     network = tmp_path / "tiny.yaml"
-    network.write_text(yaml.safe_dump(tiny_config.model_dump(mode="json")))
+    network.write_text(yaml.safe_dump(small_config.model_dump(mode="json")))
     base = ["describe", "--network", str(network), "--repeats", "1", "--tasks"]
     assert cli.main([*base, "semantic, depth"]) == 0
     assert "one task alone" in capsys.readouterr().out
