@@ -8,8 +8,9 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test lint train clean
 
-# demo: the bag to run on (none: render a street and run on that), and where to write
+# demo: the bag to run on (none: render a world, SCENE=street or indoor, and run on that), and where to write
 BAG ?=
+SCENE ?= street
 OUT ?= demo_out
 # test, train: more arguments, e.g. make test ARGS="-k mapping"
 ARGS ?=
@@ -22,8 +23,8 @@ help: ## show this text
 setup: ## make .venv, build the packages with colcon (quick when done)
 	@tools/setup.sh
 
-demo: setup ## run the whole suite; BAG=... on a bag, OUT=demo_out is where the results go
-	@$(ENTER) python -m mtl_perception demo $(if $(BAG),--bag "$(BAG)") --out "$(OUT)"
+demo: setup ## run the whole suite; BAG=... on a bag, SCENE=indoor inside, OUT=demo_out is where the results go
+	@$(ENTER) python -m mtl_perception demo $(if $(BAG),--bag "$(BAG)",--scene "$(SCENE)") --out "$(OUT)"
 
 test: setup ## run all tests; ARGS="-k name" for some
 	@$(ENTER) python -m pytest -q test $(ARGS)

@@ -7,7 +7,7 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 NAME = "mtl_perception"
-NODES = ("perception_node", "mapping_node", "player_node", "lifecycle_manager", "perception_and_mapping")
+NODES = ("perception_node", "mapping_node", "player_node", "world_node", "lifecycle_manager", "perception_and_mapping")
 
 
 def share_files(*folders: str) -> list[tuple[str, list[str]]]:
@@ -55,7 +55,6 @@ setup(
     extras_require={"test": ["pytest", "pytest-timeout"]},
     zip_safe=False,
     entry_points={
-        "console_scripts": [f"{node} = {NAME}.nodes.start:{node}" for node in NODES]
-        + [f"{NAME} = {NAME}.cli:main"],
+        "console_scripts": [f"{node} = {NAME}.nodes.start:{node}" for node in NODES] + [f"{NAME} = {NAME}.cli:main"],
     },
 )

@@ -31,8 +31,12 @@ class Command:
 
 COMMANDS = (
     Command("up", "mtl_perception.running.up", "run perception and mapping, on live topics or on a bag"),
-    Command("demo", "mtl_perception.running.demo", "run everything on a bag, or on a street that it renders"),
-    Command("convert", "mtl_perception.data.converters.command", "turn a recording into a bag, or render one"),
+    Command("demo", "mtl_perception.running.demo", "run everything on a bag, or on a world that it renders"),
+    Command(
+        "world", "mtl_perception.data.world.command", "render a made-up street or interior to a bag, with its truth"
+    ),
+    Command("world-pictures", "mtl_perception.running.world_pictures", "show what such worlds look like, seed by seed"),
+    Command("convert", "mtl_perception.data.recordings.command", "turn a recording of another kind into a bag"),
     Command("train", "mtl_perception.training.train", "train the network, or continue a training"),
     Command("validate", "mtl_perception.training.validate", "measure a checkpoint on validation data"),
     Command("describe", "mtl_perception.bench.describe", "show what a network costs, by module and by task"),

@@ -25,9 +25,9 @@ from mtl_perception.core import (
     Steering,
     VoxelGrid,
 )
+from mtl_perception.core.scene_classes import SCENE_CLASSES
 from mtl_perception.memory import Past
 from mtl_perception.network import CameraBatch, NetworkConfig, NetworkOutput
-from mtl_perception.network.driving.scene_heads import SCENE_CLASSES
 from mtl_perception.network.motion.flow_composition import to_base_velocity
 from mtl_perception.network.motion.se3 import rig_motion
 from mtl_perception.network.panoptic.post_processing import UNKNOWN as UNKNOWN_SEGMENT

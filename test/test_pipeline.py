@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from mtl_perception.core import FREE, LabelSpace, Rig, RigFrame
+from mtl_perception.core import LabelSpace, Rig, RigFrame
 from mtl_perception.data.world import World
 from mtl_perception.network import load_checkpoint
 from mtl_perception.pipeline import Perceiver
@@ -19,7 +19,7 @@ LABELS = LabelSpace.load(config_file("labels", "default"))
 @pytest.fixture(scope="module")
 def street() -> World:
     """Return a street that no training has seen."""
-    return World.generate("street", 2_000_000, LABELS, (240, 176))
+    return World.generate("street", 2_000_000, LABELS, image_size=(240, 176))
 
 
 @pytest.fixture(scope="module")
@@ -53,13 +53,13 @@ def test_every_trained_task_comes_out_in_the_promised_form(perceiver: Perceiver,
 def test_it_has_learnt_something(perceiver: Perceiver, street: World) -> None:
     rendered = street.render(5.0)
     prediction = perceiver(rendered.frame)
-    truth = rendered.truth["front"]
+    truth = rendered.truth.cameras["front"]
     camera = prediction.cameras["front"]
     assert camera.depth is not None and camera.semantic is not None and prediction.occupancy is not None
     near = np.isfinite(truth.depth) & (truth.depth < 20) & np.isfinite(camera.depth)
     assert np.median(np.abs(camera.depth[near] - truth.depth[near]) / truth.depth[near]) < 0.2
     assert (camera.semantic == truth.semantic).mean() > 0.6
-    occupied, seen = rendered.occupancy.occupied, rendered.occupancy.labels <= FREE
+    occupied, seen = rendered.truth.occupancy.occupied, rendered.truth.occupancy.observed
     overlap = (prediction.occupancy.occupied & occupied & seen).sum()
     assert overlap / ((prediction.occupancy.occupied | occupied) & seen).sum() > 0.3
 

@@ -13,9 +13,10 @@ import torch
 import yaml
 
 from mtl_perception.core import TASKS, CabinFrame, LabelSpace, Prediction, Rig, RigFrame
+from mtl_perception.core.scene_classes import SCENE_CLASSES
 from mtl_perception.data.world import World
+from mtl_perception.data.world.cameras.rigs import RigLayout, load_rig
 from mtl_perception.network import Checkpoint, MultiTaskNetwork, NetworkConfig
-from mtl_perception.network.driving.scene_heads import SCENE_CLASSES
 from mtl_perception.pipeline import Perceiver
 from mtl_perception.resources import config_file
 
@@ -61,7 +62,9 @@ Make = Callable[..., Perceiver]
 @pytest.fixture(scope="module")
 def frames() -> list[RigFrame]:
     """Return three frames of two cameras, 0.2 s apart; the second camera's lens leaves the image's corners empty."""
-    street = World.generate("street", 2_000_000, LABELS, (96, 64), cameras=2)
+    whole = load_rig("surround4", (96, 64))
+    two = RigLayout(Rig(whole.rig.cameras[:2]), whole.exposure_offsets_ns)
+    street = World.generate("street", 2_000_000, LABELS, cameras=two)
     left = street.rig["left"]
     wide = replace(left, distortion_model="plumb_bob", distortion=np.array([0.35, 0.0, 0.0, 0.0, 0.0]))
     rig = Rig((street.rig["front"], wide))

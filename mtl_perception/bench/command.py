@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -13,53 +14,96 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from mtl_perception.bench import network, world
 from mtl_perception.bench.describe import comma_separated, image_size, positive, report_console
-from mtl_perception.bench.network import SUITE, run_suite
 from mtl_perception.bench.results import Result, write_results
 from mtl_perception.network import NetworkConfig
 from mtl_perception.resources import config_file
 
+SUITES = (network.SUITE, world.SUITE)
+SIZES = {network.SUITE: (640, 480), world.SUITE: (224, 128)}
+"""Of the images, pixels."""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of the `bench` command."""
-    parser.add_argument("--suite", choices=(SUITE,), default=SUITE, help="what to measure (default: %(default)s)")
+    parser.add_argument("--suite", choices=SUITES, default=network.SUITE, help="what to measure (default: %(default)s)")
+    parser.add_argument("--out", type=Path, default=Path("bench.json"), help="the file to write (default: %(default)s)")
     parser.add_argument(
+        "--size", type=image_size, metavar="WxH", help="size of the images (default: 640x480, of the world 224x128)"
+    )
+    of_network = parser.add_argument_group("network")
+    of_network.add_argument(
         "--presets",
         type=comma_separated,
         default=("maestro", "full"),
         metavar="A,B",
         help="files of config/networks, by name or path (default: maestro,full)",
     )
-    parser.add_argument("--out", type=Path, default=Path("bench.json"), help="the file to write (default: %(default)s)")
-    parser.add_argument("--cameras", type=positive, default=6, metavar="N", help="images (default: %(default)s)")
-    parser.add_argument(
-        "--size", type=image_size, default=(640, 480), metavar="WxH", help="size of the images (default: 640x480)"
+    of_network.add_argument("--cameras", type=positive, default=6, metavar="N", help="images (default: %(default)s)")
+    of_network.add_argument(
+        "--repeats", type=positive, default=5, metavar="N", help="timed rounds (default: %(default)s)"
     )
-    parser.add_argument("--repeats", type=positive, default=5, metavar="N", help="timed rounds (default: %(default)s)")
-    parser.add_argument("--threads", type=positive, metavar="N", help="of torch (default: torch's own choice)")
+    of_network.add_argument("--threads", type=positive, metavar="N", help="of torch (default: torch's own choice)")
+    of_world = parser.add_argument_group("world")
+    of_world.add_argument(
+        "--kinds", type=comma_separated, default=("street", "indoor"), metavar="A,B", help="(default: street,indoor)"
+    )
+    of_world.add_argument("--worlds", type=positive, default=6, metavar="N", help="of each kind (default: %(default)s)")
+    of_world.add_argument("--frames", type=positive, default=10, metavar="N", help="of each (default: %(default)s)")
+    of_world.add_argument("--rig", default="surround4", help="of config/rigs, by name or path (default: %(default)s)")
+    of_world.add_argument(
+        "--workers", type=positive, default=2, metavar="N", help="processes at the same time (default: %(default)s)"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Measure, print a table, and write the file; return 0."""
-    # All of them first, so that a wrong name does not cost the measurement before it.
-    configs = [NetworkConfig.load(config_file("networks", preset)) for preset in arguments.presets]
-    if arguments.threads is not None:
-        torch.set_num_threads(arguments.threads)
     console = report_console()
+    size = arguments.size or SIZES[arguments.suite]
+    measure = _network_results if arguments.suite == network.SUITE else _world_results
     columns = TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn()
     with Progress(*columns, console=console, transient=True) as progress:
-        bar = progress.add_task("", total=len(configs) * (1 + arguments.repeats))
-        results = run_suite(
-            configs,
-            cameras=arguments.cameras,
-            size=arguments.size,
-            repeats=arguments.repeats,
-            advanced=lambda what: progress.update(bar, description=what, advance=1),
-        )
+        results = measure(arguments, size, progress)
     write_results(arguments.out, results, torch.get_num_threads())
     _print(console, results)
     console.print(f"written to {arguments.out}", highlight=False, soft_wrap=True)
     return 0
+
+
+def _network_results(arguments: argparse.Namespace, size: tuple[int, int], progress: Progress) -> list[Result]:
+    # All of them first, so that a wrong name does not cost the measurement before it.
+    configs = [NetworkConfig.load(config_file("networks", preset)) for preset in arguments.presets]
+    if arguments.threads is not None:
+        torch.set_num_threads(arguments.threads)
+    return network.run_suite(
+        configs,
+        cameras=arguments.cameras,
+        size=size,
+        repeats=arguments.repeats,
+        advanced=_bar(progress, len(configs) * (1 + arguments.repeats)),
+    )
+
+
+def _world_results(arguments: argparse.Namespace, size: tuple[int, int], progress: Progress) -> list[Result]:
+    return world.run_suite(
+        arguments.kinds,
+        worlds=arguments.worlds,
+        frames=arguments.frames,
+        cameras=arguments.rig,
+        size=size,
+        processes=arguments.workers,
+        advanced=_bar(progress, len(arguments.kinds) * arguments.worlds),
+    )
+
+
+def _bar(progress: Progress, total: int) -> Callable[[str], None]:
+    bar = progress.add_task("", total=total)
+
+    def advanced(what: str) -> None:
+        progress.update(bar, description=what, advance=1)
+
+    return advanced
 
 
 def _print(console: Console, results: list[Result]) -> None:

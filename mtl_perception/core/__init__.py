@@ -4,6 +4,7 @@
 
 from mtl_perception.core.camera import Camera, Rig, backproject, pixel_rays, project
 from mtl_perception.core.frame import CabinFrame, RigFrame
+from mtl_perception.core.ground_truth import Box, CameraTruth, GroundTruth, Sample, Sweep
 from mtl_perception.core.labels import UNKNOWN, Label, LabelSpace
 from mtl_perception.core.prediction import (
     TASKS,
@@ -23,18 +24,23 @@ __all__ = [
     "UNLABELLED",
     "UNOBSERVED",
     "BevMap",
+    "Box",
     "CabinFrame",
     "Camera",
     "CameraPrediction",
+    "CameraTruth",
     "Detection",
     "EgoMotion",
+    "GroundTruth",
     "Label",
     "LabelSpace",
     "Occupancy",
     "Prediction",
     "Rig",
     "RigFrame",
+    "Sample",
     "Steering",
+    "Sweep",
     "VoxelGrid",
     "backproject",
     "pixel_rays",

@@ -64,3 +64,8 @@ class Occupancy:
     def occupied(self) -> NDArray[np.bool_]:
         """Which voxels (X, Y, Z) are occupied."""
         return self.labels < FREE
+
+    @property
+    def observed(self) -> NDArray[np.bool_]:
+        """Which voxels (X, Y, Z) a camera says something about: the visibility mask."""
+        return self.labels != UNOBSERVED

@@ -9,12 +9,13 @@ and what the source knows to be true on `/ground_truth/...`.
 from __future__ import annotations
 
 import shutil
+import struct
 import tempfile
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Literal
 
 from ament_index_python.packages import PackageNotFoundError, get_package_share_path
 from rclpy.serialization import serialize_message
@@ -29,11 +30,21 @@ from rosbags.interfaces import (
     QosReliability,
     QosTime,
 )
-from rosbags.rosbag2 import Reader, ReaderError, StoragePlugin, Writer
+from rosbags.rosbag2 import CompressionFormat, CompressionMode, Reader, ReaderError, StoragePlugin, Writer
+from rosbags.rosbag2.storage_mcap import McapReader
 from rosbags.typesys import Stores, TypesysError, get_types_from_idl, get_types_from_msg, get_typestore
 from rosbags.typesys.store import Typestore
 
 STORAGES = ("mcap", "sqlite3")
+
+# The newest that every rosbag2 reads: Humble and Iron want a topic's QoS profiles as one text, version 9 has a list.
+_METADATA_VERSION: Literal[8] = 8
+
+LATCHED = ("/tf_static", "/ground_truth/dataset")
+"""Topics on which something is told once: late subscriptions get it, too."""
+
+# MCAP's message index record: opcode, length, channel, length of the entries (stamp and offset, 8 bytes each).
+_MESSAGE_INDEX = struct.Struct("<BQHI")
 
 
 class BagError(ValueError):
@@ -77,9 +88,9 @@ class BagWriter:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         # The bag's file is named after its folder, so the temporary folder holds a folder of the final name.
         self._temporary = Path(tempfile.mkdtemp(prefix=f".{self._path.name}.", dir=self._path.parent))
-        self._writer = Writer(
-            self._temporary / self._path.name, version=Writer.VERSION_LATEST, storage_plugin=self._plugin
-        )
+        self._writer = Writer(self._temporary / self._path.name, version=_METADATA_VERSION, storage_plugin=self._plugin)
+        if self._plugin is StoragePlugin.MCAP:
+            self._writer.set_compression(CompressionMode.STORAGE, CompressionFormat.ZSTD)
         # rosbag2's own reader wants a map here; without an entry rosbags would write null.
         self._writer.set_custom_data("writer", "mtl_perception")
         self._writer.open()
@@ -92,9 +103,14 @@ class BagWriter:
         try:
             self._writer.__exit__(kind, error, trace)
             if kind is None:
-                (self._temporary / self._path.name).rename(self._path)
+                self.folder.rename(self._path)
         finally:
             shutil.rmtree(self._temporary, ignore_errors=True)
+
+    @property
+    def folder(self) -> Path:
+        """Where the bag grows: files put here are beside the recording when the bag gets its name."""
+        return self._temporary / self._path.name
 
     def write(self, topic: str, message: Any, stamp_ns: int) -> None:
         """Write one rclpy message.
@@ -118,7 +134,7 @@ class BagWriter:
 
     def _add(self, topic: str, message_type: str) -> Connection:
         _register_installed(self._types, message_type)
-        qos = _offered_qos(latched=topic.endswith("/tf_static"))
+        qos = _offered_qos(latched=topic.endswith(LATCHED))
         return self._writer.add_connection(topic, message_type, typestore=self._types, offered_qos_profiles=[qos])
 
 
@@ -200,10 +216,25 @@ class BagReader:
                 names.append(camera.lstrip("/"))
         return sorted(set(names), key=lambda name: (name != "front", name))
 
+    def stamps_ns(self, topic: str) -> list[int]:
+        """Return when each message of a topic was recorded, in order; from the index of the files where they have one.
+
+        Raises:
+            BagError: the topic is not in the bag, or the file is damaged.
+        """
+        self._select([topic])
+        storages = getattr(self._reader.storage, "storages", [self._reader.storage])
+        if all(isinstance(storage, McapReader) and storage.chunks for storage in storages):
+            try:
+                return sorted(stamp for storage in storages for stamp in _indexed_stamps(storage, topic))
+            except (OSError, struct.error) as error:
+                raise BagError(f"bag {self.path}: {error}") from error
+        return [stamp_ns for _, _, stamp_ns, _ in self.raw_messages([topic])]
+
     def raw_messages(
-        self, topics: Collection[str] | None = None, start_ns: int | None = None
+        self, topics: Collection[str] | None = None, start_ns: int | None = None, stop_ns: int | None = None
     ) -> Iterator[tuple[str, str, int, bytes]]:
-        """Yield topic, type, stamp and serialised bytes in the order of recording.
+        """Yield topic, type, stamp and serialised bytes in the order of recording, from `start_ns` to before `stop_ns`.
 
         Raises:
             BagError: a topic is not in the bag, or the file is damaged.
@@ -212,22 +243,24 @@ class BagReader:
         if not connections:
             return
         try:
-            for connection, stamp_ns, data in self._reader.messages(connections, start=start_ns):
+            for connection, stamp_ns, data in self._reader.messages(connections, start=start_ns, stop=stop_ns):
                 yield connection.topic, connection.msgtype, int(stamp_ns), data
         except (ReaderError, OSError) as error:
             raise BagError(f"bag {self.path}: {error}") from error
 
     def messages(
-        self, topics: Collection[str] | None = None, start_ns: int | None = None
+        self, topics: Collection[str] | None = None, start_ns: int | None = None, stop_ns: int | None = None
     ) -> Iterator[tuple[str, int, Any]]:
         """Yield topic, stamp and message (an object of rosbags, which `mtl_perception.messages` reads).
+
+        See `raw_messages` for the arguments.
 
         Raises:
             BagError: a topic is not in the bag, its type's definition is nowhere to be found, or the file is damaged.
         """
         if self._types is None:
             self._types = self._typestore()
-        for topic, message_type, stamp_ns, data in self.raw_messages(topics, start_ns):
+        for topic, message_type, stamp_ns, data in self.raw_messages(topics, start_ns, stop_ns):
             if message_type not in self._types.fielddefs:
                 _register_installed(self._types, message_type)
             yield topic, stamp_ns, self._types.deserialize_cdr(data, message_type)
@@ -250,6 +283,17 @@ class BagReader:
         standard = get_typestore(Stores.ROS2_KILTED)
         missing = [c.msgtype for c in self._reader.connections if c.msgtype not in types.fielddefs]
         return standard if missing and len(missing) == len(self._reader.connections) else _merged(types, standard)
+
+
+def _indexed_stamps(storage: McapReader, topic: str) -> Iterator[int]:
+    """Read the stamps of a topic from the index record that follows each chunk; no chunk is decompressed."""
+    assert storage.bio is not None  # the reader is open
+    ids = [connection.id for connection in storage.connections if connection.topic == topic]
+    for chunk in storage.chunks:
+        for offset in (chunk.message_index_offsets[id_] for id_ in ids if id_ in chunk.message_index_offsets):
+            storage.bio.seek(offset)
+            _, _, _, length = _MESSAGE_INDEX.unpack(storage.bio.read(_MESSAGE_INDEX.size))
+            yield from (stamp for stamp, _ in struct.iter_unpack("<QQ", storage.bio.read(length)))
 
 
 def bag_cameras(path: str | Path) -> list[str]:

@@ -5,40 +5,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from geometry_msgs.msg import Vector3
-from numpy.typing import NDArray
 from sensor_msgs.msg import PointCloud2
 from vision_msgs.msg import Detection3D, Detection3DArray, ObjectHypothesisWithPose
 
-from mtl_perception.core.transforms import Transform
+from mtl_perception.core.ground_truth import Box
 from mtl_perception.messages.points import to_point_cloud
 from mtl_perception.messages.poses import to_pose, transform_from_pose
 from mtl_perception.messages.stamps import to_header
-
-
-@dataclass(frozen=True, eq=False)
-class Box:
-    """One box around a thing.
-
-    Attributes:
-        frame_from_box: 4x4, metres: the box's centre and axes (x forward, y left, z up) in the frame of the message.
-        size: extent along those axes (length, width, height), metres.
-        label: the name of its class.
-        track: the same for one thing over time, "" where unknown.
-        score: confidence, 0 to 1.
-        velocity: over ground, in the axes of the frame of the message, m/s; None where unknown.
-    """
-
-    frame_from_box: Transform
-    size: tuple[float, float, float]
-    label: str
-    track: str = ""
-    score: float = 1.0
-    velocity: NDArray[np.float64] | None = None
 
 
 def to_detections(boxes: Sequence[Box], stamp_ns: int, frame_id: str) -> Detection3DArray:

@@ -62,6 +62,18 @@ def mono_to_array(message: Any, topic: str = "image") -> NDArray[np.uint8] | NDA
     return np.ascontiguousarray(_pixels(message, topic))
 
 
+def values_to_array(message: Any, encoding: str, topic: str = "image") -> NDArray:
+    """Return an image of exactly that encoding as (height, width) or (height, width, channels), every value as it is.
+
+    Raises:
+        ValueError: the encoding is another one, or the data does not fit the size; names `topic`.
+    """
+    if _is_compressed(message) or message.encoding != encoding:
+        found = message.format if _is_compressed(message) else message.encoding
+        raise ValueError(f"{topic}: encoding '{found}', expected {encoding}")
+    return np.ascontiguousarray(_pixels(message, topic))
+
+
 def array_to_image(array: NDArray, encoding: str, stamp_ns: int, frame_id: str) -> Image:
     """Return an array (height, width) or (height, width, channels) as a sensor_msgs/Image.
 

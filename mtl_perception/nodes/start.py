@@ -22,5 +22,6 @@ def _start(module: str) -> None:
 perception_node = partial(_start, "perception_node")
 mapping_node = partial(_start, "mapping_node")
 player_node = partial(_start, "player_node")
+world_node = partial(_start, "world_node")
 lifecycle_manager = partial(_start, "lifecycle_manager")
 perception_and_mapping = partial(_start, "perception_and_mapping")

@@ -135,15 +135,16 @@ def round_step(step: float) -> float:
     return float(next(factor * power for factor in (1, 2, 5, 10) if factor * power >= step * 0.999))
 
 
-def save_png(image: Image, path: Path) -> None:
-    """Write the image; the file appears whole or not at all.
+def save_image(image: Image, path: Path) -> None:
+    """Write the image, as PNG or JPEG by the path's ending; the file appears whole or not at all.
 
     Raises:
         OSError: it cannot be written.
     """
-    done, encoded = cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_PNG_COMPRESSION, 7])
+    how = [cv2.IMWRITE_PNG_COMPRESSION, 7] if path.suffix == ".png" else [cv2.IMWRITE_JPEG_QUALITY, 88]
+    done, encoded = cv2.imencode(path.suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR), how)
     if not done:
-        raise OSError(f"{path}: an image of shape {image.shape} cannot be written as PNG")
+        raise OSError(f"{path}: an image of shape {image.shape} cannot be written as {path.suffix}")
     temporary = path.with_name(f".{path.name}.part")
     temporary.write_bytes(encoded.tobytes())
     os.replace(temporary, path)

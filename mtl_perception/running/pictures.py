@@ -21,7 +21,7 @@ from mtl_perception.running.drawing import (
     framed,
     legend,
     resized,
-    save_png,
+    save_image,
     stacked,
     tiled,
     titled,
@@ -68,7 +68,7 @@ def write_pictures(scene: Scene, folder: Path) -> list[Path]:
     paths = []
     for name, image in pictures.items():
         paths.append(folder / f"{name}.png")
-        save_png(framed(image), paths[-1])
+        save_image(framed(image), paths[-1])
     return paths
 
 

@@ -16,7 +16,7 @@ import yaml
 from mtl_perception.resources import config_folder
 
 SCENES: Mapping[str, Mapping[str, Any]] = {
-    "room": {"voxel_size": 0.05, "max_depth": 6.0, "grid_resolution": 0.1, "object_gap": 0.2},
+    "indoor": {"voxel_size": 0.05, "max_depth": 6.0, "grid_resolution": 0.1, "object_gap": 0.2},
     "street": {"voxel_size": 0.2, "max_depth": 25.0, "grid_resolution": 0.25, "object_gap": 0.6},
 }
 """Map settings (see MapperConfig) by the size of what is seen."""

@@ -10,10 +10,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mtl_perception.training.samples import Sample
+from mtl_perception.training.samples import TrainingSample
 
 
-def augment(sample: Sample, rng: np.random.Generator) -> Sample:
+def augment(sample: TrainingSample, rng: np.random.Generator) -> TrainingSample:
     """Return the sample mirrored in half of the cases and with other colours; all its images change alike."""
     if rng.random() < 0.5:
         sample = sample.mirrored()

@@ -16,11 +16,12 @@ class SourceConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    kind: Literal["camvid", "rgbd", "street", "room"]
+    kind: Literal["camvid", "rgbd", "street", "indoor"]
     frames_per_step: int = Field(ge=1)
     folder: str = Field(default="", description="of a recording, in the data folder; empty for rendered sources")
     last_id: int = Field(default=0, description="rgbd: train on frame ids below this one")
     worlds: int = Field(default=0, description="rendered sources: number of worlds, each of another seed")
+    cameras: str = Field(default="surround4", description="rendered sources: a rig of config/rigs")
 
 
 class StageConfig(BaseModel):
@@ -56,6 +57,14 @@ class TrainingConfig(BaseModel):
     network: str = Field(description="preset, a file of config/networks without its ending")
     labels: str = Field(description="label space, a file of config/labels without its ending")
     licence: str = Field(description="of the weights, for the model card")
+    start: str = Field(default="", description="checkpoint whose weights training starts from; empty: random ones")
+    start_share: float = Field(
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="share of those weights in the checkpoint that the run gives: keeps what they were good at "
+        "(Wortsman et al. 2022, Robust fine-tuning of zero-shot models)",
+    )
     sources: tuple[SourceConfig, ...] = Field(min_length=1)
     stages: tuple[StageConfig, ...] = Field(min_length=1)
     steps: int = Field(ge=1)

@@ -1,6 +1,6 @@
 # Copyright 2026 The mtl_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""One training sample: the cameras of a frame, the frame before where there is one, and what is known of the truth."""
+"""One training sample: images of one size with what the losses ask for; and samples joined to a batch."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from mtl_perception.core import UNOBSERVED, LabelSpace
+from mtl_perception.core import UNKNOWN, UNOBSERVED, CameraTruth, LabelSpace, Sample
+from mtl_perception.core.transforms import inverse
 from mtl_perception.network.batch import CameraBatch
 
 UNKNOWN_MOTION = 128
@@ -22,8 +23,8 @@ _MIRROR_CAMERA = np.diag([-1.0, 1.0, 1.0, 1.0])
 
 
 @dataclass(frozen=True, eq=False)
-class Sample:
-    """One frame of N cameras, all of one size (H, W).
+class TrainingSample:
+    """One frame of N rectified cameras, all of one size (H, W).
 
     Attributes:
         images: uint8 (N, H, W, 3).
@@ -50,7 +51,7 @@ class Sample:
     previous_images: NDArray[np.uint8] | None = None
     previous_from_current: NDArray[np.float64] | None = None
 
-    def mirrored(self) -> Sample:
+    def mirrored(self) -> TrainingSample:
         """Return the sample as seen in a mirror in the base's x-z plane: left becomes right, poses stay rigid."""
         K = self.K.copy()
         K[:, 0, 2] = self.images.shape[2] - 1 - K[:, 0, 2]
@@ -67,6 +68,50 @@ class Sample:
             previous_images=None if self.previous_images is None else self.previous_images[:, :, ::-1],
             previous_from_current=None if previous is None else _MIRROR_CAMERA @ previous @ _MIRROR_CAMERA,
         )
+
+
+def training_sample(sample: Sample, ground_known: bool) -> TrainingSample:
+    """Return what the losses ask for of a sample, at the size of its images.
+
+    The motion mask is unknown where the sample has none, and a previous frame counts only with poses and with an image
+    of every camera.
+
+    Raises:
+        ValueError: an image is missing, is not rectified, or is not of the size of the others; names the camera.
+    """
+    frame, truth, previous = sample.frame, sample.truth, sample.previous
+    size = frame.rig.cameras[0].height, frame.rig.cameras[0].width
+    for camera in frame.rig:
+        if camera.name not in frame.images or not camera.is_rectified or (camera.height, camera.width) != size:
+            raise ValueError(f"camera '{camera.name}': a rectified image of {size[1]}x{size[0]} is expected of each")
+    names = frame.rig.names
+    seen = [truth.cameras.get(name, CameraTruth()) for name in names]
+    paired = (
+        previous is not None
+        and set(names) <= previous.world_from_camera.keys() & previous.images.keys()
+        and set(names) <= frame.world_from_camera.keys()
+    )
+    return TrainingSample(
+        images=np.stack([frame.images[name] for name in names]),
+        K=np.stack([camera.K for camera in frame.rig]),
+        base_from_camera=np.stack([camera.base_from_camera for camera in frame.rig]),
+        ground_known=ground_known,
+        depth=np.stack([_or_full(known.depth, size, np.nan, np.float32) for known in seen]),
+        semantic=np.stack([_or_full(known.semantic, size, UNKNOWN, np.uint8) for known in seen]),
+        dataset=truth.dataset,
+        motion_mask=np.stack([_or_full(known.motion_mask, size, UNKNOWN_MOTION, np.uint8) for known in seen]),
+        occupancy=None if truth.occupancy is None else truth.occupancy.labels,
+        previous_images=np.stack([previous.images[name] for name in names]) if previous and paired else None,
+        previous_from_current=np.stack(
+            [inverse(previous.world_from_camera[name]) @ frame.world_from_camera[name] for name in names]
+        )
+        if previous and paired
+        else None,
+    )
+
+
+def _or_full(image: NDArray | None, size: tuple[int, int], value: float, kind: type) -> NDArray:
+    return np.full(size, value, kind) if image is None else image
 
 
 @dataclass(frozen=True)
@@ -96,7 +141,7 @@ class TrainingBatch:
     previous_rows: torch.Tensor
 
 
-def collate(samples: Sequence[Sample], labels: LabelSpace, grid_shape: tuple[int, int, int]) -> TrainingBatch:
+def collate(samples: Sequence[TrainingSample], labels: LabelSpace, grid_shape: tuple[int, int, int]) -> TrainingBatch:
     """Join samples of one size into a batch.
 
     Raises:
@@ -131,7 +176,7 @@ def collate(samples: Sequence[Sample], labels: LabelSpace, grid_shape: tuple[int
     )
 
 
-def _camera_batch(samples: Sequence[Sample], images: Sequence[NDArray[np.uint8]]) -> CameraBatch:
+def _camera_batch(samples: Sequence[TrainingSample], images: Sequence[NDArray[np.uint8]]) -> CameraBatch:
     counts = [len(each) for each in images]
     stacked = torch.from_numpy(np.ascontiguousarray(np.concatenate(images))).permute(0, 3, 1, 2).float() / 255.0
     return CameraBatch(

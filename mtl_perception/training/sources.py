@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import math
 import os
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -14,12 +14,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mtl_perception.core import Camera, LabelSpace, VoxelGrid
+from mtl_perception.core import Camera, LabelSpace, Rig, Sample, VoxelGrid
 from mtl_perception.core.transforms import BODY_FROM_OPTICAL, inverse
+from mtl_perception.data.datasets import WorldDataset
 from mtl_perception.data.occupancy import occupancy_from_depth
-from mtl_perception.data.world import World
+from mtl_perception.data.recordings import open_recording
+from mtl_perception.data.world.conditions import Conditions
 from mtl_perception.training.config import SourceConfig
-from mtl_perception.training.samples import UNKNOWN_MOTION, Sample
+from mtl_perception.training.samples import UNKNOWN_MOTION, TrainingSample, training_sample
 
 Size = tuple[int, int]
 """Width and height in pixels."""
@@ -33,7 +35,7 @@ class Source(Protocol):
     def available(self, progress: float) -> int:
         """Return how many frames may be drawn when a fraction `progress` of the run is done."""
 
-    def sample(self, index: int, size: Size, rng: np.random.Generator) -> Sample:
+    def sample(self, index: int, size: Size, rng: np.random.Generator) -> TrainingSample:
         """Return frame `index` at `size`, randomly cropped where that keeps its truth true."""
 
 
@@ -41,31 +43,37 @@ def make_source(config: SourceConfig, data: Path, cache: Path, labels: LabelSpac
     """Build the source that a configuration names.
 
     Raises:
-        FileNotFoundError: a recording is not there.
+        ValueError: a recording is not there, or not what it should be; names its folder.
     """
     if config.kind == "camvid":
         return CamVidSource(data / config.folder)
     if config.kind == "rgbd":
         return RgbdSource(data / config.folder, config.last_id, grid)
-    return WorldSource(config.kind, config.worlds, cache, labels, grid)
+    return WorldSource(config.kind, config.worlds, cache, labels, grid, config.cameras)
 
 
 class CamVidSource:
     """Labelled street photographs (the layout of `street_labels`: train/*.jpg, train_labels/*.png)."""
 
     def __init__(self, folder: Path) -> None:
-        """Read all images into memory."""
-        paths = sorted((folder / "train").glob("*.jpg"))
-        if not paths:
-            raise FileNotFoundError(f"no training images in {folder / 'train'}")
-        self.images = [_read_rgb(path) for path in paths]
-        self.labels = [_read(folder / "train_labels" / f"{p.stem}.png", cv2.IMREAD_UNCHANGED) for p in paths]
+        """Read all images into memory.
+
+        Raises:
+            ValueError: there are none.
+        """
+        recording = open_recording("camvid", folder, split="train")
+        (camera,) = recording.rig.names
+        self.images, self.labels = [], []
+        for index in range(len(recording)):
+            sample = recording.sample(index)
+            self.images.append(sample.frame.images[camera])
+            self.labels.append(_known(sample.truth.cameras[camera].semantic))
 
     def available(self, progress: float) -> int:
         """Return the number of images, whatever the progress."""
         return len(self.images)
 
-    def sample(self, index: int, size: Size, rng: np.random.Generator) -> Sample:
+    def sample(self, index: int, size: Size, rng: np.random.Generator) -> TrainingSample:
         """Return an image. Its camera is not known: a plausible one is drawn, so that geometry tells no class."""
         image, labels = self.images[index], self.labels[index]
         height, width = image.shape[:2]
@@ -76,7 +84,7 @@ class CamVidSource:
         semantic = _crop(labels, window, size, cv2.INTER_NEAREST)[None]
         # CamVid's sky (0) is where no depth will ever be measured: the one thing that it says about depth.
         depth = np.where(semantic == 0, np.inf, np.nan).astype(np.float32)
-        return Sample(
+        return TrainingSample(
             images=_crop(image, window, size, cv2.INTER_AREA)[None],
             K=K[None],
             base_from_camera=_street_mount(rng)[None],
@@ -92,23 +100,29 @@ class RgbdSource:
     """A hand-held RGB-D recording of a static room (7-Scenes layout): depth, indoors, nothing moves."""
 
     def __init__(self, folder: Path, last_id: int, grid: VoxelGrid) -> None:
-        """Read the frames with ids below `last_id` into memory at half size."""
+        """Read the frames with ids below `last_id` into memory at half size.
+
+        Raises:
+            ValueError: there are none.
+        """
         self.grid = grid
-        self.K = np.loadtxt(folder / "camera-intrinsics.txt")
-        paths = [p for p in sorted(folder.glob("frame-*.color.jpg")) if int(p.name[6:12]) < last_id]
-        if not paths:
-            raise FileNotFoundError(f"no frames below id {last_id} in {folder}")
-        self.images = [cv2.resize(_read_rgb(p), (320, 240), interpolation=cv2.INTER_AREA) for p in paths]
-        stems = [str(p)[: -len(".color.jpg")] for p in paths]
-        self.depth = [_read_depth(f"{stem}.depth.png") for stem in stems]
-        self.world_from_camera = [np.loadtxt(f"{stem}.pose.txt") for stem in stems]
-        self.K = Camera("rgbd", 640, 480, self.K, np.eye(4)).resized(320, 240).K
+        recording = open_recording("rgbd", folder, last=last_id - 1)
+        (camera,) = recording.rig.cameras
+        size = camera.width // 2, camera.height // 2
+        self.K = camera.resized(*size).K
+        self.images, self.depth, self.world_from_camera = [], [], []
+        for index in range(len(recording)):
+            sample = recording.sample(index)
+            image, depth = sample.frame.images[camera.name], _known(sample.truth.cameras[camera.name].depth)
+            self.images.append(cv2.resize(image, size, interpolation=cv2.INTER_AREA).astype(np.uint8))
+            self.depth.append(cv2.resize(depth, size, interpolation=cv2.INTER_NEAREST).astype(np.float32))
+            self.world_from_camera.append(sample.frame.world_from_camera[camera.name])
 
     def available(self, progress: float) -> int:
         """Return the number of frames, whatever the progress."""
         return len(self.images)
 
-    def sample(self, index: int, size: Size, rng: np.random.Generator) -> Sample:
+    def sample(self, index: int, size: Size, rng: np.random.Generator) -> TrainingSample:
         """Return a frame with the one before it (one to three frames back)."""
         before = max(0, index - int(rng.integers(1, 4)))
         image, depth = self.images[index], self.depth[index]
@@ -121,7 +135,7 @@ class RgbdSource:
         if rng.random() < 0.25:  # the occupancy decoder costs as much as several images, so not every frame asks for it
             labels = occupancy_from_depth(self.grid, [(view, depth_crop, None)]).labels
         has_previous = before != index and rng.random() < 0.4
-        return Sample(
+        return TrainingSample(
             images=_crop(image, window, size, cv2.INTER_AREA)[None],
             K=K[None],
             base_from_camera=BODY_FROM_OPTICAL[None],
@@ -145,11 +159,30 @@ class WorldSource:
     SIZE = (240, 176)
 
     def __init__(
-        self, kind: str, worlds: int, cache: Path, labels: LabelSpace, grid: VoxelGrid, first_seed: int = 0
+        self,
+        kind: str,
+        worlds: int,
+        cache: Path,
+        labels: LabelSpace,
+        grid: VoxelGrid,
+        cameras: str = "surround4",
+        first_seed: int = 0,
     ) -> None:
         """Prepare the source; nothing is rendered yet."""
-        self.kind, self.worlds, self.labels, self.grid, self.first_seed = kind, worlds, labels, grid, first_seed
-        self.folder = cache / kind
+        self.kind, self.worlds, self.grid, self.first_seed = kind, worlds, grid, first_seed
+        self.dataset = WorldDataset(
+            labels,
+            (kind,),
+            first_seed=first_seed,
+            worlds=worlds,
+            samples_per_world=self.PAIRS_PER_WORLD,
+            worlds_at_once=1,
+            cameras=cameras,
+            image_size=self.SIZE,
+            conditions=_fair,
+            grid=grid,
+        )
+        self.folder = cache / f"{kind}_{Path(cameras).stem}"
         self.folder.mkdir(parents=True, exist_ok=True)
 
     def available(self, progress: float) -> int:
@@ -157,79 +190,67 @@ class WorldSource:
         worlds = max(1, min(self.worlds, math.ceil(4 * progress * self.worlds)))
         return worlds * self.PAIRS_PER_WORLD
 
-    def sample(self, index: int, size: Size, rng: np.random.Generator) -> Sample:
+    def sample(self, index: int, size: Size, rng: np.random.Generator) -> TrainingSample:
         """Return a frame and the one before it, 0.1 to 0.3 s earlier."""
-        seed = self.first_seed + index // self.PAIRS_PER_WORLD
-        path = self.folder / f"{seed:06d}_{index % self.PAIRS_PER_WORLD}.npz"
+        path = self._path(index)
         if not path.is_file():
-            self._render_world(seed)
+            self._render_world(index // self.PAIRS_PER_WORLD)
         with np.load(path) as file:
-            stored = {key: file[key] for key in file.files}
-        sample = _resized(_from_stored(stored), size)
+            sample = _from_stored({key: file[key] for key in file.files})
+        sample = _resized(sample, size)
         if self.kind == "street" and rng.random() < 0.3:
             return replace(sample, ground_known=False)  # a rig whose base frame is not on the ground
         return sample
 
-    def _render_world(self, seed: int) -> None:
-        world = World.generate(self.kind, seed, self.labels, self.SIZE)
-        rng = np.random.default_rng([seed, 77])
-        for pair in range(self.PAIRS_PER_WORLD):
-            gap = rng.uniform(0.1, 0.3)
-            seconds = rng.uniform(gap, world.duration_s)
-            stored = _render_pair(world, seconds - gap, seconds, self.grid, rng)
-            path = self.folder / f"{seed:06d}_{pair}.npz"
+    def _path(self, index: int) -> Path:
+        world, pair = divmod(index, self.PAIRS_PER_WORLD)
+        return self.folder / f"{self.first_seed + world:06d}_{pair}.npz"
+
+    def _render_world(self, world: int) -> None:
+        """Render all pairs of a world at once: building it costs more than a pair does."""
+        rng = np.random.default_rng([self.first_seed + world, 77])
+        for index in range(world * self.PAIRS_PER_WORLD, (world + 1) * self.PAIRS_PER_WORLD):
+            sample = self.dataset[index]
+            if self.kind == "indoor" and len(sample.frame.rig) == 1 and rng.random() < 0.5:
+                # The same view from a hand-held camera, so that indoors is not recognised by a known ground.
+                stored = training_sample(_hand_held(sample, self.grid), ground_known=False)
+            else:
+                stored = training_sample(sample, ground_known=True)
+            path = self._path(index)
             temporary = path.with_name(f".{path.stem}.{os.getpid()}.npz")
-            np.savez(temporary, **stored)  # type: ignore[arg-type]
+            np.savez(temporary, **_stored(stored))  # type: ignore[arg-type]
             temporary.replace(path)
 
 
-def _render_pair(
-    world: World, before_s: float, now_s: float, grid: VoxelGrid, rng: np.random.Generator
-) -> dict[str, NDArray]:
-    """Render two frames and keep what a sample needs."""
-    before, now = world.render(before_s), world.render(now_s)
-    names = now.frame.present
-    cameras = [world.rig[name] for name in names]
-    on_ground = world.kind == "street"
-    if world.kind == "room" and rng.random() < 0.5:
-        # The same view from a robot that stands on the floor, so that indoors is not recognised by an unknown ground.
-        cameras = [replace(c, base_from_camera=_floor_mount(now.frame.world_from_camera[c.name])) for c in cameras]
-        on_ground = True
-    sky = world.labels.id_of("sky")
-    semantic = np.stack([now.truth[name].semantic for name in names])
-    depth = np.where(semantic == sky, np.inf, np.stack([now.truth[name].depth for name in names])).astype(np.float32)
-    pairs = [(before.frame.world_from_camera[name], now.frame.world_from_camera[name]) for name in names]
-    return {
-        "images": np.stack([now.frame.images[name] for name in names]),
-        "previous_images": np.stack([before.frame.images[name] for name in names]),
-        "K": np.stack([camera.K for camera in cameras]),
-        "base_from_camera": np.stack([camera.base_from_camera for camera in cameras]),
-        "ground_known": np.array(on_ground),
-        "depth": depth,
-        "semantic": semantic,
-        "motion_mask": np.stack([now.truth[name].motion_mask for name in names]),
-        "occupancy": occupancy_from_depth(grid, zip(cameras, depth, semantic, strict=True)).labels,
-        "previous_from_current": np.stack([inverse(earlier) @ later for earlier, later in pairs]),
-    }
+def _fair(_: np.random.Generator) -> Conditions:
+    return Conditions()
 
 
-def _from_stored(stored: dict[str, NDArray]) -> Sample:
-    return Sample(
-        images=stored["images"],
-        K=stored["K"],
-        base_from_camera=stored["base_from_camera"],
-        ground_known=bool(stored["ground_known"]),
-        depth=stored["depth"],
-        semantic=stored["semantic"],
-        dataset="",
-        motion_mask=stored["motion_mask"],
-        occupancy=stored["occupancy"],
-        previous_images=stored["previous_images"],
-        previous_from_current=stored["previous_from_current"],
+def _hand_held(sample: Sample, grid: VoxelGrid) -> Sample:
+    """Return a sample of one camera whose base is the camera's body. Of what depends on the base, only the occupancy is
+    kept true: it is all of that that is trained on."""
+    (camera,) = sample.frame.rig
+    truth = sample.truth.cameras[camera.name]
+    moved = replace(camera, base_from_camera=BODY_FROM_OPTICAL)
+    occupancy = occupancy_from_depth(grid, [(moved, _known(truth.depth), truth.semantic)])
+    return replace(
+        sample,
+        frame=replace(sample.frame, rig=Rig((moved,))),
+        truth=replace(sample.truth, occupancy=occupancy),
     )
 
 
-def _resized(sample: Sample, size: Size) -> Sample:
+def _stored(sample: TrainingSample) -> dict[str, NDArray]:
+    values = {field.name: getattr(sample, field.name) for field in fields(sample)}
+    return {name: np.asarray(value) for name, value in values.items() if value is not None}
+
+
+def _from_stored(stored: dict[str, NDArray]) -> TrainingSample:
+    scalars = {"ground_known": bool(stored["ground_known"]), "dataset": str(stored["dataset"])}
+    return TrainingSample(**{**stored, **scalars})  # type: ignore[arg-type]
+
+
+def _resized(sample: TrainingSample, size: Size) -> TrainingSample:
     """Return a sample at another size, its intrinsics with it."""
     count, height, width = sample.depth.shape
     if (width, height) == size:
@@ -281,32 +302,6 @@ def _street_mount(rng: np.random.Generator) -> NDArray[np.float64]:
     return mount
 
 
-def _floor_mount(world_from_camera: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return base_from_camera for a base on the floor (z = 0) below the camera, heading where it looks."""
-    forward = world_from_camera[:3, 2]
-    heading = np.arctan2(forward[1], forward[0])
-    c, s = np.cos(heading), np.sin(heading)
-    world_from_base = np.eye(4)
-    world_from_base[:2, :2] = [[c, -s], [s, c]]
-    world_from_base[:2, 3] = world_from_camera[:2, 3]
-    return inverse(world_from_base) @ world_from_camera
-
-
-def _read_rgb(path: Path) -> NDArray[np.uint8]:
-    return cv2.cvtColor(_read(path, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB).astype(np.uint8)
-
-
-def _read_depth(path: str) -> NDArray[np.float32]:
-    """Read a 16-bit depth image in millimetres at half size; 0 and 65535 mean none."""
-    millimetres = _read(Path(path), cv2.IMREAD_UNCHANGED)
-    if millimetres.dtype != np.uint16:
-        raise ValueError(f"{path} is not a 16-bit depth image")
-    depth = cv2.resize(millimetres, (320, 240), interpolation=cv2.INTER_NEAREST).astype(np.float32) / 1000.0
-    return np.where((depth > 0) & (depth < 65.0), depth, np.nan).astype(np.float32)
-
-
-def _read(path: Path, flags: int) -> NDArray:
-    image = cv2.imread(str(path), flags)
-    if image is None:
-        raise ValueError(f"{path} is not an image")
+def _known(image: NDArray | None) -> NDArray:
+    assert image is not None  # the reader says that it is there
     return image

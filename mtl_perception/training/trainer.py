@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Subset
 
 from mtl_perception.core import LabelSpace
-from mtl_perception.network import MultiTaskNetwork, NetworkConfig, save_checkpoint
+from mtl_perception.network import MultiTaskNetwork, NetworkConfig, load_checkpoint, save_checkpoint
 from mtl_perception.resources import config_file
 from mtl_perception.training.batches import StepDataset
 from mtl_perception.training.config import LossWeights, TrainingConfig
@@ -38,8 +38,10 @@ class Trainer:
         """Prepare the run, and take up the saved state if the folder holds one.
 
         Raises:
-            ValueError: the saved state belongs to another configuration.
-            FileNotFoundError: a recording or configuration file is not there.
+            ValueError: the saved state belongs to another configuration, a recording is not there, or the checkpoint to
+                start from cannot be read.
+            RuntimeError: that checkpoint is of another network.
+            FileNotFoundError: a configuration file is not there.
         """
         torch.manual_seed(config.seed)
         folder.mkdir(parents=True, exist_ok=True)
@@ -51,6 +53,9 @@ class Trainer:
         sources = [make_source(s, data, folder / "worlds", self.labels, grid) for s in config.sources]
         self.dataset = StepDataset(config, sources, self.labels, grid.shape)
         self.network = MultiTaskNetwork(network_config).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if config.start:
+            self.network.load_state_dict(load_checkpoint(config.start).network.state_dict())
+        self.start = {name: tensor.clone() for name, tensor in self.network.state_dict().items()}
         self.average = {name: tensor.clone() for name, tensor in self.network.state_dict().items()}
         self.optimizers = self._optimizers()
         self.step = 0
@@ -106,7 +111,7 @@ class Trainer:
         temporary.replace(self.folder / STATE)
 
         averaged = MultiTaskNetwork(self.network.config)
-        averaged.load_state_dict(self.average)
+        averaged.load_state_dict(self._mixed_with_start())
         card = {
             "licence": self.config.licence,
             "training": json.loads(self.config.model_dump_json()),
@@ -114,6 +119,13 @@ class Trainer:
             "losses": {name: round(value, 4) for name, value in losses.items()},
         }
         save_checkpoint(self.folder / CHECKPOINT, averaged, self.labels, averaged.config.tasks, card)
+
+    def _mixed_with_start(self) -> dict[str, Tensor]:
+        share = self.config.start_share
+        return {
+            name: tensor.lerp(self.start[name], share) if tensor.is_floating_point() else tensor
+            for name, tensor in self.average.items()
+        }
 
     def _one_step(self, batch: TrainingBatch, class_weights: Tensor) -> dict[str, float]:
         self.network.train()

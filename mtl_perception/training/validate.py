@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +16,10 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from mtl_perception.core import FREE, UNOBSERVED, Camera, Rig, RigFrame
-from mtl_perception.core.transforms import BODY_FROM_OPTICAL
-from mtl_perception.data.occupancy import occupancy_from_depth
-from mtl_perception.data.world import World
+from mtl_perception.core import UNKNOWN, Camera
+from mtl_perception.data.datasets import WorldDataset
+from mtl_perception.data.recordings import open_recording
+from mtl_perception.data.world.conditions import Conditions
 from mtl_perception.evaluation.metrics import BinaryOverlap, Confusion, DepthErrors
 from mtl_perception.network import load_checkpoint, save_checkpoint
 from mtl_perception.pipeline import Perceiver
@@ -60,16 +59,16 @@ def run(arguments: argparse.Namespace) -> int:
 def validate_room(perceiver: Perceiver, folder: Path, every: int) -> dict[str, Any]:
     """Metric depth on the held-out frames of the RGB-D recording (ids from 700), at its 640x480."""
     errors = DepthErrors(farthest=10.0)
-    K = np.loadtxt(folder / "camera-intrinsics.txt")
-    rig = Rig((Camera("camera", 640, 480, K, BODY_FROM_OPTICAL),))
-    paths = [p for p in sorted(folder.glob("frame-*.color.jpg")) if int(p.name[6:12]) >= RGBD_FIRST_ID]
-    for stamp, path in enumerate(track(paths[::every], description="recorded room: depth", transient=True)):
-        prediction = perceiver(_single(rig, stamp, _rgb(path)), ("depth",)).cameras["camera"]
-        assert prediction.depth is not None
-        millimetres = _read(str(path).replace(".color.jpg", ".depth.png"), cv2.IMREAD_UNCHANGED)
-        truth = np.where((millimetres > 0) & (millimetres < 65535), millimetres / 1000.0, np.nan)
-        errors.add(cv2.resize(prediction.depth, (640, 480), interpolation=cv2.INTER_LINEAR), truth)
-    return {"rgbd_room.depth": {**errors.result(), "frames": len(paths[::every])}}
+    recording = open_recording("rgbd", folder, first=RGBD_FIRST_ID)
+    (camera,) = recording.rig
+    indices = range(0, len(recording), every)
+    for index in track(indices, description="recorded room: depth", transient=True):
+        sample = recording.sample(index)
+        prediction = perceiver(sample.frame, ("depth",)).cameras[camera.name]
+        truth = sample.truth.cameras[camera.name].depth
+        assert prediction.depth is not None and truth is not None
+        errors.add(_resized(prediction.depth, camera, cv2.INTER_LINEAR), truth)
+    return {"rgbd_room.depth": {**errors.result(), "frames": len(indices)}}
 
 
 def validate_camvid(perceiver: Perceiver, folder: Path, every: int) -> dict[str, Any]:
@@ -78,21 +77,22 @@ def validate_camvid(perceiver: Perceiver, folder: Path, every: int) -> dict[str,
     The network chooses among all its classes; one that CamVid does not have (a wall, say) is simply wrong.
     """
     candidates = perceiver.labels.candidates("camvid")[:11]
-    to_camvid = np.full(256, 255, np.uint8)
+    to_camvid = np.full(256, UNKNOWN, np.uint8)
     for camvid_id, classes in enumerate(candidates):
         to_camvid[np.flatnonzero(classes)] = camvid_id
     confusion = Confusion(11)
-    K = np.array([[480.0, 0, 239.5], [0, 480.0, 179.5], [0, 0, 1]])  # not known; a usual lens
-    rig = Rig((Camera("camera", 480, 360, K, BODY_FROM_OPTICAL),))
-    paths = sorted((folder / "val").glob("*.jpg"))[::every]
-    for stamp, path in enumerate(track(paths, description="CamVid: semantics", transient=True)):
-        prediction = perceiver(_single(rig, stamp, _rgb(path)), ("semantic",)).cameras["camera"]
-        assert prediction.semantic is not None
-        labels = cv2.resize(to_camvid[prediction.semantic], (480, 360), interpolation=cv2.INTER_NEAREST)
-        confusion.add(labels, _read(str(folder / "val_labels" / f"{path.stem}.png"), cv2.IMREAD_UNCHANGED))
+    recording = open_recording("camvid", folder, split="val")
+    (camera,) = recording.rig
+    indices = range(0, len(recording), every)
+    for index in track(indices, description="CamVid: semantics", transient=True):
+        sample = recording.sample(index)
+        prediction = perceiver(sample.frame, ("semantic",)).cameras[camera.name]
+        truth = sample.truth.cameras[camera.name].semantic
+        assert prediction.semantic is not None and truth is not None
+        confusion.add(_resized(to_camvid[prediction.semantic], camera, cv2.INTER_NEAREST), truth)
     names = ("sky", "building", "pole", "road", "pavement", "tree", "sign", "fence", "car", "pedestrian", "bicyclist")
     per_class = {name: round(float(v), 4) for name, v in zip(names, confusion.per_class(), strict=True)}
-    return {"camvid.semantic": {**confusion.result(), "images": len(paths), "per_class": per_class}}
+    return {"camvid.semantic": {**confusion.result(), "images": len(indices), "per_class": per_class}}
 
 
 def validate_streets(perceiver: Perceiver, worlds: int) -> dict[str, Any]:
@@ -102,58 +102,48 @@ def validate_streets(perceiver: Perceiver, worlds: int) -> dict[str, Any]:
     more than half a metre above the road.
     """
     depth, motion, occupancy, above = DepthErrors(farthest=80.0), BinaryOverlap(), BinaryOverlap(), BinaryOverlap()
-    frames = worlds * FRAMES_PER_WORLD
-    pairs = track(_street_pairs(perceiver, worlds), total=frames, description="rendered streets", transient=True)
-    for world, seconds in pairs:
+    height = perceiver.grid.centres()[..., 2] > 0.5
+    streets = WorldDataset(
+        perceiver.labels,
+        ("street",),
+        first_seed=FIRST_UNSEEN_SEED,
+        worlds=worlds,
+        samples_per_world=FRAMES_PER_WORLD,
+        worlds_at_once=1,
+        image_size=(320, 240),
+        conditions=lambda _: Conditions(),
+        gap_s=(GAP_S, GAP_S),
+        grid=perceiver.grid,
+    )
+    for index in track(range(len(streets)), description="rendered streets", transient=True):
+        sample = streets[index]
+        assert sample.previous is not None and sample.truth.occupancy is not None
         perceiver.reset()
-        perceiver(world.render(seconds - GAP_S).frame, ("motion_mask",))
-        rendered = world.render(seconds)
-        prediction = perceiver(rendered.frame)
-        views = []
+        perceiver(sample.previous, ("motion_mask",))
+        prediction = perceiver(sample.frame)
         for name, camera in prediction.cameras.items():
-            truth = rendered.truth[name]
-            size = (world.rig[name].width, world.rig[name].height)
+            truth = sample.truth.cameras[name]
             assert camera.depth is not None and camera.motion_mask is not None
+            assert truth.depth is not None and truth.motion_mask is not None
             surface = np.where(np.isfinite(truth.depth), truth.depth, np.nan)
-            depth.add(cv2.resize(camera.depth, size, interpolation=cv2.INTER_LINEAR), surface)
-            mask = cv2.resize(camera.motion_mask, size, interpolation=cv2.INTER_NEAREST)
+            depth.add(_resized(camera.depth, sample.frame.rig[name], cv2.INTER_LINEAR), surface)
+            mask = _resized(camera.motion_mask, sample.frame.rig[name], cv2.INTER_NEAREST)
             motion.add(mask > 0, truth.motion_mask > 0)
-            views.append((world.rig[name], np.where(np.isnan(truth.depth), np.inf, truth.depth), truth.semantic))
         assert prediction.occupancy is not None
-        truth_labels = occupancy_from_depth(perceiver.grid, views).labels
-        occupied, observed = truth_labels < FREE, truth_labels != UNOBSERVED
+        occupied, observed = sample.truth.occupancy.occupied, sample.truth.occupancy.observed
         occupancy.add(prediction.occupancy.occupied, occupied, observed)
-        height = perceiver.grid.centres()[..., 2] > 0.5
         above.add(prediction.occupancy.occupied, occupied, observed & height)
     return {
         "streets.depth": depth.result(),
         "streets.motion_mask": motion.result(),
         "streets.occupancy": {**occupancy.result(), "iou_above_ground": above.result()["iou"]},
-        "streets": {"worlds": worlds, "first_seed": FIRST_UNSEEN_SEED, "frames": frames},
+        "streets": {"worlds": worlds, "first_seed": FIRST_UNSEEN_SEED, "frames": len(streets)},
     }
 
 
-def _street_pairs(perceiver: Perceiver, worlds: int) -> Iterator[tuple[World, float]]:
-    for seed in range(FIRST_UNSEEN_SEED, FIRST_UNSEEN_SEED + worlds):
-        world = World.generate("street", seed, perceiver.labels, (320, 240))
-        for seconds in np.linspace(1.0, world.duration_s - 1.0, FRAMES_PER_WORLD):
-            yield world, float(seconds)
-
-
-def _single(rig: Rig, stamp: int, image: NDArray[np.uint8]) -> RigFrame:
-    name = rig.names[0]
-    return RigFrame(rig, stamp, {name: image}, {name: stamp}, {}, None)
-
-
-def _rgb(path: Path) -> NDArray[np.uint8]:
-    return cv2.cvtColor(_read(str(path), cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB).astype(np.uint8)
-
-
-def _read(path: str, flags: int) -> NDArray:
-    image = cv2.imread(path, flags)
-    if image is None:
-        raise ValueError(f"{path} is not an image")
-    return image
+def _resized(image: NDArray, camera: Camera, interpolation: int) -> NDArray:
+    """Return a predicted image at the size of the camera's own."""
+    return cv2.resize(image, (camera.width, camera.height), interpolation=interpolation)
 
 
 def _print(figures: dict[str, Any]) -> None:

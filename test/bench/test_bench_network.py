@@ -76,7 +76,7 @@ def test_the_command_writes_bench_json(network_file, tmp_path, capsys):
 def test_threads_are_set(network_file, tmp_path, monkeypatch):
     given = []
     monkeypatch.setattr(torch, "set_num_threads", given.append)
-    monkeypatch.setattr("mtl_perception.bench.command.run_suite", lambda *_, **__: [])
+    monkeypatch.setattr("mtl_perception.bench.network.run_suite", lambda *_, **__: [])
     assert cli.main(["bench", "--presets", str(network_file), "--threads", "2", "--out", str(tmp_path / "b.json")]) == 0
     assert given == [2]
 

@@ -38,6 +38,9 @@ def test_what_is_written_is_read_in_order(tmp_path: Path, storage: str) -> None:
         assert (bag.start_ns, bag.end_ns, bag.message_count) == (100, 130, 7)
         later = list(bag.messages(["/front/image"], start_ns=110))
         assert [image_to_array(message)[0, 0, 0] for _, _, message in later] == [110, 120]
+        between = list(bag.messages(["/front/image", "/odom"], start_ns=110, stop_ns=120))
+        assert [(topic, stamp) for topic, stamp, _ in between] == [("/odom", 110), ("/front/image", 110)]
+        assert bag.stamps_ns("/front/image") == [100, 110, 120]
         assert bag.topics["/tf_static"].qos[0].durability is QosDurability.TRANSIENT_LOCAL
         assert bag.topics["/odom"].qos[0].durability is QosDurability.VOLATILE
         assert bag.topics["/odom"].count == 3
@@ -64,9 +67,25 @@ def test_the_metadata_is_what_rosbag2_reads(tmp_path: Path) -> None:
     assert isinstance(metadata["custom_data"], dict)
     topic = metadata["topics_with_message_count"][0]["topic_metadata"]
     assert (topic["name"], topic["type"], topic["serialization_format"]) == ("/chatter", "std_msgs/msg/String", "cdr")
-    assert topic["offered_qos_profiles"][0]["reliability"] == "reliable"
+    assert topic["type_description_hash"].startswith("RIHS01_")
+    # Humble wants the profiles as text with rmw's numbers, and later distributions read it, too.
+    (profile,) = yaml.safe_load(topic["offered_qos_profiles"])
+    assert (profile["history"], profile["depth"], profile["reliability"], profile["durability"]) == (1, 10, 1, 2)
+    # The mcap file's chunks are compressed, which is no matter of rosbag2's own compression.
+    assert (metadata["compression_mode"], metadata["compression_format"]) == ("", "")
     # rosbag2's mcap plugin wants this profile in the header.
     assert (tmp_path / "bag" / "bag.mcap").read_bytes()[:32].find(b"ros2") > 0
+
+
+def test_what_repeats_takes_little_space_and_files_may_go_with_a_bag(tmp_path: Path) -> None:
+    with BagWriter(tmp_path / "bag") as writer:
+        for stamp in range(10):
+            writer.write("/front/image", array_to_image(np.zeros((600, 800, 3), np.uint8), "rgb8", 0, "f"), stamp)
+        (writer.folder / "notes.txt").write_text("beside it")
+    assert (tmp_path / "bag" / "bag.mcap").stat().st_size < 0.01 * 10 * 600 * 800 * 3
+    assert (tmp_path / "bag" / "notes.txt").read_text() == "beside it"
+    with BagReader(tmp_path / "bag") as bag:
+        assert len(list(bag.messages())) == 10
 
 
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])

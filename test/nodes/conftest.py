@@ -15,8 +15,9 @@ from rclpy.qos import DurabilityPolicy, QoSProfile
 from sensor_msgs.msg import CameraInfo, Image
 from tf2_ros import StaticTransformBroadcaster
 
-from mtl_perception.core import LabelSpace
+from mtl_perception.core import LabelSpace, Rig
 from mtl_perception.data.world import World
+from mtl_perception.data.world.cameras.rigs import RigLayout, load_rig
 from mtl_perception.messages.cameras import to_camera_info
 from mtl_perception.messages.images import array_to_image
 from mtl_perception.messages.poses import StampedTransform, to_odometry, to_transform
@@ -96,7 +97,9 @@ class Robot(Node):
     def __init__(self, context, kind="street", cameras=2):
         super().__init__("robot", context=context)
         labels = LabelSpace.load(config_file("labels", "default"))
-        self.world = World.generate(kind, 3, labels, image_size=(128, 96), cameras=cameras)
+        whole = load_rig("surround4", (128, 96))
+        layout = RigLayout(Rig(whole.rig.cameras[:cameras]), whole.exposure_offsets_ns)
+        self.world = World.generate(kind, 3, labels, cameras=layout)
         self.names = list(self.world.rig.names)
         self.images = {name: self.create_publisher(Image, f"{name}/image", 10) for name in self.names}
         self.infos = {name: self.create_publisher(CameraInfo, f"{name}/camera_info", 10) for name in self.names}

@@ -26,7 +26,7 @@ SUCCESS = TransitionCallbackReturn.SUCCESS
 def predictions():
     """What a perfect perception would say about a rendered room."""
     labels = LabelSpace.load(config_file("labels", "default"))
-    world = World.generate("room", 5, labels, image_size=(96, 72))
+    world = World.generate("indoor", 5, labels, cameras="mono", image_size=(96, 72))
     return [perfect(world, 0.2 * index) for index in range(4)]
 
 
@@ -34,13 +34,13 @@ def perfect(world, seconds):
     rendered = world.render(seconds)
     frame = rendered.frame
     cameras = {}
-    for name, truth in rendered.truth.items():
+    for name, truth in rendered.truth.cameras.items():
         cameras[name] = CameraPrediction(
             camera=world.rig[name],
             stamp_ns=frame.image_stamps_ns[name],
             world_from_camera=frame.world_from_camera[name],
             colour=frame.images[name],
-            depth=truth.depth,
+            depth=np.where(np.isfinite(truth.depth), truth.depth, np.float32(np.nan)),
             depth_std=np.full_like(truth.depth, 0.01),
             semantic=truth.semantic,
             semantic_confidence=np.full_like(truth.depth, 0.5),

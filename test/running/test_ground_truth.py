@@ -9,9 +9,24 @@ import numpy as np
 import pytest
 from rclpy.serialization import serialize_message
 
-from mtl_perception.core import FREE, Camera, CameraPrediction, LabelSpace, Occupancy, Prediction, VoxelGrid
+from mtl_perception.core import (
+    FREE,
+    Camera,
+    CameraPrediction,
+    CameraTruth,
+    GroundTruth,
+    LabelSpace,
+    Occupancy,
+    Prediction,
+    Rig,
+    Sample,
+    Sweep,
+    VoxelGrid,
+)
 from mtl_perception.core.transforms import BODY_FROM_OPTICAL, transform_from
-from mtl_perception.data.converters.recording import EPOCH_NS, Instant, Recording, Shot, Sweep, write_recording
+from mtl_perception.data.recordings import Recording
+from mtl_perception.data.recordings.recording import EPOCH_NS, Shot, rig_frame
+from mtl_perception.data.recordings.writing import write_recording
 from mtl_perception.mapping import Mapper, MapperConfig
 from mtl_perception.messages.predictions import to_occupancy, to_rig_prediction
 from mtl_perception.running.ground_truth import (
@@ -87,16 +102,33 @@ def _poses() -> Iterator[tuple[int, np.ndarray]]:
         yield EPOCH_NS + frame * STEP_NS, transform_from([0.0, 0.1 * frame, 0.0], [0.0, 0.0, 0.0, 1.0])
 
 
+class _Wall(Recording):
+    """A wall that fills every image, as a depth image or as LiDAR points."""
+
+    def __init__(self, depth: np.ndarray | None, points: np.ndarray | None) -> None:
+        self.name, self.rig, self._poses = "wall", Rig((_camera(),)), list(_poses())
+        self._depth, self._points = depth, points
+
+    def __len__(self) -> int:
+        return FRAMES
+
+    def stamp_ns(self, index: int) -> int:
+        return self._poses[index][0]
+
+    def odom_from_base(self, index: int) -> np.ndarray:
+        return self._poses[index][1]
+
+    def _read(self, index: int) -> Sample:
+        stamp_ns, pose = self._poses[index]
+        shot = Shot(stamp_ns, np.zeros((60, 80, 3), np.uint8), pose)
+        sweep = None if self._points is None else Sweep(stamp_ns, pose, points=self._points)
+        truth = GroundTruth({"front": CameraTruth(depth=self._depth)}, sweep=sweep)
+        return Sample(rig_frame(self.rig, {"front": shot}), truth)
+
+
 def _wall_bag(path: Path, depth: bool = True, points: np.ndarray | None = None) -> Path:
     wall = np.full((60, 80), 4.0, np.float32) if depth else None
-    instants = [
-        Instant(
-            [Shot("front", stamp_ns, np.zeros((60, 80, 3), np.uint8), pose, depth=wall)],
-            None if points is None else Sweep(stamp_ns, pose, points=points),
-        )
-        for stamp_ns, pose in _poses()
-    ]
-    write_recording(Recording("wall", [_camera()], FRAMES, iter(instants)), path, "mcap")
+    write_recording(_Wall(wall, points), path, "mcap")
     return path
 
 

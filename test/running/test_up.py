@@ -16,7 +16,8 @@ import cv2
 import pytest
 
 from mtl_perception.data.bags import BagReader
-from mtl_perception.data.converters import convert
+from mtl_perception.data.world.command import write_world
+from mtl_perception.data.world.frames import WorldSettings
 
 FRAMES = 6
 # So few frames make a surface only where a doubtful pixel counts, too.
@@ -29,9 +30,10 @@ MARK = "MTL_PERCEPTION_TEST_RUN"
 
 @pytest.fixture(scope="module")
 def bag(tmp_path_factory) -> Path:
-    return convert(
-        "world", "room", tmp_path_factory.mktemp("bags") / "room", seed=901, seconds=FRAMES / 5, rate_hz=5.0, cameras=1
-    )
+    path = tmp_path_factory.mktemp("bags") / "indoor"
+    settings = WorldSettings("indoor", seed=901, seconds=FRAMES / 5, rate_hz=5.0, cameras="mono")
+    write_world(settings, path, processes=1)
+    return path
 
 
 @pytest.fixture

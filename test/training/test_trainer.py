@@ -30,7 +30,7 @@ NETWORK = {
 
 @pytest.fixture
 def config(tmp_path: Path) -> TrainingConfig:
-    """Return a run of a few steps on one rendered room."""
+    """Return a run of a few steps on one rendered interior."""
     network = tmp_path / "tiny.yaml"
     network.write_text(yaml.safe_dump(NETWORK))
     return TrainingConfig.model_validate(
@@ -38,7 +38,7 @@ def config(tmp_path: Path) -> TrainingConfig:
             "network": str(network),
             "labels": "default",
             "licence": "test",
-            "sources": [{"kind": "room", "frames_per_step": 2, "worlds": 1}],
+            "sources": [{"kind": "indoor", "frames_per_step": 2, "worlds": 1, "cameras": "mono"}],
             "stages": [{"until": 1.0, "width": 96, "height": 64}],
             "steps": 12,
             "kernel_learning_rate": 0.03,
@@ -96,3 +96,23 @@ def test_a_loss_that_is_not_finite_stops_the_run_by_name(config: TrainingConfig,
         trainer.network.dense.heads["semantic"].decoder.logits.bias.fill_(torch.nan)
     with pytest.raises(FloatingPointError, match="step 0: the loss of task 'semantic' is nan"):
         trainer.train()
+
+
+def test_a_run_starts_from_a_checkpoints_weights(config: TrainingConfig, tmp_path: Path) -> None:
+    first = Trainer(config, tmp_path, tmp_path / "first")
+    first.save({})
+    changes = {"start": str(tmp_path / "first" / CHECKPOINT), "seed": config.seed + 1}
+    second = Trainer(config.model_copy(update=changes), tmp_path, tmp_path / "second")
+    average = second.average
+    for name, tensor in first.network.state_dict().items():
+        torch.testing.assert_close(second.network.state_dict()[name], tensor, atol=1e-3, rtol=1e-3, msg=name)
+        assert torch.equal(average[name], second.network.state_dict()[name]), name
+    second.average = {name: tensor + tensor.is_floating_point() for name, tensor in average.items()}
+    second.config = second.config.model_copy(update={"start_share": 0.25})
+    second.save({})
+    mixed = load_checkpoint(tmp_path / "second" / CHECKPOINT).network.state_dict()
+    for name, tensor in mixed.items():
+        if tensor.is_floating_point():
+            torch.testing.assert_close(tensor, average[name] + 0.75, atol=3e-3, rtol=3e-3, msg=name)
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        Trainer(config.model_copy(update={"start": "nowhere.safetensors"}), tmp_path, tmp_path / "third")

@@ -131,6 +131,65 @@ class Actor:
         return bool(np.linalg.norm(after[:3, 3] - before[:3, 3]) > MOVING_M_S * 2 * step)
 
 
+@dataclass(frozen=True, eq=False)
+class Thing:
+    """Something that stays where it is: ground, a house, a parked car, a chair.
+
+    Attributes:
+        mesh: in the world.
+        label: label id of all its surface.
+        instance: its number in the world, from 1; 0 where the label is not that of a thing.
+        world_from_object: where its own axes are (x forward, z up), for the box around it.
+        layer: the BEV layer that its surface belongs to where it is seen from above, "" for none.
+    """
+
+    mesh: Mesh
+    label: int
+    instance: int
+    world_from_object: Transform
+    layer: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Region:
+    """A named piece of the world's ground: a room, a corridor, a stretch of a street.
+
+    Attributes:
+        name: unique in the world, e.g. "room 2".
+        kind: "room", "corridor", "road segment".
+        outline: (N, 2), metres in the world, anticlockwise.
+        floor: height of the ground, metres.
+        height: from the ground to the ceiling, metres; infinite outdoors.
+        neighbours: names of the regions that one can go to from here, through a door or along the street.
+    """
+
+    name: str
+    kind: str
+    outline: NDArray[np.float64]
+    floor: float
+    height: float
+    neighbours: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Lamp:
+    """A lamp: beside the sun and the light from everywhere, at night and indoors.
+
+    Attributes:
+        position: metres in the world (or in the base frame, for the robot's own).
+        strength: linear RGB at one metre.
+        radius: of the glowing body in metres: how soft shadows are.
+        direction: where a headlight points (unit); None shines everywhere.
+        cone: cosine of the half angle within which a headlight shines.
+    """
+
+    position: tuple[float, float, float]
+    strength: Colour
+    radius: float = 0.05
+    direction: tuple[float, float, float] | None = None
+    cone: float = -1.0
+
+
 @dataclass(frozen=True)
 class Light:
     """The light of a world.
@@ -144,6 +203,7 @@ class Light:
         sky, horizon, cloud: colours of the sky, linear RGB.
         cloudiness: 0 clear .. 1 overcast.
         visibility: metres after which haze hides 63 %.
+        lamps_lit: whether the scene's lamps, the headlights and lit windows shine; false by day outdoors.
     """
 
     position: tuple[float, float, float]
@@ -156,6 +216,7 @@ class Light:
     cloud: Colour = (0.95, 0.95, 0.95)
     cloudiness: float = 0.3
     visibility: float = 1000.0
+    lamps_lit: bool = True
 
 
 @dataclass(frozen=True)
@@ -178,8 +239,11 @@ class Scene:
     light: Light
     sensor: Sensor
     materials: list[Material] = field(default_factory=list)
-    still: list[tuple[Mesh, int, int]] = field(default_factory=list)
+    still: list[Thing] = field(default_factory=list)
     actors: list[Actor] = field(default_factory=list)
+    lamps: list[Lamp] = field(default_factory=list)
+    robot_lamps: list[Lamp] = field(default_factory=list)
+    regions: list[Region] = field(default_factory=list)
     instances: int = 0
 
     def material(
@@ -196,9 +260,13 @@ class Scene:
         self.materials.append(Material(pattern, first, other, parameters, gloss, glow))  # type: ignore[arg-type]
         return len(self.materials) - 1
 
-    def add(self, mesh: Mesh, label: str) -> None:
-        """Add a still thing."""
-        self.still.append((mesh, self.labels.id_of(label), self._next_instance(label)))
+    def add(
+        self, mesh: Mesh, label: str, world_from_object: Transform | None = None, layer: str = ""
+    ) -> None:
+        """Add something that stays where it is; its mesh is in its own frame where that is given, else in the world."""
+        placed = mesh if world_from_object is None else mesh.moved(world_from_object)
+        axes = np.eye(4) if world_from_object is None else world_from_object
+        self.still.append(Thing(placed, self.labels.id_of(label), self._next_instance(label), axes, layer))
 
     def add_actor(self, mesh: Mesh, label: str, poses: Callable[[float], NDArray[np.float64]]) -> None:
         """Add a moving thing."""

@@ -105,6 +105,15 @@ def ellipsoid(centre: ArrayLike, radii: ArrayLike, material: int, detail: int = 
     return triangles(unit * scale + np.asarray(centre), unit * scale, material, normals)
 
 
+def repeated(mesh: Mesh, offsets: ArrayLike) -> Mesh:
+    """Return copies of a mesh moved by offsets (N, 3); none at all for no offsets."""
+    moves = np.asarray(offsets, dtype=np.float32).reshape(-1, 3)
+    count = len(moves)
+    corners = (mesh.corners + moves[:, None, None]).reshape(-1, 3, 3)
+    normals, texture = np.tile(mesh.normals, (count, 1, 1)), np.tile(mesh.texture, (count, 1, 1))
+    return Mesh(corners, normals, texture, np.tile(mesh.material, count), np.tile(mesh.part, count))
+
+
 @lru_cache
 def icosphere(detail: int) -> NDArray[np.float64]:
     """Return the triangles (T, 3, 3) of a unit sphere, outward."""

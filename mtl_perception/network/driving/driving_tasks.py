@@ -11,11 +11,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from mtl_perception.core.scene_classes import SCENE_CLASSES
 from mtl_perception.network.batch import CameraBatch, History
 from mtl_perception.network.config import SCENE_TASKS, DrivingConfig, NetworkConfig, SteeringConfig
 from mtl_perception.network.driving.attentive_pooler import AttentivePooler, FrameTokens, SteeringHead
 from mtl_perception.network.driving.dual_branch import DualBranchEmbedding
-from mtl_perception.network.driving.scene_heads import SCENE_CLASSES, SceneHeads
+from mtl_perception.network.driving.scene_heads import SceneHeads
 from mtl_perception.network.driving.streams import CabinBatch, SceneStreams
 
 DRIVER_TASKS = ("driver_behaviour", "driver_emotion")

@@ -29,33 +29,34 @@ def patches(image: np.ndarray) -> tuple[Tensor, Tensor]:
     return functional.normalize(windows, dim=1, eps=1e-3), windows.std(dim=1)
 
 
-@pytest.mark.parametrize("seconds", [2.0, 6.0])
-def test_the_cost_volume_peaks_at_the_true_depth(seconds: float) -> None:
-    world = World.generate("room", 4, LabelSpace.load(config_file("labels", "default")), image_size=(160, 120))
-    before, now = world.render(seconds - 1.0), world.render(seconds)
-    poses = [rendered.frame.world_from_camera["camera"] for rendered in (before, now)]
+@pytest.mark.parametrize(("seconds", "name"), [(2.0, "left"), (6.0, "right"), (10.0, "right")])
+def test_the_cost_volume_peaks_at_the_true_depth(seconds: float, name: str) -> None:
+    # Of the robot's cameras those that look to a side, as it passes by the depths differ most in what they see.
+    world = World.generate("indoor", 3, LabelSpace.load(config_file("labels", "default")), image_size=(160, 120))
+    before, now = world.render(seconds - 0.5), world.render(seconds)
+    poses = [rendered.frame.world_from_camera[name] for rendered in (before, now)]
     pose = torch.from_numpy(np.linalg.inv(poses[0]) @ poses[1]).float()[None]
-    K = torch.from_numpy(world.rig["camera"].K).float()[None]
-    features, contrast = patches(now.frame.images["camera"])
-    previous, _ = patches(before.frame.images["camera"])
+    K = torch.from_numpy(world.rig[name].K).float()[None]
+    features, contrast = patches(now.frame.images[name])
+    previous, _ = patches(before.frame.images[name])
     neighbours = Neighbours(torch.tensor([[1]]), torch.tensor([[True]]), pose[:, None], K[:, None])
     cost = PlaneSweepCostVolume(PLANES, NEAREST, FARTHEST, STRIDE)(features, K, neighbours, previous)
 
-    inverse = 1 / torch.from_numpy(now.truth["camera"].depth)[None]
+    inverse = 1 / torch.from_numpy(now.truth.cameras[name].depth)[None]
     true = functional.avg_pool2d(inverse, STRIDE)
     plane = (1 / NEAREST - true) / STEP
     spread = functional.max_pool2d(inverse, 10, STRIDE, 4) + functional.max_pool2d(-inverse, 10, STRIDE, 4)
     pixels, _ = reproject(1 / true, K, pose, K, STRIDE)
     grid = sampling_grid(pixels)
-    before_depth = torch.from_numpy(before.truth["camera"].depth)[None, None]
+    before_depth = torch.from_numpy(before.truth.cameras[name].depth)[None, None]
     hit = functional.grid_sample(before_depth, grid, mode="nearest", align_corners=False)[:, 0]
     moved_z = (pose[0, 2, :3] @ _points(1 / true, K)[0].flatten(1) + pose[0, 2, 3]).view_as(true)
     visible = (grid.abs() < 0.95).all(dim=-1) & ((hit - moved_z).abs() < 0.05 * moved_z)
     usable = visible & (contrast > 0.06) & (spread < STEP) & (plane > -0.5) & (plane < PLANES - 0.5)
 
-    assert usable.sum() > 1000
+    assert usable.sum() > 500
     near_truth = ((cost.argmax(dim=1) - plane).abs() <= 1.0)[usable].float().mean()
-    assert near_truth > 0.85  # 0.90 and 0.91; by chance 0.12
+    assert near_truth > 0.85  # 0.93, 0.96 and 0.95; by chance 0.12
 
 
 def _points(depth: Tensor, K: Tensor) -> Tensor:

@@ -7,7 +7,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from mtl_perception.network.driving.scene_heads import SCENE_CLASSES, SceneHeads
+from mtl_perception.core.scene_classes import SCENE_CLASSES
+from mtl_perception.network.driving.scene_heads import SceneHeads
 
 
 @pytest.mark.parametrize("batch", [1, 3])

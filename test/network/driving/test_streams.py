@@ -10,8 +10,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from mtl_perception.core.scene_classes import SCENE_CLASSES
 from mtl_perception.network.driving.dual_branch import DualBranchEmbedding
-from mtl_perception.network.driving.scene_heads import SCENE_CLASSES, SceneHeads
+from mtl_perception.network.driving.scene_heads import SceneHeads
 from mtl_perception.network.driving.streams import GESTURE_JOINTS, POSTURE_JOINTS, CabinBatch, SceneStreams
 
 WIDTH = 12

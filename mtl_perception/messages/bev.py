@@ -1,0 +1,55 @@
+# Copyright 2026 The mtl_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""BevMap, both ways."""
+
+from __future__ import annotations
+
+import array
+from typing import Any
+
+import numpy as np
+
+from mtl_perception.core.prediction import BevMap
+from mtl_perception.messages.stamps import to_header
+from mtl_perception_msgs.msg import BevMap as BevMapMessage
+
+
+def to_bev_map(bev_map: BevMap, stamp_ns: int, base_frame: str) -> BevMapMessage:
+    """Return a BEV map as message; probabilities are rounded to 1/254, NaN becomes the code for unknown.
+
+    Raises:
+        ValueError: the layers are not all of one size.
+    """
+    message = BevMapMessage(header=to_header(stamp_ns, base_frame), cell_size=float(bev_map.cell_size))
+    message.origin_x, message.origin_y = (float(value) for value in bev_map.origin)
+    message.layers = list(bev_map.layers)
+    shapes = {layer.shape for layer in bev_map.layers.values()}
+    if len(shapes) > 1:
+        raise ValueError(f"BEV map: its layers are of different sizes: {', '.join(map(str, sorted(shapes)))}")
+    message.size_x, message.size_y = shapes.pop() if shapes else (0, 0)
+    blocks = []
+    for layer in bev_map.layers.values():
+        scaled = np.rint(np.clip(layer, 0.0, 1.0) * BevMapMessage.CERTAIN)
+        blocks.append(np.where(np.isnan(scaled), BevMapMessage.UNKNOWN, scaled).astype(np.uint8).tobytes(order="F"))
+    message.values = array.array("B", b"".join(blocks))
+    return message
+
+
+def from_bev_map(message: Any, topic: str = "perception/bev_map") -> BevMap:
+    """Return the BEV map that a message carries; 0, 1 and unknown come back exactly.
+
+    Raises:
+        ValueError: there are not as many values as the sizes say; names `topic` and the sizes.
+    """
+    names, shape = [str(name) for name in message.layers], (int(message.size_x), int(message.size_y))
+    values = np.frombuffer(message.values, dtype=np.uint8)
+    if len(values) != len(names) * shape[0] * shape[1]:
+        raise ValueError(
+            f"{topic}: values has {len(values)} entries, {len(names)} layers of {shape[0]} x {shape[1]} expected"
+        )
+    layers = {}
+    for name, block in zip(names, np.split(values, len(names)) if names else (), strict=True):
+        probability = block.reshape(shape, order="F").astype(np.float32) / np.float32(BevMapMessage.CERTAIN)
+        probability[block.reshape(shape, order="F") == BevMapMessage.UNKNOWN] = np.nan
+        layers[name] = np.ascontiguousarray(probability)
+    return BevMap((float(message.origin_x), float(message.origin_y)), float(message.cell_size), layers)
