@@ -24,6 +24,8 @@ FASTEST_M_S, FASTEST_TURN_RAD_S = 0.8, 0.4
 
 _STEP_M, _COLUMNS = 0.2, 500
 _AROUND_M, _LARGE_M2 = 2.0, 4.0
+_LEVEL_COSINE = 0.8
+_ROOF_COSINE = 0.2
 _LEVEL_M = 0.3
 _HEIGHTS_M = (0.4, 0.9, 1.4)
 
@@ -144,12 +146,19 @@ def _walkable(
     column, z = answer["ray_ids"].numpy().astype(np.int64), top - answer["t_hit"].numpy().astype(np.float64)
     triangle = corners[answer["primitive_ids"].numpy()].astype(np.float64)
     normal = np.cross(triangle[:, 1] - triangle[:, 0], triangle[:, 2] - triangle[:, 0])
-    level = np.abs(normal[:, 2]) > 0.8 * np.linalg.norm(normal, axis=1)
+    upwards = normal[:, 2] / np.maximum(np.linalg.norm(normal, axis=1), 1e-12)
     order = np.lexsort((-z, column))
-    column, z, level = column[order], z[order], level[order]
+    column, z, upwards = column[order], z[order], upwards[order]
+    same = column[1:] == column[:-1]
     above: NDArray[np.float64] = np.full(z.shape, np.inf)
-    above[1:][column[1:] == column[:-1]] = -np.diff(z)[column[1:] == column[:-1]]
-    good = level & (above > HEADROOM_M)
+    above[1:][same] = -np.diff(z)[same]
+    good = (np.abs(upwards) > _LEVEL_COSINE) & (above > HEADROOM_M)
+    # Whoever looks up at the outside of a roof from below is within a body, as a house without rooms is one. Where all
+    # is so, the triangles are turned inside out.
+    within = np.zeros(len(z), bool)
+    within[1:] = same & (upwards[:-1] > _ROOF_COSINE)
+    if (good & ~within).any():
+        good &= ~within
     return column[good], z[good]
 
 

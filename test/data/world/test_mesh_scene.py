@@ -14,7 +14,7 @@ import pytest
 from mtl_perception.core import LabelSpace, ply
 from mtl_perception.data.world import World, shapes
 from mtl_perception.data.world.conditions import Conditions
-from mtl_perception.data.world.mesh_path import MeshPath, path_from_file
+from mtl_perception.data.world.mesh_path import MeshPath, path_from_file, path_in_free_space
 from mtl_perception.data.world.mesh_scene import mesh_scene
 from mtl_perception.data.world.scene import Mesh, Scene, linear_from_screen, merged
 
@@ -169,6 +169,19 @@ def test_the_way_that_is_found_stays_on_the_floor_and_clear_of_everything(tmp_pa
     forward = poses[:-1, :3, 0]
     assert np.einsum("ij,ij->i", forward, steps / np.linalg.norm(steps, axis=1, keepdims=True)).min() > 0.99
     assert len(scene.lamps) >= 1 and all(0 < lamp.position[2] < ROOM[2] for lamp in scene.lamps), "it is indoors"
+
+
+@pytest.mark.parametrize("inside_out", [False, True])
+def test_the_way_does_not_lead_through_a_house_without_rooms(inside_out: bool) -> None:
+    """Where the triangles are inside out, a house without rooms looks like a room: there is a way all the same."""
+    ground = shapes.box((44.0, 44.0, 0.5), (0.0, 0.0, -0.25), 0)
+    house = shapes.box((26.0, 26.0, 7.0), (0.0, 0.0, 3.5), 0)
+    corners = np.concatenate([ground.corners, house.corners])
+    motion = path_in_free_space(corners[:, ::-1] if inside_out else corners, 20.0, np.random.default_rng(1))
+    places = np.stack([motion.world_from_base(t)[:3, 3] for t in np.linspace(0, 20, 41)])
+    assert np.allclose(places[:, 2], 0.0, atol=1e-3)
+    if not inside_out:
+        assert (np.abs(places[:, :2]).max(axis=1) > 13.3).all(), "outside of the walls"
 
 
 def test_a_world_of_a_mesh_is_seen_as_it_is(tmp_path: Path) -> None:
