@@ -81,11 +81,6 @@ def car(scene: Scene, generator: np.random.Generator, in_use: bool = False) -> M
     return merged([_shell(outline, body, glass), *_running_gear(scene, outline, generator, in_use)])
 
 
-def truck(scene: Scene, generator: np.random.Generator) -> Mesh:
-    """Return a lorry with a box, or a bus."""
-    return bus(scene, generator) if generator.random() < 0.4 else lorry(scene, generator)
-
-
 def bus(scene: Scene, generator: np.random.Generator, in_use: bool = False) -> Mesh:
     """Return a city bus; one in use has its lights on at night."""
     paint = np.array(_PAINTS[generator.integers(len(_PAINTS))])

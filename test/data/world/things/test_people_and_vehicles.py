@@ -40,9 +40,12 @@ def test_vehicles_have_the_size_of_real_ones_and_stand_on_the_ground(scene, make
     assert abs(low[0] + high[0]) < 0.3 and abs(low[1] + high[1]) < 0.1, "the origin is below the middle"
 
 
-def test_a_truck_is_a_lorry_or_a_bus(scene) -> None:
-    lengths = [np.ptp(vehicles.truck(scene, np.random.default_rng(seed)).corners[..., 0]) for seed in range(12)]
-    assert min(lengths) < 8.0 and max(lengths) > 9.8
+def test_a_bus_is_longer_than_a_lorry(scene) -> None:
+    lorries, buses = (
+        [np.ptp(make(scene, np.random.default_rng(seed)).corners[..., 0]) for seed in range(12)]
+        for make in (vehicles.lorry, vehicles.bus)
+    )
+    assert min(lorries) < 8.0 and np.mean(lorries) + 1.0 < np.mean(buses) and max(buses) > 9.8
 
 
 @pytest.mark.parametrize("way", np.linspace(0.0, 1.5, 7))
