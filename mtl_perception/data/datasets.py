@@ -170,7 +170,7 @@ class WorldDataset(Dataset[Sample]):
             return world.render(now, grid=self.grid)
         gap = generator.uniform(*self.gap_s)
         now = gap + (self.duration_s - gap) * (view + generator.random()) / self.samples_per_world
-        before = world.render(now - gap, grid=self.grid).frame
+        before = world.look(now - gap)
         return replace(world.render(now, previous_s=now - gap, flow_interval_s=-gap, grid=self.grid), previous=before)
 
     def __getstate__(self) -> dict[str, Any]:

@@ -37,7 +37,7 @@ from mtl_perception.data.world.rendering.light import (
     street_light,
     street_sensor,
 )
-from mtl_perception.data.world.rendering.renderer import Renderer
+from mtl_perception.data.world.rendering.renderer import FLOW_INTERVAL_S, Renderer
 from mtl_perception.data.world.scene import Scene
 from mtl_perception.data.world.street.actors import add_traffic
 from mtl_perception.data.world.street.building import build_street
@@ -192,12 +192,20 @@ class World:
         """Return the robot's pose 4x4 at a time."""
         return self.motion.world_from_base(seconds)
 
+    def look(self, seconds: float) -> RigFrame:
+        """Return what all cameras see, as `render` does, without what is true of it.
+
+        Raises:
+            ValueError: the time is outside 0..duration_s.
+        """
+        return self._exposed(seconds, FLOW_INTERVAL_S)[0]
+
     def render(
         self,
         seconds: float,
         *,
         previous_s: float | None = None,
-        flow_interval_s: float = 0.1,
+        flow_interval_s: float = FLOW_INTERVAL_S,
         grid: VoxelGrid = DEFAULT_GRID,
     ) -> Sample:
         """Return what all cameras see, each exposed at its own time shortly after, and what is true of it.
@@ -212,21 +220,9 @@ class World:
         Raises:
             ValueError: the time is outside 0..duration_s.
         """
-        if not 0.0 <= seconds <= self.duration_s:
-            raise ValueError(f"time {seconds} s is outside the world's 0..{self.duration_s} s")
-        since_start_ns = round(seconds * 1e9)
-        images, stamps, poses, truth = {}, {}, {}, {}
-        for index, camera in enumerate(self.rig):
-            elapsed_ns = since_start_ns + self.layout.exposure_offsets_ns[camera.name]
-            pose = self._pose_of(camera.base_from_camera)
-            stamps[camera.name], poses[camera.name] = START_NS + elapsed_ns, pose(elapsed_ns * 1e-9)
-            noise = _generator(self.kind, self.seed, _NOISE, elapsed_ns + _BEFORE_START_NS, index)
-            images[camera.name], truth[camera.name] = self._renderer.render(
-                camera, pose, elapsed_ns * 1e-9, noise, flow_interval_s
-            )
-        now = since_start_ns * 1e-9
+        frame, truth = self._exposed(seconds, flow_interval_s)
+        now = (frame.stamp_ns - START_NS) * 1e-9
         world_from_base = self.world_from_base(now)
-        frame = RigFrame(self.rig, START_NS + since_start_ns, images, stamps, poses, world_from_base)
         cabin, context = (None, {}) if self.cabin is None else self.cabin.frame(now)
         known = GroundTruth(
             cameras=truth,
@@ -247,6 +243,22 @@ class World:
                 },
             )
         return Sample(frame, known, cabin=cabin)
+
+    def _exposed(self, seconds: float, flow_interval_s: float) -> tuple[RigFrame, Mapping[str, CameraTruth]]:
+        if not 0.0 <= seconds <= self.duration_s:
+            raise ValueError(f"time {seconds} s is outside the world's 0..{self.duration_s} s")
+        since_start_ns = round(seconds * 1e9)
+        images, stamps, poses, truth = {}, {}, {}, {}
+        for index, camera in enumerate(self.rig):
+            elapsed_ns = since_start_ns + self.layout.exposure_offsets_ns[camera.name]
+            pose = self._pose_of(camera.base_from_camera)
+            stamps[camera.name], poses[camera.name] = START_NS + elapsed_ns, pose(elapsed_ns * 1e-9)
+            noise = _generator(self.kind, self.seed, _NOISE, elapsed_ns + _BEFORE_START_NS, index)
+            images[camera.name], truth[camera.name] = self._renderer.render(
+                camera, pose, elapsed_ns * 1e-9, noise, flow_interval_s
+            )
+        world_from_base = self.world_from_base(since_start_ns * 1e-9)
+        return RigFrame(self.rig, START_NS + since_start_ns, images, stamps, poses, world_from_base), truth
 
     def _pose_of(self, base_from_camera: Transform) -> Callable[[float], Transform]:
         return lambda seconds: self.world_from_base(seconds) @ base_from_camera

@@ -73,6 +73,15 @@ def test_the_same_seed_gives_the_same_bytes_in_any_order(world: World) -> None:
     assert _boxes(first) == _boxes(again)
 
 
+def test_a_look_is_the_frame_without_the_truth(world: World) -> None:
+    seen, frame = world.look(4.0), world.render(4.0).frame
+    assert seen.stamp_ns == frame.stamp_ns and seen.image_stamps_ns == frame.image_stamps_ns
+    for name, image in frame.images.items():
+        np.testing.assert_array_equal(seen.images[name], image)
+        np.testing.assert_array_equal(seen.world_from_camera[name], frame.world_from_camera[name])
+    np.testing.assert_array_equal(seen.world_from_base, frame.world_from_base)
+
+
 def test_seeds_differ(world: World) -> None:
     other = generate(world.kind, 6)
     a, b = (w.render(3.0).frame.images["front"].astype(float) for w in (world, other))
