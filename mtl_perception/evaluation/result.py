@@ -140,8 +140,8 @@ class BagResult:
             raise ValueError(f"{folder} is not the result of an evaluation: {error!r}") from error
 
 
-def _arrays(result: BagResult) -> dict[str, NDArray]:
-    arrays: dict[str, NDArray] = {"stamps_ns": result.stamps_ns}
+def _arrays(result: BagResult) -> dict[str, Any]:
+    arrays: dict[str, Any] = {"stamps_ns": result.stamps_ns}
     for task, statistics in result.statistics.items():
         arrays[f"{task}/frames"] = statistics.frames
         arrays[f"{task}/ranked_row"] = statistics.ranked_row
