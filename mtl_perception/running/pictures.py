@@ -8,12 +8,11 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from mtl_perception.core import CameraPrediction, LabelSpace, Prediction
-from mtl_perception.running.drawing import (
+from mtl_perception.drawing.colours import DEPTH_COLOURS, depth_colours, depth_limits, motion_colours, semantic_colours
+from mtl_perception.drawing.images import (
     GAP,
     Image,
     beside,
@@ -26,17 +25,10 @@ from mtl_perception.running.drawing import (
     tiled,
     titled,
 )
-from mtl_perception.running.mesh_picture import Surface, from_above, from_the_side
-from mtl_perception.running.occupancy_picture import occupancy_from_above
+from mtl_perception.drawing.mesh import Surface, from_above, from_the_side
+from mtl_perception.drawing.occupancy import occupancy_from_above
 
-MOTION_COLOUR = (255, 60, 30)
-INVALID_COLOUR = (60, 60, 60)
 OVERVIEW_WIDTH = 1280
-
-# Near is warm, far is cold.
-_TURBO: NDArray[np.uint8] = np.asarray(
-    cv2.applyColorMap(np.arange(256, dtype=np.uint8)[:, None], cv2.COLORMAP_TURBO), dtype=np.uint8
-)[::-1, 0, ::-1]
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,36 +77,6 @@ def overview(scene: Scene) -> Image:
     return stacked(rows)
 
 
-def depth_limits(depths: Iterable[NDArray[np.float32]]) -> tuple[float, float]:
-    """Return the depths in metres between which nearly all valid ones lie, for a common colour scale."""
-    valid = np.concatenate([depth[np.isfinite(depth)].ravel() for depth in depths])
-    if valid.size == 0:
-        return 0.0, 1.0
-    low, high = np.percentile(valid, [1, 98])
-    return float(low), float(max(high, low + 0.1))
-
-
-def depth_colours(depth: NDArray[np.float32], low: float, high: float) -> Image:
-    """Return the colours (H, W, 3) of a depth image in metres; grey where it is invalid."""
-    valid = np.isfinite(depth)
-    steps = np.clip((np.where(valid, depth, low) - low) / (high - low) * 255, 0, 255).astype(np.uint8)
-    return np.where(valid[..., None], _TURBO[steps], np.array(INVALID_COLOUR, dtype=np.uint8))
-
-
-def semantic_colours(semantic: NDArray[np.uint8], colour: Image, labels: LabelSpace, opacity: float = 0.65) -> Image:
-    """Return the labels' colours over the image; unknown pixels show the image alone."""
-    blended = opacity * labels.palette[semantic] + (1 - opacity) * colour
-    known = (semantic < len(labels))[..., None]
-    return np.asarray(np.where(known, blended, colour), dtype=np.uint8)
-
-
-def motion_colours(mask: NDArray[np.uint8], colour: Image) -> Image:
-    """Return the image, darker, with what moves in a bright colour."""
-    moving = (mask > 0)[..., None]
-    highlighted = 0.35 * colour + 0.65 * np.array(MOTION_COLOUR)
-    return np.asarray(np.where(moving, highlighted, 0.7 * colour), dtype=np.uint8)
-
-
 def _pictures(scene: Scene) -> Iterable[tuple[str, Image]]:
     columns = min(len(scene.prediction.cameras), 3)
     yield from _camera_pictures(scene, columns, _tile_width(max(columns, 2), 1280))
@@ -149,7 +111,7 @@ def _camera_pictures(scene: Scene, columns: int, width: int) -> Iterable[tuple[s
             return resized(depth_colours(depths[name], low, high), width, smooth=False)
 
         tiles = _tiles(cameras, "depth", depth, columns, depths)
-        yield "depth", stacked([tiles, colour_bar(_TURBO, low, high, "m", min(tiles.shape[1], 640))])
+        yield "depth", stacked([tiles, colour_bar(DEPTH_COLOURS, low, high, "m", min(tiles.shape[1], 640))])
     semantics = {name: camera.semantic for name, camera in cameras.items() if camera.semantic is not None}
     if semantics:
 

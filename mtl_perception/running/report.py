@@ -17,15 +17,15 @@ from rich.console import Console
 from rich.table import Table
 
 from mtl_perception.core import UNKNOWN, LabelSpace, Prediction
+from mtl_perception.drawing.images import Image
+from mtl_perception.drawing.mesh import Surface
 from mtl_perception.mapping import MapperConfig, MeshArrays
 from mtl_perception.messages.images import image_to_array
 from mtl_perception.messages.predictions import from_occupancy, from_rig_prediction
 from mtl_perception.messages.stamps import stamp_ns_from
 from mtl_perception.resources import config_file
 from mtl_perception.ros.diagnostics import by_reason
-from mtl_perception.running.drawing import Image
 from mtl_perception.running.ground_truth import depth_abs_rel, map_distance, occupancy_ground_error_m
-from mtl_perception.running.mesh_picture import Surface
 from mtl_perception.running.monitor import MonitorNode
 from mtl_perception.running.pictures import Scene, write_pictures
 from mtl_perception.running.recorder import PredictionRecorder

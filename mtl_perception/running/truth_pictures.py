@@ -10,21 +10,20 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mtl_perception.core import BevMap, Box, CabinFrame, Camera, CameraTruth, LabelSpace, Sample
+from mtl_perception.core import Box, CabinFrame, Camera, CameraTruth, LabelSpace, Sample
 from mtl_perception.core.transforms import inverse, transform_points
-from mtl_perception.running.drawing import INK, Image, beside, paper, resized, stacked, titled, write
-from mtl_perception.running.occupancy_picture import occupancy_from_above
-from mtl_perception.running.pictures import depth_colours, semantic_colours
+from mtl_perception.drawing.colours import (
+    bev_from_above,
+    depth_colours,
+    flow_colours,
+    normal_colours,
+    panoptic_colours,
+    semantic_colours,
+)
+from mtl_perception.drawing.images import Image, beside, paper, resized, stacked, titled, write
+from mtl_perception.drawing.occupancy import occupancy_from_above
 
-_LAYER_COLOURS = {
-    "road": (150, 120, 150),
-    "floor": (190, 160, 130),
-    "pavement": (225, 190, 220),
-    "crossing": (240, 200, 60),
-    "lane_marking": (255, 255, 255),
-}
 _EDGES = np.array([(i, j) for i in range(8) for j in range(i + 1, 8) if bin(i ^ j).count("1") == 1])
-_FASTEST_M_S = 10.0
 _LEAST_PIXELS = 6
 
 
@@ -69,27 +68,17 @@ def image_with_boxes(sample: Sample, camera: str, tile: int) -> Image:
     return scaled
 
 
-def bev_from_above(bev: BevMap, width: int) -> Image:
-    """Return the layers over each other; x of the base frame points up in the picture, y to the left."""
-    shape = next(iter(bev.layers.values())).shape
-    colours = np.full((*shape, 3), 235, np.uint8)
-    for name, layer in bev.layers.items():
-        colours[layer > 0.5] = _LAYER_COLOURS.get(name, INK)
-    turned = np.ascontiguousarray(colours[::-1, ::-1])
-    return resized(turned, width, smooth=False)
-
-
 def _camera_column(sample: Sample, name: str, labels: LabelSpace, tile: int) -> Image:
     image, truth = sample.frame.images[name], sample.truth.cameras.get(name, CameraTruth())
     parts = [titled(image_with_boxes(sample, name, tile), name)]
     views: dict[str, Callable[[NDArray], Image]] = {
         "depth": lambda depth: depth_colours(np.where(np.isfinite(depth), depth, np.nan), 0.5, _farthest(depth)),
         "semantic": lambda semantic: semantic_colours(semantic, image, labels),
-        "panoptic": _panoptic,
-        "normals": lambda normals: np.nan_to_num((normals * [1, -1, -1] + 1) * 127.5).astype(np.uint8),
+        "panoptic": panoptic_colours,
+        "normals": normal_colours,
         "edges": lambda edges: np.repeat(edges[..., None], 3, axis=2),
         "motion_mask": lambda mask: np.repeat(mask[..., None], 3, axis=2),
-        "scene_flow": _flow,
+        "scene_flow": flow_colours,
     }
     for what, draw in views.items():
         values = getattr(truth, what)
@@ -141,21 +130,6 @@ def _draw_box(image: Image, camera: Camera, camera_from_box: NDArray, box: Box) 
             pixels = ends / ends[:, 2:] @ camera.K.T
             start, end = (tuple(int(v) for v in np.clip(np.rint(pixel[:2]), -9999, 9999)) for pixel in pixels)
             cv2.line(image, start, end, (255, 230, 60), 1, cv2.LINE_AA)
-
-
-def _panoptic(panoptic: NDArray[np.int32]) -> Image:
-    """Return a colour of its own for every segment."""
-    hashed = panoptic.astype(np.uint32) * np.uint32(2654435761)
-    return np.stack([(hashed >> np.uint32(shift)) & np.uint32(255) for shift in (8, 16, 24)], axis=-1).astype(np.uint8)
-
-
-def _flow(flow: NDArray[np.float32]) -> Image:
-    """Return the direction over ground as hue and the speed as saturation."""
-    known = np.nan_to_num(flow)
-    hue = (np.degrees(np.arctan2(known[..., 1], known[..., 0])) / 2 % 180).astype(np.uint8)
-    speed = np.clip(np.linalg.norm(known, axis=-1) / _FASTEST_M_S, 0, 1)
-    hsv = np.stack([hue, (speed * 255).astype(np.uint8), np.full(hue.shape, 255, np.uint8)], axis=-1)
-    return np.asarray(cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB), dtype=np.uint8)
 
 
 def _farthest(depth: NDArray[np.float32]) -> float:

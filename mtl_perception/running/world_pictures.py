@@ -11,8 +11,8 @@ from rich.progress import track
 
 from mtl_perception.core import LabelSpace
 from mtl_perception.data.world import World
+from mtl_perception.drawing.images import framed, save_image, stacked
 from mtl_perception.resources import config_file
-from mtl_perception.running.drawing import framed, save_image, stacked
 from mtl_perception.running.truth_pictures import sheet_row, truth_picture
 
 KINDS = ("street", "indoor")

@@ -9,17 +9,16 @@ import numpy as np
 import pytest
 
 from mtl_perception.core import FREE, UNOBSERVED, Camera, CameraPrediction, LabelSpace, Occupancy, Prediction, VoxelGrid
-from mtl_perception.running.mesh_picture import Surface, from_above, from_the_side
-from mtl_perception.running.occupancy_picture import UNOBSERVED_COLOUR, occupancy_from_above
-from mtl_perception.running.pictures import (
+from mtl_perception.drawing.colours import (
     INVALID_COLOUR,
     MOTION_COLOUR,
-    Scene,
     depth_colours,
     motion_colours,
     semantic_colours,
-    write_pictures,
 )
+from mtl_perception.drawing.mesh import Surface, from_above, from_the_side
+from mtl_perception.drawing.occupancy import UNOBSERVED_COLOUR, occupancy_from_above
+from mtl_perception.running.pictures import Scene, write_pictures
 
 GREEN, RED = (20, 200, 20), (200, 20, 20)
 

@@ -12,8 +12,9 @@ import pytest
 from mtl_perception import cli
 from mtl_perception.core import CameraTruth, GroundTruth, LabelSpace, Sample
 from mtl_perception.data.world import World
+from mtl_perception.drawing.colours import bev_from_above
 from mtl_perception.resources import config_file
-from mtl_perception.running.truth_pictures import bev_from_above, image_with_boxes, truth_picture
+from mtl_perception.running.truth_pictures import image_with_boxes, truth_picture
 
 LABELS = LabelSpace.load(config_file("labels", "default"))
 

@@ -10,7 +10,7 @@ import numpy as np
 import open3d as o3d
 from numpy.typing import NDArray
 
-from mtl_perception.running.drawing import FAINT, PAPER, Image, resized, round_step, write
+from mtl_perception.drawing.images import FAINT, PAPER, Image, resized, round_step, write
 
 _SAMPLES = 2  # rays a pixel and axis: smooth edges
 _BRIGHT = 205.0  # what the brighter parts of a picture should have, 0..255

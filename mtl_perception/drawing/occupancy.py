@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtl_perception.core import FREE, UNOBSERVED, LabelSpace, Occupancy, VoxelGrid
-from mtl_perception.running.drawing import (
+from mtl_perception.drawing.images import (
     FAINT,
     INK,
     Image,
