@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -38,12 +38,14 @@ class LabelSpace:
         subsets: named groups of class names (e.g. `occupancy`).
         datasets: per dataset, from its own label id to the names of all classes here that the id may stand for; a
             dataset that draws no line between cars and trucks maps one id to both. Ids that are not listed are void.
+        boxes: from names that recordings give to boxes, in lower case, to the name of the class here.
     """
 
     name: str
     labels: tuple[Label, ...]
     subsets: Mapping[str, tuple[str, ...]]
     datasets: Mapping[str, Mapping[int, tuple[str, ...]]]
+    boxes: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def load(cls, path: str | Path) -> LabelSpace:
@@ -85,7 +87,11 @@ class LabelSpace:
             unknown = [member for member in members if member not in names]
             if unknown:
                 raise ValueError(f"'{key}' names the label '{unknown[0]}', which is not in the list")
-        return cls(str(content["name"]), labels, subsets, datasets)
+        boxes = {str(key).lower(): str(target) for key, target in content.get("boxes", {}).items()}
+        for key, target in boxes.items():
+            if target not in names:
+                raise ValueError(f"boxes: '{key}' names the label '{target}', which is not in the list")
+        return cls(str(content["name"]), labels, subsets, datasets, boxes)
 
     def to_dict(self) -> dict[str, Any]:
         """Return what `from_dict` reads, for a checkpoint's metadata."""
@@ -97,6 +103,7 @@ class LabelSpace:
             ],
             "subsets": {key: list(members) for key, members in self.subsets.items()},
             "datasets": {key: {k: list(v) for k, v in m.items()} for key, m in self.datasets.items()},
+            "boxes": dict(self.boxes),
         }
 
     def __len__(self) -> int:
@@ -118,6 +125,11 @@ class LabelSpace:
             if label.name == name:
                 return label.id
         raise KeyError(f"label space '{self.name}' has no label '{name}'")
+
+    def id_of_box(self, name: str) -> int | None:
+        """Return the id of the class that a box of that name (in any case) shows, or None where there is none."""
+        name = self.boxes.get(name.lower(), name.lower())
+        return next((label.id for label in self.labels if label.name == name), None)
 
     @property
     def movable(self) -> NDArray[np.bool_]:

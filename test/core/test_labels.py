@@ -21,6 +21,7 @@ def test_the_shipped_label_space_reads_and_survives_a_round_trip() -> None:
     again = LabelSpace.from_dict(labels.to_dict())
     assert again.labels == labels.labels and again.subsets == labels.subsets
     np.testing.assert_array_equal(again.candidates("camvid"), labels.candidates("camvid"))
+    assert again.boxes == labels.boxes and labels.boxes
 
 
 def test_a_dataset_label_may_stand_for_several_classes_and_void_for_none() -> None:
@@ -28,6 +29,21 @@ def test_a_dataset_label_may_stand_for_several_classes_and_void_for_none() -> No
     table = labels.candidates("camvid")
     assert {labels.names[i] for i in np.flatnonzero(table[8])} == {"car", "truck"}
     assert not table[11].any() and not table[255].any()
+
+
+@pytest.mark.parametrize(
+    ("box", "name"),
+    [
+        ("vehicle.bus.bendy", "truck"),  # nuScenes
+        ("Person_sitting", "pedestrian"),  # KITTI
+        ("bus/rv/caravan", "truck"),  # DDAD
+        ("cyclist", "cyclist"),  # the suite's own
+    ],
+)
+def test_names_of_boxes_are_brought_to_the_classes(box: str, name: str) -> None:
+    labels = LabelSpace.load(DEFAULT)
+    assert labels.id_of_box(box) == labels.id_of(name)
+    assert labels.id_of_box("traffic_cone") is None
 
 
 def test_movable_classes_and_palette_are_lookups_by_id() -> None:
@@ -57,6 +73,7 @@ def broken(**changes: object) -> dict:
         (broken(labels__3__colour=[128, 64, 128]), "is given to more than one"),
         (broken(subsets__bev=["motorway"]), "'bev' names the label 'motorway'"),
         (broken(datasets__camvid={0: "heaven"}), "'camvid' names the label 'heaven'"),
+        (broken(boxes__van="moon"), "boxes: 'van' names the label 'moon'"),
         ({"name": "x"}, "labels"),
         (None, "x.yaml"),
     ],
