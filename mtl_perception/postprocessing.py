@@ -47,6 +47,7 @@ OUTSIDE: Mapping[str, float] = {
     "semantic_confidence": 0.0,
     "normals": np.nan,
     "edges": 0,
+    "edge_probability": 0.0,
     "panoptic": UNKNOWN_SEGMENT,
     "motion_mask": 0,
     "scene_flow": np.nan,
@@ -85,7 +86,8 @@ class Postprocessing:
             normals = _upsampled(output.normals, size)
             result["normals"] = normals / normals.norm(dim=1, keepdim=True)
         if "edges" in tasks and output.edge_logits is not None:
-            result["edges"] = _mask(_upsampled(output.edge_logits, size) > 0.0)
+            logits = _upsampled(output.edge_logits, size)
+            result |= {"edges": _mask(logits > 0.0), "edge_probability": logits.sigmoid()}
         if "semantic" in tasks or "panoptic" in tasks:
             result |= self._segmentation(output, tasks, size)
         if "motion_mask" in tasks and output.motion_logits is not None and past is not None:

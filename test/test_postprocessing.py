@@ -104,6 +104,20 @@ def test_edges_and_motion_are_masks_at_even_odds() -> None:
     assert "motion_mask" not in POST.images(output, ("edges", "motion_mask"), batch(FORWARD), None)
 
 
+def test_edges_have_their_probability_interpolated_as_logits() -> None:
+    output = NetworkOutput(edge_logits=halves(logit(0.1), logit(0.9)))
+    images = POST.images(output, ("edges",), batch(FORWARD), None)
+    probability = images["edge_probability"]
+    assert set(images) == {"edges", "edge_probability"} and probability.dtype == np.float32
+    assert probability.shape == (1, HEIGHT, WIDTH)
+    row = probability[0, 0]
+    middle = WIDTH // 2
+    assert row[0] == pytest.approx(0.1) and row[-1] == pytest.approx(0.9)
+    # A quarter of a pixel from the left half's last value on: logit(0.1) * 0.75 + logit(0.9) * 0.25 = logit(0.1) / 2.
+    assert row[middle - 1] == pytest.approx(1.0 / (1.0 + 9.0**0.5)) and row[middle] == pytest.approx(0.75)
+    np.testing.assert_array_equal(images["edges"] > 0, probability > 0.5)
+
+
 @pytest.mark.parametrize("known", [True, False])
 def test_flow_becomes_velocity_in_base_axes(known: bool) -> None:
     # Seen by three cameras: forward, to the left, and forward but turned left by 90 degrees since the frame before.

@@ -56,6 +56,7 @@ class CameraPrediction:
         normals: float32 (H, W, 3), unit length, in the camera's optical frame, towards the camera; NaN where there is
             no surface, and outside.
         edges: uint8 (H, W), 255 on borders between classes, 0 elsewhere and outside.
+        edge_probability: float32 (H, W), probability of such a border, 0 to 1; 0 outside.
         panoptic: int32 (H, W), label * 1000 + instance, with instance 0 for stuff and 1 to 999 for things, numbered
             anew in every image; -1 where unknown, as outside.
         motion_mask: uint8 (H, W), 255 on things that move by themselves, 0 elsewhere; None without a previous image.
@@ -74,6 +75,7 @@ class CameraPrediction:
     motion_mask: NDArray[np.uint8] | None = None
     normals: NDArray[np.float32] | None = None
     edges: NDArray[np.uint8] | None = None
+    edge_probability: NDArray[np.float32] | None = None
     panoptic: NDArray[np.int32] | None = None
     scene_flow: NDArray[np.float32] | None = None
 
