@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -136,7 +137,7 @@ class BagResult:
                 runtime=runtime,
                 pictures=pictures,
             )
-        except (KeyError, TypeError, EOFError, json.JSONDecodeError) as error:
+        except (KeyError, TypeError, EOFError, BadZipFile, json.JSONDecodeError) as error:
             raise ValueError(f"{folder} is not the result of an evaluation: {error!r}") from error
 
 

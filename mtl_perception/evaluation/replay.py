@@ -1,0 +1,314 @@
+# Copyright 2026 The mtl_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""A bag through the same perception and mapping as in the nodes, without middleware, beside what the bag knows.
+
+Reading, perceiving, mapping and scoring run at the same time, each in a thread of its own and each frame by frame in
+the order of the bag, so that the result does not depend on how busy the machine is.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+
+from mtl_perception.core import Prediction
+from mtl_perception.core.scene_classes import SCENE_CLASSES
+from mtl_perception.drawing.mesh import Surface, from_above
+from mtl_perception.evaluation.gallery import Gallery
+from mtl_perception.evaluation.judged import judged
+from mtl_perception.evaluation.machine import Machine
+from mtl_perception.evaluation.map_reference import MapReference
+from mtl_perception.evaluation.result import BagResult, Picture
+from mtl_perception.evaluation.score import Score, ScoreOptions
+from mtl_perception.evaluation.scores import all_scores
+from mtl_perception.evaluation.stages import Stage, ahead
+from mtl_perception.evaluation.statistics import FrameStatistics, TaskStatistics
+from mtl_perception.evaluation.truth.bag import EvaluationBag, TruthSample
+from mtl_perception.evaluation.truth.mapping import TopicMapping
+from mtl_perception.mapping import Mapper, MapperConfig, MappingError
+from mtl_perception.pipeline import Perceiver
+
+MAP = "map"
+MAP_NEEDS = ("depth", "semantic", "motion_mask")
+"""What the network must compute for a map, as far as it can."""
+
+Advanced = Callable[[int, int], None]
+"""Told after each frame how many are done, and of how many."""
+
+_READ_AHEAD = 4  # frames that are kept while the network is busy
+_DRIVING = "driving_context"
+
+
+@dataclass(frozen=True)
+class ReplaySettings:
+    """What decides about the result. Can be pickled.
+
+    Attributes:
+        checkpoint: a file; None: the one of the package.
+        device: as torch names it.
+        mapper: settings of the map.
+        options: of the scores.
+        mapping: topics of the bag that hold the truth under other names.
+        threads: of torch; None: torch's own choice.
+    """
+
+    checkpoint: Path | None = None
+    device: str = "cpu"
+    mapper: MapperConfig = MapperConfig()
+    options: ScoreOptions = ScoreOptions()
+    mapping: tuple[TopicMapping, ...] = ()
+    threads: int | None = None
+
+
+class Replay:
+    """Evaluates one bag after the other with one network.
+
+    Attributes:
+        perceiver: the network.
+        scores: of all tasks.
+    """
+
+    def __init__(self, settings: ReplaySettings) -> None:
+        """Load the network.
+
+        Raises:
+            FileNotFoundError: there is no such checkpoint.
+            ValueError: it is none, or the map's settings do not fit its labels.
+        """
+        self._settings = settings
+        if settings.threads is not None:
+            torch.set_num_threads(settings.threads)
+        self.perceiver = Perceiver.from_checkpoint(settings.checkpoint, device=settings.device)
+        self.scores = all_scores(self.perceiver.labels, settings.options)
+
+    def tasks(self, path: Path) -> tuple[str, ...]:
+        """Return what the network computes when a bag is evaluated.
+
+        Raises:
+            ValueError, OSError: as `run`.
+        """
+        with closing(self._open(path)) as bag:
+            return _computed(self.perceiver, bag)
+
+    def run(self, path: Path, name: str, advanced: Advanced | None = None) -> BagResult:
+        """Evaluate a bag and return the result under the name `name`.
+
+        Frames that cannot be used are counted by reason, and left out.
+
+        Raises:
+            ValueError: it is no bag, or has nothing that could be evaluated; names file or topic.
+            OSError: it cannot be read.
+        """
+        with closing(self._open(path)) as bag:
+            return _BagReplay(self._settings, self.perceiver, self.scores, bag, name).run(advanced)
+
+    def _open(self, path: Path) -> EvaluationBag:
+        scored = {task for score in self.scores for task in _network_tasks(score.task)}
+        return EvaluationBag(path, self._settings.mapping, tasks=_truth_tasks(scored & set(self.perceiver.tasks)))
+
+
+@dataclass(frozen=True, eq=False)
+class _Seen:
+    """A frame with what the network says of it."""
+
+    index: int
+    truth: TruthSample
+    prediction: Prediction
+
+
+class _BagReplay:
+    """What is gathered while one bag is replayed."""
+
+    def __init__(
+        self,
+        settings: ReplaySettings,
+        perceiver: Perceiver,
+        scores: Sequence[Score],
+        bag: EvaluationBag,
+        name: str,
+    ) -> None:
+        self._perceiver, self._scores, self._bag, self._name = perceiver, scores, bag, name
+        self._maps = _maps(perceiver, bag)
+        self._mapper = Mapper(settings.mapper, perceiver.labels)
+        self._reference = MapReference(settings.mapper, perceiver.labels)
+        self._gallery = Gallery(scores, perceiver.labels)
+        self._rows: dict[str, list[tuple[int, FrameStatistics]]] = {score.task: [] for score in scores}
+        self._stamps: list[int] = []
+        self._dropped: Counter[str] = Counter()
+        self._not_mapped: Counter[str] = Counter()
+        self._seconds: Counter[str] = Counter()
+
+    def run(self, advanced: Advanced | None) -> BagResult:
+        tasks = _computed(self._perceiver, self._bag)
+        started = time.perf_counter()
+        with Machine() as machine:
+            with ExitStack() as stack:
+                judging = stack.enter_context(Stage("judge", self._judge))
+                mapping = stack.enter_context(Stage("map", self._map)) if self._maps else None
+                for index, truth in ahead(self._samples(), _READ_AHEAD):
+                    prediction = self._perceive(truth, tasks)
+                    if prediction is not None:
+                        seen = _Seen(len(self._stamps), truth, prediction)
+                        self._stamps.append(prediction.stamp_ns)
+                        judging.submit(seen)
+                        if mapping is not None:
+                            mapping.submit(seen)
+                    if advanced is not None:
+                        advanced(index + 1, len(self._bag))
+            seconds = time.perf_counter() - started
+            pictures = [*self._gallery.pictures(), *self._finish_map()]
+        if not self._stamps:
+            reasons = "; ".join(self._dropped) or "it is empty"
+            raise ValueError(f"{self._bag.name}: no frame could be used: {reasons}")
+        statistics = self._statistics()
+        return BagResult(
+            name=self._name,
+            stamps_ns=np.array(self._stamps, dtype=np.int64),
+            dropped=dict(sorted(self._dropped.items())),
+            statistics=statistics,
+            left_out={score.task: self._why_not(score.task) for score in self._scores if score.task not in statistics},
+            truth=self._truth(statistics),
+            network={
+                "preset": self._perceiver.preset,
+                "checkpoint": self._perceiver.checkpoint,
+                "tasks": list(self._perceiver.tasks),
+            },
+            runtime=self._runtime(seconds, machine),
+            pictures=tuple(pictures),
+        )
+
+    def _samples(self) -> Iterator[tuple[int, TruthSample]]:
+        for index in range(len(self._bag)):
+            began = time.perf_counter()
+            try:
+                sample = self._bag.sample(index)
+            except ValueError as error:
+                self._dropped[_reason(error)] += 1
+                continue
+            finally:
+                self._seconds["read"] += time.perf_counter() - began
+            yield index, sample
+
+    def _perceive(self, truth: TruthSample, tasks: tuple[str, ...]) -> Prediction | None:
+        sample = truth.sample
+        try:
+            prediction = self._perceiver(sample.frame, tasks, cabin=sample.cabin)
+        except ValueError as error:
+            self._dropped[_reason(error)] += 1
+            return None
+        for stage, seconds in prediction.seconds.items():
+            self._seconds[stage] += seconds
+        return prediction
+
+    def _judge(self, seen: _Seen) -> None:
+        began = time.perf_counter()
+        sample = seen.truth.sample
+        both = judged(seen.prediction, sample.frame, sample.truth, seen.truth.sparse_depth)
+        values = {}
+        for score in self._scores:
+            row = score.frame(both)
+            if row is not None:
+                self._rows[score.task].append((seen.index, row))
+                values[score.task] = score.metrics(TaskStatistics.of([(0, row)]).row(0)).get(score.key, np.nan)
+        self._gallery.consider(both, values)
+        if self._maps:
+            self._reference.add(both)
+        self._seconds["judge"] += time.perf_counter() - began
+
+    def _map(self, seen: _Seen) -> None:
+        began = time.perf_counter()
+        try:
+            self._mapper.fuse(seen.prediction)
+        except MappingError as error:
+            self._not_mapped[_reason(error)] += 1
+        self._seconds["map"] += time.perf_counter() - began
+
+    def _finish_map(self) -> list[Picture]:
+        if not self._maps or not self._stamps:
+            return []
+        mesh = self._mapper.mesh()
+        row = self._reference.statistics(mesh)
+        if row is not None:
+            self._rows[MAP].append((len(self._stamps) - 1, row))
+        if not len(mesh.triangles):
+            return []
+        seen = from_above(Surface(mesh.vertices, mesh.triangles, mesh.colours))
+        _, png = cv2.imencode(".png", cv2.cvtColor(seen, cv2.COLOR_RGB2BGR))
+        return [Picture(MAP, "map", "", self._stamps[-1], float("nan"), png.tobytes())]
+
+    def _statistics(self) -> dict[str, TaskStatistics]:
+        result = {}
+        for score in self._scores:
+            rows = score.bag(self._rows[score.task]) if self._rows[score.task] else []
+            if rows:
+                result[score.task] = TaskStatistics.of(rows)
+        return result
+
+    def _truth(self, scored: Collection[str]) -> dict[str, str]:
+        sources = self._bag.sources
+        truth = {task: sources[task] for task in scored if task in sources}
+        if MAP in scored:
+            truth[MAP] = f"the map that the true depth gives: {sources['depth']}"
+        return dict(sorted(truth.items()))
+
+    def _why_not(self, task: str) -> str:
+        if task == MAP and self._maps:
+            refused = "".join(f"; {count} frames refused: {why}" for why, count in self._not_mapped.items())
+            return f"{self._reference.why_not}{refused}"
+        if ("depth" if task == MAP else task) not in self._bag.sources:
+            return "the bag has no truth for it"
+        untrained = [t for t in _network_tasks(task) if t not in self._perceiver.tasks]
+        if untrained:
+            return self._perceiver.tasks_left_out[untrained[0]]
+        return "no frame has both a prediction and the truth"
+
+    def _runtime(self, seconds: float, machine: Machine) -> dict[str, object]:
+        frames = len(self._stamps)
+        return {
+            "frames": frames,
+            "seconds": seconds,
+            "frames_per_second": frames / seconds,
+            "stage_ms": {stage: 1e3 * total / frames for stage, total in self._seconds.items()},
+            "frames_not_mapped": dict(self._not_mapped),
+            "threads": torch.get_num_threads(),
+            **machine.told(),
+        }
+
+
+def _maps(perceiver: Perceiver, bag: EvaluationBag) -> bool:
+    """Return whether there can be a map, and one to compare it with."""
+    return "depth" in bag.sources and "depth" in perceiver.tasks
+
+
+def _computed(perceiver: Perceiver, bag: EvaluationBag) -> tuple[str, ...]:
+    """Return what the network computes: what can be scored, and what a map needs."""
+    wanted = {task for truth in bag.sources for task in _network_tasks(truth)}
+    if _maps(perceiver, bag):
+        wanted.update(MAP_NEEDS)
+    return tuple(task for task in perceiver.tasks if task in wanted)
+
+
+def _network_tasks(task: str) -> tuple[str, ...]:
+    """Return the network's tasks that a task of metrics.json is about."""
+    if task == _DRIVING:
+        return tuple(SCENE_CLASSES)
+    return ("depth",) if task == MAP else (task,)
+
+
+def _truth_tasks(network_tasks: set[str]) -> set[str]:
+    """Return the tasks of metrics.json whose truth is of use for a network."""
+    truth = {_DRIVING if task in SCENE_CLASSES else task for task in network_tasks}
+    # A map's reference leaves out what moves, and carries labels.
+    return truth | {MAP, "semantic", "motion_mask"} if "depth" in truth else truth
+
+
+def _reason(error: Exception) -> str:
+    return " ".join(str(error).split())
