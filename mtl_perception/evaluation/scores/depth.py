@@ -1,0 +1,166 @@
+# Copyright 2026 The mtl_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""Depth, as Eigen et al. score it."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mtl_perception.evaluation.judged import JudgedCamera, JudgedFrame
+from mtl_perception.evaluation.score import Better, Histogram, Reliability, Score
+from mtl_perception.evaluation.scores.binning import DeviationBins, EqualBins, OctaveBins
+from mtl_perception.evaluation.scores.images import true_image
+from mtl_perception.evaluation.statistics import FrameStatistics, Totals, ratio
+
+_BANDS = (5.0, 10.0, 20.0, 40.0, 80.0)
+_BAND_NAMES = ("0-5 m", "5-10 m", "10-20 m", "20-40 m", "40-80 m", "over 80 m")
+_RELATIVE = EqualBins(limit=1.0, count=50)
+_DEVIATION = DeviationBins(OctaveBins(first=-6, last=5))
+
+
+class DepthScore(Score):
+    """Errors of depth images (Eigen et al. 2014, "Depth Map Prediction from a Single Image ...", section 4.2).
+
+    With prediction p and truth t in metres: abs_rel is the mean of |p - t| / t, sq_rel of (p - t)^2 / t (metres), rmse
+    the root of the mean of (p - t)^2 (metres), rmse_log the same of log p - log t (natural logarithm), delta1 to
+    delta3 the share of pixels with max(p / t, t / p) < 1.25, 1.25^2, 1.25^3. `coverage`, the share of true pixels that
+    have a prediction, only informs.
+
+    Truth nearer than `min_depth` or farther than `max_depth` of the options is not scored, nor is what is unknown or
+    shows no surface. Predictions are moved into these limits, as the code of the KITTI benchmark's followers does. A
+    pixel without a prediction counts as predicted at `max_depth`. Dense truth is used where there is any, else the
+    places whose depth is known. With `median_scaling` each image's predictions are first multiplied by the ratio of
+    the medians of truth and prediction, over pixels that have both (Zhou et al. 2017, "Unsupervised Learning of Depth
+    and Ego-Motion from Video", section 4.1).
+
+    All pixels of all images count alike; Eigen et al. do so, too, but many followers average the figures of images.
+    """
+
+    task: ClassVar[str] = "depth"
+    better: ClassVar[dict[str, Better]] = {
+        "abs_rel": "lower",
+        "sq_rel": "lower",
+        "rmse": "lower",
+        "rmse_log": "lower",
+        "delta1": "higher",
+        "delta2": "higher",
+        "delta3": "higher",
+    }
+    key: ClassVar[str] = "abs_rel"
+
+    def frame(self, judged: JudgedFrame) -> FrameStatistics | None:
+        """Return the sums of all images with predicted and known depth; None where no pixel has both in the limits.
+
+        Raises:
+            ValueError: a true image has not the size of its camera.
+        """
+        sums: dict[str, Any] = {}
+        for camera in judged.cameras.values():
+            for name, value in (self._camera(camera) or {}).items():
+                sums[name] = sums[name] + value if name in sums else value
+        return FrameStatistics(sums) if sums else None
+
+    def metrics(self, totals: Totals) -> dict[str, float]:
+        """Return abs_rel, sq_rel, rmse, rmse_log, delta1 to delta3 and coverage."""
+        pixels = totals["pixels"].sum()
+        return {
+            "abs_rel": ratio(totals["absolute_relative"].sum(), pixels),
+            "sq_rel": ratio(totals["squared_relative"], pixels),
+            "rmse": math.sqrt(ratio(totals["squared"].sum(), pixels)),
+            "rmse_log": math.sqrt(ratio(totals["squared_log"], pixels)),
+            **{f"delta{power}": ratio(totals["within"][power - 1], pixels) for power in (1, 2, 3)},
+            "coverage": ratio(totals["predicted"], pixels),
+        }
+
+    def per_class(self, totals: Totals) -> dict[str, dict[str, float]]:
+        """Return abs_rel and rmse per band of true distance; the far end belongs to a band."""
+        return {
+            name: {
+                "abs_rel": ratio(totals["absolute_relative"][band], totals["pixels"][band]),
+                "rmse": math.sqrt(ratio(totals["squared"][band], totals["pixels"][band])),
+            }
+            for band, name in enumerate(_BAND_NAMES)
+            if totals["pixels"][band]
+        }
+
+    def histograms(self, totals: Totals) -> list[Histogram]:
+        """Return how relative errors are spread."""
+        return [_RELATIVE.histogram("Relative depth error", "1", totals["relative_counts"])]
+
+    def reliability(self, totals: Totals) -> list[Reliability]:
+        """Return stated standard deviations beside the errors made, both as root mean squares."""
+        return _DEVIATION.reliability("Standard deviation of depth", "m", totals)
+
+    def _camera(self, camera: JudgedCamera) -> dict[str, Any] | None:
+        known = _known(camera)
+        if known is None:
+            return None
+        predicted, truth, deviation = known
+        nearest, farthest = np.float32(self.options.min_depth), np.float32(self.options.max_depth)
+        scored = (truth >= nearest) & (truth <= farthest)
+        truth, predicted = _chosen(truth, scored), _chosen(predicted, scored)
+        if not truth.size:
+            return None
+        scale = _median_ratio(predicted, truth) if self.options.median_scaling else np.float32(1)
+        # fmin takes the limit where there is no prediction (NaN)
+        limited = np.maximum(np.fmin(predicted * scale, farthest), nearest)
+        squared, sums = _errors(limited, truth)
+        if deviation is None:
+            stated = squared = np.zeros(0, np.float32)
+        else:
+            stated = _chosen(deviation, scored)
+            told = np.isfinite(stated)
+            stated, squared = _chosen(stated, told) * scale, _chosen(squared, told)
+        sums |= _DEVIATION.sums(stated, squared)
+        sums["predicted"] = truth.size - np.count_nonzero(np.isnan(predicted))
+        return sums
+
+
+def _known(camera: JudgedCamera) -> tuple[NDArray, NDArray, NDArray | None] | None:
+    """Return predicted depth, true depth and the predicted standard deviation, of equal shapes; None if one lacks."""
+    truth = true_image(camera, "depth")
+    if truth is not None:
+        predicted, deviation = camera.predicted("depth"), camera.predicted("depth_std")
+    elif camera.sparse_depth is not None:
+        truth, pixels = camera.sparse_depth.depth, camera.sparse_depth.pixels
+        predicted, deviation = camera.predicted_at("depth", pixels), camera.predicted_at("depth_std", pixels)
+    else:
+        return None
+    return None if predicted is None else (predicted, truth, deviation)
+
+
+def _chosen(values: NDArray, where: NDArray[np.bool_]) -> NDArray:
+    return values.ravel() if where.all() else values[where]
+
+
+def _median_ratio(predicted: NDArray, truth: NDArray) -> np.float32:
+    both = predicted > 0
+    if not both.any():
+        return np.float32(1)
+    return np.float32(np.median(truth[both]) / np.median(predicted[both]))
+
+
+def _errors(predicted: NDArray, truth: NDArray) -> tuple[NDArray, dict[str, Any]]:
+    """Return the squared errors (N,) and the sums of what is known of one image; both (N,) metres, in the limits."""
+    error = np.abs(predicted - truth)
+    squared, relative = np.square(error), error / truth
+    quotient = predicted / truth
+    quotient_log = np.log(quotient)
+    np.maximum(quotient, truth / predicted, out=quotient)
+    band = np.zeros(truth.shape, np.uint8)
+    for farthest in _BANDS:
+        band += truth > np.float32(farthest)
+    bands = len(_BAND_NAMES)
+    return squared, {
+        "pixels": np.bincount(band, minlength=bands),
+        "absolute_relative": np.bincount(band, relative, minlength=bands),
+        "squared": np.bincount(band, squared, minlength=bands),
+        "squared_relative": (relative * error).sum(dtype=np.float64),
+        "squared_log": np.square(quotient_log).sum(dtype=np.float64),
+        "within": np.array([np.count_nonzero(quotient < np.float32(1.25**power)) for power in (1, 2, 3)]),
+        "relative_counts": _RELATIVE.counts(relative),
+    }
