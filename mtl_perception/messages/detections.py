@@ -5,17 +5,60 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from itertools import combinations
 from typing import Any
 
 import numpy as np
-from geometry_msgs.msg import Vector3
+from geometry_msgs.msg import Point, Vector3
 from sensor_msgs.msg import PointCloud2
+from std_msgs.msg import ColorRGBA
 from vision_msgs.msg import Detection3D, Detection3DArray, ObjectHypothesisWithPose
+from visualization_msgs.msg import Marker, MarkerArray
 
 from mtl_perception.core.ground_truth import Box
-from mtl_perception.messages.points import to_point_cloud
+from mtl_perception.core.labels import LabelSpace
+from mtl_perception.core.prediction import Detection
+from mtl_perception.core.transforms import transform_from
+from mtl_perception.messages.points import read_point_cloud, to_point_cloud
 from mtl_perception.messages.poses import to_pose, transform_from_pose
 from mtl_perception.messages.stamps import to_header
+
+_TEXT_HEIGHT = 0.4  # metres
+_LINE_WIDTH = 0.08  # metres
+
+# The corners of a box in units of its half extents, and the pairs of them that differ in one axis only: its edges.
+_CORNERS = [(x, y, z) for x in (-0.5, 0.5) for y in (-0.5, 0.5) for z in (-0.5, 0.5)]
+_EDGES = [pair for pair in combinations(_CORNERS, 2) if sum(a != b for a, b in zip(*pair, strict=True)) == 1]
+
+
+def boxes_of(detections: Sequence[Detection], labels: LabelSpace) -> list[Box]:
+    """Return predicted boxes in the form that the messages take, with the names of their classes."""
+    return [
+        Box(
+            transform_from(box.centre, [0.0, 0.0, np.sin(box.yaw / 2), np.cos(box.yaw / 2)]),
+            box.size,
+            labels.names[box.label],
+            score=box.score,
+            velocity=np.array([*box.velocity, 0.0]),
+        )
+        for box in detections
+    ]
+
+
+def detections_of(boxes: Sequence[Box], labels: LabelSpace) -> tuple[Detection, ...]:
+    """Return what `boxes_of` was given; a velocity that is not known becomes NaN.
+
+    Raises:
+        KeyError: a class is not one of `labels`.
+    """
+    detections = []
+    for box in boxes:
+        x, y, z = box.frame_from_box[:3, 3].tolist()
+        yaw = float(np.arctan2(box.frame_from_box[1, 0], box.frame_from_box[0, 0]))
+        vx, vy = (float("nan"),) * 2 if box.velocity is None else box.velocity[:2].tolist()
+        detections.append(Detection(labels.id_of(box.label), box.score, (x, y, z), box.size, yaw, (vx, vy)))
+    return tuple(detections)
 
 
 def to_detections(boxes: Sequence[Box], stamp_ns: int, frame_id: str) -> Detection3DArray:
@@ -48,6 +91,43 @@ def to_box_velocities(boxes: Sequence[Box], stamp_ns: int, frame_id: str) -> Poi
     return to_point_cloud(centres, stamp_ns, frame_id, fields=fields)
 
 
+def detection_markers(boxes: Sequence[Box], labels: LabelSpace, stamp_ns: int, frame_id: str) -> MarkerArray:
+    """Return the edges of each box and, above it, its class and score; what was shown before is deleted first."""
+    header = to_header(stamp_ns, frame_id)
+    message = MarkerArray(markers=[Marker(header=header, action=Marker.DELETEALL)])
+    for number, box in enumerate(boxes):
+        length, width, height = box.size
+        edges = Marker(header=header, ns="boxes", id=number, type=Marker.LINE_LIST, action=Marker.ADD)
+        edges.pose = to_pose(box.frame_from_box)
+        edges.scale.x = _LINE_WIDTH
+        edges.color = _colour(labels, box.label)
+        edges.points = [Point(x=x * length, y=y * width, z=z * height) for pair in _EDGES for x, y, z in pair]
+        text = Marker(header=header, ns="classes", id=number, type=Marker.TEXT_VIEW_FACING, action=Marker.ADD)
+        text.pose = to_pose(box.frame_from_box)
+        text.pose.position.z += height / 2 + _TEXT_HEIGHT
+        text.scale.z = _TEXT_HEIGHT
+        text.color = ColorRGBA(r=1.0, g=1.0, b=1.0, a=1.0)
+        text.text = f"{box.label} {box.score:.2f}"
+        message.markers += [edges, text]
+    return message
+
+
+def with_velocities(boxes: Sequence[Box], message: Any, topic: str = "detection_velocities") -> list[Box]:
+    """Return boxes with the velocities that `to_box_velocities` has put into a message.
+
+    Raises:
+        ValueError: there are not as many as boxes; names `topic`.
+    """
+    columns = read_point_cloud(message, topic)
+    if len(columns) != len(boxes):
+        raise ValueError(f"{topic}: {len(columns)} velocities for {len(boxes)} boxes")
+    velocities = np.stack([columns[f"v{axis}"] for axis in "xyz"], axis=-1).astype(np.float64)
+    return [
+        box if np.isnan(velocity).any() else replace(box, velocity=velocity)
+        for box, velocity in zip(boxes, velocities, strict=True)
+    ]
+
+
 def read_detections(message: Any, topic: str = "detections") -> list[Box]:
     """Return the boxes of a Detection3DArray with their most likely class.
 
@@ -62,3 +142,9 @@ def read_detections(message: Any, topic: str = "detections") -> list[Box]:
         label, score = ("", 0.0) if best is None else (str(best.class_id), float(best.score))
         boxes.append(Box(pose, (float(size.x), float(size.y), float(size.z)), label, str(detection.id), score))
     return boxes
+
+
+def _colour(labels: LabelSpace, name: str) -> ColorRGBA:
+    colour = labels.labels[labels.id_of(name)].colour if name in labels.names else (255, 255, 255)
+    red, green, blue = (value / 255.0 for value in colour)
+    return ColorRGBA(r=red, g=green, b=blue, a=1.0)

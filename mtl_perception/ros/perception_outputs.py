@@ -4,37 +4,73 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
+from nav_msgs.msg import OccupancyGrid, Odometry
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
-from vision_msgs.msg import LabelInfo
+from vision_msgs.msg import Detection3DArray, LabelInfo
+from visualization_msgs.msg import MarkerArray
 
 from mtl_perception.core import CameraPrediction, LabelSpace, Prediction
+from mtl_perception.messages.bev import to_bev_map, to_drivable_grid
 from mtl_perception.messages.cameras import to_camera_info
+from mtl_perception.messages.detections import boxes_of, detection_markers, to_box_velocities, to_detections
+from mtl_perception.messages.driving import to_driving_context, to_steering
 from mtl_perception.messages.images import array_to_image
 from mtl_perception.messages.labels import to_label_info
 from mtl_perception.messages.predictions import occupancy_points, to_occupancy, to_rig_prediction
+from mtl_perception.messages.scene_flow import to_scene_flow
+from mtl_perception.network.config import SCENE_TASKS
 from mtl_perception.ros import qos
+from mtl_perception.ros.ego_odometry import EgoOdometry
 from mtl_perception.ros.lifecycle import ManagedNode
-from mtl_perception_msgs.msg import RigPrediction, SemanticOccupancy
+from mtl_perception_msgs.msg import BevMap, DrivingContext, RigPrediction, SemanticOccupancy, Steering
 
 MAPPING_NEEDS = ("depth", "semantic", "motion_mask")
 """The tasks that a map is made from."""
 
-# Per camera: topic -> the task it shows.
+
+class _CameraTopic(NamedTuple):
+    task: str
+    encoding: str
+
+
+class _RigTopic(NamedTuple):
+    kind: Any
+    tasks: tuple[str, ...]
+
+
 _CAMERA_TOPICS = {
-    "depth": "depth",
-    "depth_std": "depth",
-    "semantic": "semantic",
-    "semantic_color": "semantic",
-    "motion_mask": "motion_mask",
+    "depth": _CameraTopic("depth", "32FC1"),
+    "depth_std": _CameraTopic("depth", "32FC1"),
+    "semantic": _CameraTopic("semantic", "mono8"),
+    "semantic_color": _CameraTopic("semantic", "rgb8"),
+    "motion_mask": _CameraTopic("motion_mask", "mono8"),
+    "edges": _CameraTopic("edges", "mono8"),
+    "normals": _CameraTopic("normals", "32FC3"),
+    "panoptic": _CameraTopic("panoptic", "32SC1"),
 }
-_RIG_TOPICS = {"occupancy": SemanticOccupancy, "occupancy_points": PointCloud2}
+_RIG_TOPICS = {
+    "occupancy": _RigTopic(SemanticOccupancy, ("occupancy",)),
+    "occupancy_points": _RigTopic(PointCloud2, ("occupancy",)),
+    "bev_map": _RigTopic(OccupancyGrid, ("bev_map",)),
+    "bev_map_layers": _RigTopic(BevMap, ("bev_map",)),
+    "detections": _RigTopic(Detection3DArray, ("detections",)),
+    "detection_velocities": _RigTopic(PointCloud2, ("detections",)),
+    "detection_markers": _RigTopic(MarkerArray, ("detections",)),
+    "scene_flow": _RigTopic(PointCloud2, ("scene_flow",)),
+    "odometry": _RigTopic(Odometry, ("ego_motion",)),
+    "steering": _RigTopic(Steering, ("steering",)),
+    "driving_context": _RigTopic(DrivingContext, tuple(SCENE_TASKS)),
+}
 
 
 class PerceptionOutputs:
-    """Publishes predictions: per camera `perception/<camera>/...`, per rig `perception/...`."""
+    """Publishes predictions: per camera `perception/<camera>/...`, per rig `perception/...`.
+
+    What nobody watches is not made into a message.
+    """
 
     def __init__(self, node: ManagedNode, cameras: Sequence[str], tasks: Sequence[str], labels: LabelSpace) -> None:
         """Make the publishers of the tasks that can be computed, and no others; `label_info` is sent by `announce`."""
@@ -42,18 +78,22 @@ class PerceptionOutputs:
         self._labels = labels
         self._palette = labels.palette
         self._sequence = 0
+        self._odometry = EgoOdometry()
+        self._tasks = tuple(tasks)
         self._cameras: dict[str, dict[str, Any]] = {
             camera: {
                 topic: node.create_output(Image, f"perception/{camera}/{topic}")
-                for topic, task in _CAMERA_TOPICS.items()
+                for topic, (task, _) in _CAMERA_TOPICS.items()
                 if task in tasks
             }
             for camera in cameras
         }
         self._infos = {camera: node.create_output(CameraInfo, f"perception/{camera}/camera_info") for camera in cameras}
-        self._rig: dict[str, Any] = {}
-        if "occupancy" in tasks:
-            self._rig = {topic: node.create_output(kind, f"perception/{topic}") for topic, kind in _RIG_TOPICS.items()}
+        self._rig: dict[str, Any] = {
+            topic: node.create_output(kind, f"perception/{topic}")
+            for topic, (kind, shown) in _RIG_TOPICS.items()
+            if set(shown).intersection(tasks)
+        }
         self._frame = node.create_output(RigPrediction, "perception/frame")
         self._label_info = node.create_output(LabelInfo, "perception/label_info", qos.latched())
 
@@ -63,29 +103,19 @@ class PerceptionOutputs:
 
     def watched_tasks(self) -> set[str]:
         """Return the tasks of which somebody watches a topic now."""
-        tasks = {
-            _CAMERA_TOPICS[topic]
-            for publishers in self._cameras.values()
-            for topic, publisher in publishers.items()
-            if _is_watched(publisher)
-        }
-        if any(_is_watched(publisher) for publisher in self._rig.values()):
-            tasks.add("occupancy")
+        tasks = {_CAMERA_TOPICS[topic].task for topics in self._cameras.values() for topic in _watched(topics)}
+        for topic in _watched(self._rig):
+            tasks.update(_RIG_TOPICS[topic].tasks)
         if _is_watched(self._frame):
             tasks.update(MAPPING_NEEDS)
-        return tasks
+        return tasks.intersection(self._tasks)
 
     def publish(self, prediction: Prediction) -> None:
-        """Publish what the prediction holds."""
+        """Publish what the prediction holds and somebody watches."""
         for name, camera in prediction.cameras.items():
             self._publish_camera(name, camera)
-        occupancy = prediction.occupancy
-        if occupancy is not None:
-            stamp_ns, frame = prediction.stamp_ns, prediction.base_frame
-            self._rig["occupancy"].publish(to_occupancy(occupancy, stamp_ns, frame))
-            if _is_watched(self._rig["occupancy_points"]):
-                points = occupancy_points(occupancy, self._labels, stamp_ns, frame)
-                self._rig["occupancy_points"].publish(points)
+        for topic, message in self._rig_messages(prediction, _watched(self._rig)):
+            self._rig[topic].publish(message)
         if _is_watched(self._frame):
             self._frame.publish(to_rig_prediction(prediction, self._sequence))
         self._sequence += 1
@@ -94,21 +124,43 @@ class PerceptionOutputs:
         publishers = self._cameras[name]
         frame_id = prediction.camera.frame_id
         self._infos[name].publish(to_camera_info(prediction.camera, prediction.stamp_ns))
-        for topic, encoding, image in self._images(publishers, prediction):
-            publishers[topic].publish(array_to_image(image, encoding, prediction.stamp_ns, frame_id))
+        for topic in _watched(publishers):
+            image = getattr(prediction, "semantic" if topic == "semantic_color" else topic)
+            if image is not None:
+                shown = self._palette[image] if topic == "semantic_color" else image
+                encoding = _CAMERA_TOPICS[topic].encoding
+                publishers[topic].publish(array_to_image(shown, encoding, prediction.stamp_ns, frame_id))
 
-    def _images(self, publishers: dict[str, Any], prediction: CameraPrediction) -> Iterable[tuple[str, str, Any]]:
-        if prediction.depth is not None:
-            yield "depth", "32FC1", prediction.depth
-        if prediction.depth_std is not None:
-            yield "depth_std", "32FC1", prediction.depth_std
-        if prediction.motion_mask is not None:
-            yield "motion_mask", "mono8", prediction.motion_mask
-        if prediction.semantic is not None:
-            yield "semantic", "mono8", prediction.semantic
-            if _is_watched(publishers["semantic_color"]):
-                yield "semantic_color", "rgb8", self._palette[prediction.semantic]
+    def _rig_messages(self, prediction: Prediction, topics: Sequence[str]) -> Iterable[tuple[str, Any]]:
+        """Return a message for each of the topics that the prediction has something for."""
+        at = prediction.stamp_ns, prediction.base_frame
+        odometry = self._odometry.add(prediction)  # watched or not: motions add up
+        made: dict[str, Any] = {}
+        if odometry is not None:
+            made["odometry"] = lambda: odometry
+        if (occupancy := prediction.occupancy) is not None:
+            made["occupancy"] = lambda: to_occupancy(occupancy, *at)
+            made["occupancy_points"] = lambda: occupancy_points(occupancy, self._labels, *at)
+        if (bev_map := prediction.bev_map) is not None:
+            made["bev_map"] = lambda: to_drivable_grid(bev_map, *at)
+            made["bev_map_layers"] = lambda: to_bev_map(bev_map, *at)
+        if prediction.detections is not None:
+            boxes = boxes_of(prediction.detections, self._labels)
+            made["detections"] = lambda: to_detections(boxes, *at)
+            made["detection_velocities"] = lambda: to_box_velocities(boxes, *at)
+            made["detection_markers"] = lambda: detection_markers(boxes, self._labels, *at)
+        if "scene_flow" in prediction.tasks:
+            made["scene_flow"] = lambda: to_scene_flow(prediction)
+        if (steering := prediction.steering) is not None:
+            made["steering"] = lambda: to_steering(steering, *at)
+        if prediction.driving_context:
+            made["driving_context"] = lambda: to_driving_context(prediction.driving_context, *at)
+        return ((topic, make()) for topic, make in made.items() if topic in topics)
+
+
+def _watched(publishers: Mapping[str, Any]) -> list[str]:
+    return [topic for topic, publisher in publishers.items() if _is_watched(publisher)]
 
 
 def _is_watched(publisher: Any) -> bool:
-    return publisher.get_subscription_count() > 0
+    return bool(publisher.get_subscription_count() > 0)

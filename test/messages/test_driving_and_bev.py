@@ -11,7 +11,7 @@ from rclpy.serialization import deserialize_message, serialize_message
 
 from mtl_perception.core.prediction import BevMap, EgoMotion, Steering
 from mtl_perception.core.transforms import transform_from
-from mtl_perception.messages.bev import from_bev_map, to_bev_map
+from mtl_perception.messages.bev import from_bev_map, to_bev_map, to_drivable_grid
 from mtl_perception.messages.driving import (
     from_cabin_joints,
     from_driving_context,
@@ -107,3 +107,23 @@ def test_ego_motion_needs_an_earlier_frame() -> None:
     message = to_ego_motion(EgoMotion(0, np.eye(4), np.zeros((6, 6))), pose)
     with pytest.raises(ValueError, match="odometry: a twist of"):
         read_ego_motion(message, 2_000_000_000)
+
+
+def test_a_drivable_grid_has_the_most_likely_ground_that_one_may_be_on() -> None:
+    road = np.array([[1.0, 0.2], [np.nan, 0.0], [0.5, 1.0]], np.float32)
+    crossing = np.array([[0.0, 0.6], [np.nan, 0.0], [0.0, 0.0]], np.float32)
+    pavement = np.ones((3, 2), np.float32)
+    layers = {"road": road, "pavement": pavement, "crossing": crossing}
+    grid = sent(to_drivable_grid(BevMap((-1.5, 2.0), 0.4, layers), 7, "base_link"))
+    assert (grid.info.width, grid.info.height, grid.header.frame_id) == (3, 2, "base_link")
+    assert (grid.info.origin.position.x, grid.info.origin.position.y) == (-1.5, 2.0)
+    assert grid.info.resolution == pytest.approx(0.4)
+    assert list(grid.data) == [0, -1, 50, 40, 100, 0]  # x fastest
+    nothing = to_drivable_grid(BevMap((0.0, 0.0), 0.4, {"pavement": pavement}), 7, "base_link")
+    assert list(nothing.data) == [-1] * 6
+
+
+def test_rounding_never_moves_a_probability_across_one_half() -> None:
+    values = np.array([[0.4999, 0.5, 0.5001, np.nextafter(np.float32(0.5), np.float32(0))]], np.float32)
+    read = from_bev_map(to_bev_map(BevMap((0.0, 0.0), 0.4, {"road": values}), 7, "base_link")).layers["road"]
+    np.testing.assert_array_equal(read >= 0.5, values >= 0.5)

@@ -6,6 +6,7 @@ import threading
 import time
 
 import pytest
+import torch
 from diagnostic_msgs.msg import DiagnosticArray
 from lifecycle_msgs.srv import ChangeState
 from nav_msgs.msg import Odometry
@@ -15,12 +16,14 @@ from rclpy.qos import DurabilityPolicy, QoSProfile
 from sensor_msgs.msg import CameraInfo, Image
 from tf2_ros import StaticTransformBroadcaster
 
-from mtl_perception.core import LabelSpace, Rig
+from mtl_perception.core import TASKS, LabelSpace, Rig
 from mtl_perception.data.world import World
 from mtl_perception.data.world.cameras.rigs import RigLayout, load_rig
 from mtl_perception.messages.cameras import to_camera_info
 from mtl_perception.messages.images import array_to_image
 from mtl_perception.messages.poses import StampedTransform, to_odometry, to_transform
+from mtl_perception.network import MultiTaskNetwork, NetworkConfig
+from mtl_perception.network.checkpoint import save_checkpoint
 from mtl_perception.resources import config_file
 from mtl_perception.ros.process import Spinning, close
 from mtl_perception_msgs.msg import Progress
@@ -140,6 +143,39 @@ class Robot(Node):
             self.infos[camera.name].publish(info)
             self.images[camera.name].publish(image)
         return frame.stamp_ns
+
+
+@pytest.fixture(scope="session")
+def all_knowing(tmp_path_factory):
+    """A checkpoint of a small network with random weights that passes for trained in every task."""
+    labels = LabelSpace.load(config_file("labels", "default"))
+    config = NetworkConfig.model_validate(
+        {
+            "preset": "everything",
+            "tasks": TASKS,
+            "num_labels": len(labels),
+            "input_pixels": 96 * 64,
+            "backbone": {"options": {"widths": (8, 8, 8, 8), "blocks": (1, 1, 1, 1)}},
+            "neck": {"width": 8},
+            "depth_bins": {"nearest": 0.5, "farthest": 50.0, "count": 24, "canonical_focal": 100.0},
+            "dense": {"width": 8},
+            "panoptic": {"kind": "light", "width": 8},
+            "grid": {"origin": (-8.0, -8.0, -1.0), "voxel_size": 0.5, "shape": (32, 24, 8)},
+            "volume": {
+                "lift_width": 6,
+                "plane_width": 8,
+                "detection_labels": (8, 9, 10, 11),
+                "map_layers": {"road": (1,), "pavement": (2,)},
+                "boxes": 5,
+            },
+            "steering": {"width": 16, "frames": 4},
+            "driving": {"width": 8},
+        }
+    )
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("checkpoints") / "everything.safetensors"
+    save_checkpoint(path, MultiTaskNetwork(config), labels, TASKS, {})
+    return path
 
 
 @pytest.fixture
