@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from mtl_perception.evaluation.judged import JudgedCamera, JudgedFrame
 from mtl_perception.evaluation.score import Better, Histogram, Reliability, Score
 from mtl_perception.evaluation.scores.binning import DeviationBins, EqualBins, OctaveBins
-from mtl_perception.evaluation.scores.images import true_image
+from mtl_perception.evaluation.scores.images import chosen, true_image
 from mtl_perception.evaluation.statistics import FrameStatistics, Totals, ratio
 
 _BANDS = (5.0, 10.0, 20.0, 40.0, 80.0)
@@ -101,8 +101,8 @@ class DepthScore(Score):
             return None
         predicted, truth, deviation = known
         nearest, farthest = np.float32(self.options.min_depth), np.float32(self.options.max_depth)
-        scored = (truth >= nearest) & (truth <= farthest)
-        truth, predicted = _chosen(truth, scored), _chosen(predicted, scored)
+        scored = np.flatnonzero((truth >= nearest) & (truth <= farthest))
+        truth, predicted = chosen(truth, scored), chosen(predicted, scored)
         if not truth.size:
             return None
         scale = _median_ratio(predicted, truth) if self.options.median_scaling else np.float32(1)
@@ -112,9 +112,9 @@ class DepthScore(Score):
         if deviation is None:
             stated = squared = np.zeros(0, np.float32)
         else:
-            stated = _chosen(deviation, scored)
-            told = np.isfinite(stated)
-            stated, squared = _chosen(stated, told) * scale, _chosen(squared, told)
+            stated = chosen(deviation, scored)
+            told = np.flatnonzero(np.isfinite(stated))
+            stated, squared = chosen(stated, told) * scale, chosen(squared, told)
         sums |= _DEVIATION.sums(stated, squared)
         sums["predicted"] = truth.size - np.count_nonzero(np.isnan(predicted))
         return sums
@@ -131,10 +131,6 @@ def _known(camera: JudgedCamera) -> tuple[NDArray, NDArray, NDArray | None] | No
     else:
         return None
     return None if predicted is None else (predicted, truth, deviation)
-
-
-def _chosen(values: NDArray, where: NDArray[np.bool_]) -> NDArray:
-    return values.ravel() if where.all() else values[where]
 
 
 def _median_ratio(predicted: NDArray, truth: NDArray) -> np.float32:

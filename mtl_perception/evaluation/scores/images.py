@@ -6,6 +6,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import cv2
+import numpy as np
 from numpy.typing import NDArray
 
 from mtl_perception.evaluation.judged import JudgedCamera, JudgedFrame
@@ -40,3 +42,18 @@ def true_image(camera: JudgedCamera, task: str) -> NDArray | None:
             f"the camera {size[1]} x {size[0]}"
         )
     return truth
+
+
+def chosen(image: NDArray, pixels: NDArray[np.int64]) -> NDArray:
+    """Return the values (N,) of an image (H, W) or a row at flat, ascending places (N,) in it."""
+    flat = image.ravel()
+    return flat if len(pixels) == flat.size else flat.take(pixels)
+
+
+def chosen_vectors(image: NDArray, pixels: NDArray[np.int64]) -> tuple[NDArray, NDArray, NDArray]:
+    """Return the three components, (N,) each, of an image (H, W, 3) of vectors at flat, ascending places (N,) in it.
+
+    Components that lie apart are several times as fast to compute with as rows of three.
+    """
+    x, y, z = (chosen(component, pixels) for component in cv2.split(image))
+    return x, y, z

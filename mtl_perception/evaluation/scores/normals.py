@@ -12,13 +12,14 @@ from numpy.typing import NDArray
 from mtl_perception.evaluation.judged import JudgedFrame
 from mtl_perception.evaluation.score import Better, Histogram, Score
 from mtl_perception.evaluation.scores.binning import EqualBins
-from mtl_perception.evaluation.scores.images import image_pairs
+from mtl_perception.evaluation.scores.images import chosen_vectors, image_pairs
 from mtl_perception.evaluation.statistics import FrameStatistics, Totals, ratio
 
 _WITHIN = {"within_11_25": 11.25, "within_22_5": 22.5, "within_30": 30.0}
 _ANGLES = np.concatenate([np.arange(450) / 10, np.arange(45.0, 181.0)])
 """The angles in degrees that angles are rounded to for the median."""
 _HISTOGRAM = EqualBins(limit=90.0, count=45)
+_Vectors = tuple[NDArray, NDArray, NDArray]
 
 
 class NormalsScore(Score):
@@ -50,8 +51,8 @@ class NormalsScore(Score):
         """
         sums: dict[str, Any] = {}
         for predicted, truth in image_pairs(judged, "normals"):
-            known = ~np.isnan(truth[..., 0])
-            angles = _angles(predicted[known], truth[known])
+            known = np.flatnonzero(~np.isnan(truth[..., 0]))
+            angles = _angles(chosen_vectors(predicted, known), chosen_vectors(truth, known))
             if not angles.size:
                 continue
             for name, value in _sums(angles).items():
@@ -72,10 +73,9 @@ class NormalsScore(Score):
         return [_HISTOGRAM.histogram("Angle between predicted and true normal", "deg", totals["angle_counts"])]
 
 
-def _angles(predicted: NDArray[np.float32], truth: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the angles in degrees between vectors (N, 3); exactly 0 between equal ones, 180 where one is no vector."""
-    px, py, pz = np.ascontiguousarray(predicted.T)
-    tx, ty, tz = np.ascontiguousarray(truth.T)
+def _angles(predicted: _Vectors, truth: _Vectors) -> NDArray[np.float32]:
+    """Return the angles (N,) in degrees: exactly 0 between equal vectors, 180 where one is none."""
+    (px, py, pz), (tx, ty, tz) = predicted, truth
     cosine = px * tx + py * ty + pz * tz
     sine = np.sqrt(np.square(py * tz - pz * ty) + np.square(pz * tx - px * tz) + np.square(px * ty - py * tx))
     angles: NDArray[np.float32] = np.degrees(np.arctan2(sine, cosine))

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from mtl_perception.evaluation.judged import JudgedFrame
 from mtl_perception.evaluation.score import Better, Histogram, Score
 from mtl_perception.evaluation.scores.binning import EqualBins
-from mtl_perception.evaluation.scores.images import image_pairs
+from mtl_perception.evaluation.scores.images import chosen, chosen_vectors, image_pairs
 from mtl_perception.evaluation.statistics import FrameStatistics, Totals, ratio
 
 _INTERVAL = np.float32(0.1)  # seconds
@@ -25,6 +25,7 @@ _METRICS = {
     "outliers": "outliers",
 }
 _HISTOGRAM = EqualBins(limit=1.0, count=50)
+_Vectors = tuple[NDArray, NDArray, NDArray]
 
 
 class SceneFlowScore(Score):
@@ -66,10 +67,10 @@ class SceneFlowScore(Score):
         """
         sums: dict[str, Any] = {}
         for predicted, truth in image_pairs(judged, "scene_flow"):
-            known = np.isfinite(truth[..., 0] + truth[..., 1] + truth[..., 2])
-            if not known.any():
+            known = np.flatnonzero(np.isfinite(truth[..., 0]))
+            if not known.size:
                 continue
-            for name, value in _sums(predicted[known], truth[known]).items():
+            for name, value in _sums(chosen_vectors(predicted, known), chosen_vectors(truth, known)).items():
                 sums[name] = sums[name] + value if name in sums else value
         return FrameStatistics(sums) if sums else None
 
@@ -78,7 +79,7 @@ class SceneFlowScore(Score):
         still, moving = totals["pixels"]
         everywhere = {name: ratio(totals[sums].sum(), still + moving) for name, sums in _METRICS.items()}
         where_moving = {f"{name}_moving": ratio(totals[sums][1], moving) for name, sums in _METRICS.items()}
-        return {**everywhere, **where_moving, "coverage": ratio(totals["predicted"], still + moving)}
+        return {**everywhere, **where_moving, "coverage": ratio(totals["predicted"].sum(), still + moving)}
 
     def histograms(self, totals: Totals) -> list[Histogram]:
         """Return how the errors are spread, of all and of what moves."""
@@ -89,27 +90,30 @@ class SceneFlowScore(Score):
         ]
 
 
-def _sums(predicted: NDArray[np.float32], truth: NDArray[np.float32]) -> dict[str, Any]:
-    """Return sums over what stands still and what moves, each (2, ...), of velocities (N, 3)."""
-    difference = predicted - truth
-    speed = np.sqrt(np.einsum("ij,ij->i", truth, truth))
-    error = np.sqrt(np.einsum("ij,ij->i", difference, difference)) * _INTERVAL
+def _sums(predicted: _Vectors, truth: _Vectors) -> dict[str, Any]:
+    """Return sums over what stands still and what moves, each (2, ...), of velocities."""
+    (px, py, pz), (tx, ty, tz) = predicted, truth
+    displacement = _length(tx, ty, tz) * _INTERVAL
+    error = _length(px - tx, py - ty, pz - tz) * _INTERVAL
     missing = ~np.isfinite(error)
-    displacement = speed * _INTERVAL
     np.copyto(error, displacement + _MISSING_SPEED * _INTERVAL, where=missing)
-    moving = speed > _MOVING_SPEED
+    moving = displacement > _MOVING_SPEED * _INTERVAL
+    groups = np.flatnonzero(~moving), np.flatnonzero(moving)
     tenth = np.float32(0.1) * displacement
-    groups = moving.astype(np.int64)
-
-    def counted(where: NDArray[np.bool_]) -> NDArray[np.int64]:
-        return np.bincount(groups[where], minlength=2)
-
-    return {
-        "pixels": np.bincount(groups, minlength=2),
-        "predicted": error.size - np.count_nonzero(missing),
-        "end_point_error": np.bincount(groups, error, minlength=2),
-        "strict": counted(((error < np.float32(0.05)) | (error < np.float32(0.05) * displacement)) & ~missing),
-        "relaxed": counted(((error < np.float32(0.1)) | (error < tenth)) & ~missing),
-        "outliers": counted((error > np.float32(0.3)) | ((error > tenth) & moving) | missing),
-        "error_counts": np.stack([_HISTOGRAM.counts(error[~moving]), _HISTOGRAM.counts(error[moving])]),
+    marks = {
+        "predicted": ~missing,
+        "strict": ((error < np.float32(0.05)) | (error < np.float32(0.05) * displacement)) & ~missing,
+        "relaxed": ((error < np.float32(0.1)) | (error < tenth)) & ~missing,
+        "outliers": (error > np.float32(0.3)) | ((error > tenth) & moving) | missing,
     }
+    errors = [chosen(error, group) for group in groups]
+    return {
+        "pixels": np.array([len(group) for group in groups]),
+        "end_point_error": np.array([group.sum(dtype=np.float64) for group in errors]),
+        "error_counts": np.stack([_HISTOGRAM.counts(group) for group in errors]),
+        **{name: np.array([np.count_nonzero(chosen(mark, g)) for g in groups]) for name, mark in marks.items()},
+    }
+
+
+def _length(x: NDArray, y: NDArray, z: NDArray) -> NDArray[np.float32]:
+    return np.sqrt(np.square(x) + np.square(y) + np.square(z))
