@@ -155,7 +155,7 @@ class Postprocessing:
     def _occupancy(self, logits: Tensor, reached: Tensor) -> Occupancy:
         known = self._occupancy_labels.to(logits.device)
         probability = logits[0].sigmoid()
-        best = known[logits[1:][known].argmax(dim=0)].to(torch.uint8)
+        best = known[logits[1:][known].max(dim=0).indices].to(torch.uint8)  # argmax takes three times as long
         # Far from a camera its rays are over a voxel apart: what lies beside one is seen, too; what is below is not.
         reached = functional.max_pool3d(reached[None], kernel_size=(3, 3, 1), stride=1, padding=(1, 1, 0))[0]
         labels = torch.full_like(best, UNOBSERVED)
