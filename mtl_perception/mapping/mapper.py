@@ -62,14 +62,15 @@ class Mapper:
     cell).
     """
 
-    def __init__(self, config: MapperConfig, labels: LabelSpace) -> None:
-        """Make an empty map.
+    def __init__(self, config: MapperConfig, labels: LabelSpace, with_grid: bool = True) -> None:
+        """Make an empty map; without a grid, `occupancy_grid` stays empty and frames are fused faster.
 
         Raises:
             ValueError: `config.ground_labels` names a class that `labels` does not have.
         """
         self.config = config
         self.labels = labels
+        self._with_grid = with_grid
         self.reset()
 
     def reset(self) -> None:
@@ -79,36 +80,34 @@ class Mapper:
         self._objects = ObjectRegistry(self.config, self.labels)
         self._meshes: dict[Key, MeshBlock] = {}
         self._seen_ns: dict[Key, tuple[int, int]] = {}
+        self._unmeshed: list[NDArray[np.int32]] = []  # keys of blocks that have changed since they were meshed
         self._frames = 0
         self._stamp_ns = 0
 
     def integrate(self, prediction: Prediction) -> MapUpdate:
-        """Fuse all cameras of a frame and mesh what that changed.
+        """Fuse all cameras of a frame and mesh what has changed since the map was last meshed.
 
         Raises:
             MappingError: a pose or a depth image is missing or makes no sense; the map is then unchanged.
         """
         seconds: dict[str, float] = {}
-        with _timed(seconds, "gate"):
-            views = views_of(prediction, self.config, self.labels)
-        assert prediction.world_from_base is not None  # views_of has checked it
-        with _timed(seconds, "fuse"):
-            robot = prediction.world_from_base[:3, 3]
-            results = [self._fusion.integrate(view, robot) for view in views]
-        with _timed(seconds, "grid"):
-            self._grid.integrate(views, prediction.world_from_base)
+        self._fuse(prediction, seconds)
         with _timed(seconds, "mesh"):
-            measured = np.concatenate([keys for keys, _ in results])
-            dropped = np.concatenate([keys for _, keys in results])
-            self._note(measured, dropped, prediction.stamp_ns)
-            changed, removed = self._remesh(np.concatenate([measured, dropped]))
-        self._frames += 1
-        self._stamp_ns = prediction.stamp_ns
+            changed, removed = self._mesh_changes()
         return MapUpdate(changed, removed, seconds)
+
+    def fuse(self, prediction: Prediction) -> None:
+        """Fuse all cameras of a frame, and leave the mesh until it is asked for: for when nobody looks between frames.
+
+        Raises:
+            MappingError: a pose or a depth image is missing or makes no sense; the map is then unchanged.
+        """
+        self._fuse(prediction, {})
 
     @property
     def stats(self) -> MapStats:
         """Sizes of the map as it stands."""
+        self._mesh_changes()
         return MapStats(
             blocks=len(self._fusion.store),
             vertices=sum(len(block.vertices) for block in self._meshes.values()),
@@ -123,14 +122,17 @@ class Mapper:
     @property
     def mesh_keys(self) -> tuple[Key, ...]:
         """The keys of all blocks that have a mesh, in order."""
+        self._mesh_changes()
         return tuple(sorted(self._meshes))
 
     def mesh_block(self, key: Key) -> MeshBlock:
         """Return the mesh of one block, empty where there is no surface."""
+        self._mesh_changes()
         return self._meshes.get(key, EMPTY_MESH)
 
     def mesh(self) -> MeshArrays:
         """Return the mesh of the whole map, vertices between blocks merged."""
+        self._mesh_changes()
         return joined(self._meshes)
 
     def meshed_anew(self) -> dict[Key, MeshBlock]:
@@ -153,6 +155,7 @@ class Mapper:
 
     def objects(self) -> tuple[MapObject, ...]:
         """Return the static things in the map; an object keeps its id from call to call."""
+        self._mesh_changes()
         return self._objects.current(self._seen_ns)
 
     def scene_graph(self) -> SceneGraphView:
@@ -193,6 +196,23 @@ class Mapper:
         }
         self._frames, self._stamp_ns = saved.frames, saved.stamp_ns
 
+    def _fuse(self, prediction: Prediction, seconds: dict[str, float]) -> None:
+        with _timed(seconds, "gate"):
+            views = views_of(prediction, self.config, self.labels)
+        assert prediction.world_from_base is not None  # views_of has checked it
+        with _timed(seconds, "fuse"):
+            robot = prediction.world_from_base[:3, 3]
+            results = [self._fusion.integrate(view, robot) for view in views]
+            measured = np.concatenate([keys for keys, _ in results])
+            dropped = np.concatenate([keys for _, keys in results])
+            self._note(measured, dropped, prediction.stamp_ns)
+            self._unmeshed += [measured, dropped]
+        with _timed(seconds, "grid"):
+            if self._with_grid:
+                self._grid.integrate(views, prediction.world_from_base)
+        self._frames += 1
+        self._stamp_ns = prediction.stamp_ns
+
     def _note(self, measured: NDArray[np.int32], dropped: NDArray[np.int32], stamp_ns: int) -> None:
         """Keep when the blocks of the map were first and last measured."""
         for key in map(_as_key, measured.tolist()):
@@ -202,9 +222,12 @@ class Mapper:
         for key in map(_as_key, gone.tolist()):
             self._seen_ns.pop(key, None)
 
-    def _remesh(self, touched: NDArray[np.int32]) -> tuple[dict[Key, MeshBlock], tuple[Key, ...]]:
-        """Mesh again what depends on blocks (N, 3); return the new meshes and the keys that have none any more."""
-        keys = blocks_to_mesh(touched)
+    def _mesh_changes(self) -> tuple[dict[Key, MeshBlock], tuple[Key, ...]]:
+        """Mesh again what depends on changed blocks; return the new meshes and the keys that have none any more."""
+        if not self._unmeshed:
+            return {}, ()
+        keys = blocks_to_mesh(np.concatenate(self._unmeshed))
+        self._unmeshed = []
         changed = mesh_blocks(self._fusion.store, keys, self.config.min_weight)
         removed = tuple(key for key in map(_as_key, keys.tolist()) if key in self._meshes and key not in changed)
         for key in removed:

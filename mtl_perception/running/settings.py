@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,12 +14,7 @@ from typing import Any
 import yaml
 
 from mtl_perception.resources import config_folder
-
-SCENES: Mapping[str, Mapping[str, Any]] = {
-    "indoor": {"voxel_size": 0.05, "max_depth": 6.0, "grid_resolution": 0.1, "object_gap": 0.2},
-    "street": {"voxel_size": 0.2, "max_depth": 25.0, "grid_resolution": 0.25, "object_gap": 0.6},
-}
-"""Map settings (see MapperConfig) by the size of what is seen."""
+from mtl_perception.scenes import SCENES
 
 _PROFILE_VARIABLES = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE")  # Fast DDS 3 and 2
 _ROOMY_BYTES = 512 * 2**20
