@@ -159,7 +159,12 @@ def ratio(numerator: Any, denominator: Any) -> float:
         return float("nan")
     if isinstance(numerator, (float, np.floating)) or isinstance(denominator, (float, np.floating)):
         return float(numerator) / float(denominator)
-    return float(Fraction(numerator) / Fraction(denominator))
+    return float(_fraction(numerator) / _fraction(denominator))
+
+
+def _fraction(value: Any) -> Fraction:
+    """Return an exact number as a fraction of Python's own integers: those of NumPy overflow in it."""
+    return Fraction(int(value) if isinstance(value, np.integer) else value)
 
 
 def _column(values: Sequence[ArrayLike]) -> NDArray:

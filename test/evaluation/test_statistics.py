@@ -95,5 +95,6 @@ def test_what_cannot_be_added_up_is_refused_by_name():
 def test_a_ratio_is_rounded_once_and_nothing_over_nothing_is_not_defined():
     assert ratio(Fraction(1, 3), 1) == 1 / 3
     assert ratio(2.0, 4) == 0.5 and ratio(np.int64(1), np.int64(4)) == 0.25
+    assert ratio(Fraction(2**40 + 1, 2**70), np.int64(3)) == (2**40 + 1) / 3 / 2**70
     assert np.isnan(ratio(0, 0)) and np.isnan(ratio(1.0, 0.0))
     assert isinstance(Totals({}, {}, np.zeros(0, np.int64), 0).frames, int)
