@@ -1,0 +1,89 @@
+# Copyright 2026 The mtl_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""Maps from above, as BEV map segmentation is scored."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mtl_perception.core import BevMap
+from mtl_perception.evaluation.judged import JudgedFrame
+from mtl_perception.evaluation.score import Better, Reliability, Score
+from mtl_perception.evaluation.scores.probabilities import ProbabilityBins
+from mtl_perception.evaluation.statistics import FrameStatistics, Totals, ratio
+
+THRESHOLD = 0.5
+"""A cell belongs to a layer from this probability on."""
+_BOTH, _EITHER = "both/", "either/"
+_BINS = ProbabilityBins()
+
+
+class BevMapScore(Score):
+    """Intersection over union of each layer, over the cells of all frames; `miou` is the mean over layers.
+
+    As BEVFusion's map segmentation on nuScenes (Liu et al. 2023, section 4.2), whose layers may overlap, so that each
+    is judged by itself. BEVFusion takes for each layer the threshold that is best on the test data; here it is 0.5,
+    which a robot that must decide has, too.
+
+    Scored are the layers that the network has and the truth knows, where the truth knows them (NaN: unknown), at the
+    centres of the true cells. A cell that the prediction says nothing about is in no layer. A layer that is in neither
+    truth nor prediction is left out of the mean.
+    """
+
+    task: ClassVar[str] = "bev_map"
+    better: ClassVar[Mapping[str, Better]] = {"miou": "higher"}
+    key: ClassVar[str] = "miou"
+
+    def frame(self, judged: JudgedFrame) -> FrameStatistics | None:
+        """Return per layer of the network how many cells are in both and in either map, and probabilities by bins."""
+        predicted, truth = judged.prediction.bev_map, judged.truth.bev_map
+        if predicted is None or truth is None or not predicted.layers.keys() & truth.layers.keys():
+            return None
+        counts = {kind + name: 0 for name in predicted.layers for kind in (_BOTH, _EITHER)}
+        said, happened = [], []
+        for name in predicted.layers.keys() & truth.layers.keys():
+            layer = truth.layers[name]
+            known = ~np.isnan(layer)
+            probability = _at(truth, layer.shape, predicted, name)[known]
+            true, found = layer[known] >= THRESHOLD, probability >= THRESHOLD
+            counts[_BOTH + name] = int(np.count_nonzero(true & found))
+            counts[_EITHER + name] = int(np.count_nonzero(true | found))
+            said.append(probability)
+            happened.append(true)
+        return FrameStatistics({**counts, **_BINS.sums(np.concatenate(said), np.concatenate(happened))})
+
+    def metrics(self, totals: Totals) -> dict[str, float]:
+        """Return miou."""
+        ious = [values["iou"] for values in self.per_class(totals).values()]
+        return {"miou": ratio(sum(ious), len(ious))}
+
+    def per_class(self, totals: Totals) -> dict[str, dict[str, float]]:
+        """Return the iou of every layer that occurs."""
+        names = [name.removeprefix(_BOTH) for name in totals.sums if name.startswith(_BOTH)]
+        return {
+            name: {"iou": ratio(totals[_BOTH + name], totals[_EITHER + name])}
+            for name in names
+            if totals[_EITHER + name]
+        }
+
+    def reliability(self, totals: Totals) -> list[Reliability]:
+        """Return how often cells of some probability are in the layer."""
+        return _BINS.reliability("Layers of the map", "predicted probability", "share that is in the layer", totals)
+
+
+def _at(truth: BevMap, shape: tuple[int, ...], predicted: BevMap, name: str) -> NDArray[np.float32]:
+    """Return a predicted layer at the centres of the true cells; NaN outside."""
+    layer = predicted.layers[name]
+    if layer.shape == shape and (predicted.origin, predicted.cell_size) == (truth.origin, truth.cell_size):
+        return layer
+    rows, columns = (
+        np.floor((first + (np.arange(count) + 0.5) * truth.cell_size - origin) / predicted.cell_size).astype(np.int64)
+        for first, count, origin in zip(truth.origin, shape, predicted.origin, strict=True)
+    )
+    inside = ((rows >= 0) & (rows < layer.shape[0]))[:, None] & ((columns >= 0) & (columns < layer.shape[1]))[None]
+    nearest = layer[np.clip(rows, 0, layer.shape[0] - 1)][:, np.clip(columns, 0, layer.shape[1] - 1)]
+    return np.where(inside, nearest, np.float32(np.nan))
