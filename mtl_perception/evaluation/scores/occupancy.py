@@ -11,7 +11,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from mtl_perception.core import FREE, UNLABELLED, LabelSpace, Occupancy, VoxelGrid
+from mtl_perception.core import FREE, LabelSpace, Occupancy, VoxelGrid
 from mtl_perception.evaluation.judged import JudgedFrame
 from mtl_perception.evaluation.score import Better, Reliability, Score, ScoreOptions
 from mtl_perception.evaluation.scores.probabilities import ProbabilityBins
@@ -29,8 +29,7 @@ class OccupancyScore(Score):
     `iou` alone.
 
     The prediction is taken at the centres of the true voxels. Where it says nothing (not observed, or outside of its
-    grid) it counts as not occupied: an occupied voxel that is left out is missed, a free one is right, for an unknown
-    voxel must not be better than a wrong one, nor is it an obstacle.
+    grid) it counts as not occupied: an occupied voxel that is left out is missed, a free one is right.
     """
 
     task: ClassVar[str] = "occupancy"
@@ -85,19 +84,16 @@ class OccupancyScore(Score):
 
 
 def _at(grid: VoxelGrid, occupancy: Occupancy) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-    """Return labels and probability of the voxels that the centres of another grid lie in; 0.0 and `FREE` outside.
-
-    Labels that are not those of classes stay what they are: `UNLABELLED`, `FREE` and `UNOBSERVED`.
-    """
+    """Return labels and probability of the voxels that the centres of another grid lie in; outside `FREE` and NaN."""
     if occupancy.grid == grid:
         return occupancy.labels, occupancy.probability
     places, inside = _places(grid, occupancy.grid)
     labels = np.where(inside, occupancy.labels.ravel()[places], np.uint8(FREE))
-    return labels, np.where(inside, occupancy.probability.ravel()[places], np.float32(0.0))
+    return labels, np.where(inside, occupancy.probability.ravel()[places], np.float32(np.nan))
 
 
 @lru_cache(maxsize=8)
 def _places(grid: VoxelGrid, source: VoxelGrid) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """Return, for each voxel of a grid, the flat index of the source's voxel at its centre, and whether there is one."""
+    """Return per voxel of a grid the flat index of the source's voxel at its centre, and whether there is one."""
     indices, inside = source.indices(grid.centres())
     return np.ravel_multi_index(tuple(np.moveaxis(indices, -1, 0)), source.shape), inside

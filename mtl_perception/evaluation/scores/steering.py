@@ -36,7 +36,7 @@ class SteeringScore(Score):
             return None
         error = float(predicted.angle) - float(true)
         degrees = float(np.degrees(abs(error)))
-        deviation, squared = np.float32([predicted.std]), np.float32([error * error])
+        deviation, squared = np.array([predicted.std], np.float32), np.array([error * error], np.float32)
         return FrameStatistics(
             {
                 "frames": 1,
@@ -44,7 +44,7 @@ class SteeringScore(Score):
                 "absolute_error_deg": degrees,
                 "angle": float(true),
                 "squared_angle": float(true) ** 2,
-                "error_counts": _ERRORS.counts(np.float32([degrees])),
+                "error_counts": _ERRORS.counts(np.array([degrees], np.float32)),
                 **_DEVIATIONS.sums(deviation, squared),
             }
         )
