@@ -2,18 +2,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """A bag as a recording: the cameras' images with the poses of `/odom`, and the truth on `/ground_truth/...`.
 
-The topics are those of `mtl_perception.data.sample_messages`, and so are those of a robot that publishes `/odom`. A
-frame is an image of the reference camera with the nearest images of the others, within half a period; what is true of
-an image has its stamp. The reference is the first camera in `/tf_static` where one message there holds them all (as in
-bags of this suite), else `front`, else the first by name.
+The topics are those of `mtl_perception.data.sample_messages`, and so are those of a robot that publishes `/odom`, but
+for the names of its cameras' topics, which can be given. A frame is an image of the reference camera with the nearest
+images of the others, within half a period; what is true of an image has its stamp. The reference is the first camera in
+`/tf_static` where one message there holds them all (as in bags of this suite), else `front`, else the first by name.
 """
 
 from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -45,6 +45,14 @@ _RIG_TRUTH = ("occupancy", "bev_map", "ego_motion", "steering", "driving_context
 _SWEEP_TRUTH = ("lidar", "detections", "detection_velocities")
 
 
+@dataclass(frozen=True)
+class CameraTopics:
+    """Where a camera's data is in a bag: sensor_msgs/Image or CompressedImage, and sensor_msgs/CameraInfo."""
+
+    image: str
+    info: str
+
+
 def read(source: Path) -> Recording:
     """Open a bag: a folder with metadata.yaml, or a single .mcap or .db3 file.
 
@@ -58,27 +66,81 @@ def read(source: Path) -> Recording:
 class BagRecording(Recording):
     """The frames of a bag. Opening reads the index and the calibration only; it can be handed to other processes."""
 
-    def __init__(self, path: str | Path) -> None:
-        """Open a bag, see `read`."""
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        truth: Collection[str] | None = None,
+        cameras: Mapping[str, CameraTopics] | None = None,
+    ) -> None:
+        """Open a bag, see `read`.
+
+        Args:
+            path: folder or file.
+            truth: which truth to read: last parts of the topics below `/ground_truth` (`depth`, `occupancy`, `lidar`,
+                ...); None: all that there is.
+            cameras: by name, the reference camera first, the topics of each; None: those that the bag itself names, see
+                `BagReader.cameras`.
+
+        Raises:
+            BagError: as `read`; or a topic of `cameras` is not in the bag.
+        """
         self._path = Path(path)
         self.name = f"bag {self._path.name}"
         self._bag: BagReader | None = None
         self._opened_in = 0
-        bag = self._reader()
-        self._image_topics = _image_topics(bag)
-        self.rig = _rig(bag, list(self._image_topics))
-        self._dataset = next((str(m.data) for _, _, m in _all(bag, f"{GROUND_TRUTH}/dataset")), "")
-        self._has_poses = "/odom" in bag.topics
-        self._recorded_ns = bag.stamps_ns(self._image_topics[self.rig.names[0]])
+        bag = self.reader()
+        self._camera_topics = _camera_topics(bag) if cameras is None else _checked_topics(bag, cameras)
+        self._static = [[read_transform(t, "/tf_static") for t in m.transforms] for _, _, m in _all(bag, "/tf_static")]
+        self.rig = _rig(bag, self._camera_topics, self._static, keep_order=cameras is not None)
+        self.dataset = next((str(m.data) for _, _, m in _all(bag, f"{GROUND_TRUTH}/dataset")), "")
+        self.has_poses = "/odom" in bag.topics
+        self._recorded_ns = bag.stamps_ns(self._camera_topics[self.rig.names[0]].image)
         periods = [after - before for before, after in pairwise(self._recorded_ns)]
         self._period_ns = int(np.median(periods)) if periods else _LONGEST_WINDOW_NS
-        self._topics = [topic for topic in self._frame_topics() if topic in bag.topics]
+        self._topics = [topic for topic in self._frame_topics(truth) if topic in bag.topics]
         self._cabin_topics = [t for t in bag.topics if t.startswith("/cabin/") and t.endswith(("/image", "/joints"))]
         self._stamps: dict[int, int] = {}
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave the open file behind: every process opens its own."""
         return {**self.__dict__, "_bag": None}
+
+    @property
+    def truth_topics(self) -> tuple[str, ...]:
+        """The topics with truth that are read."""
+        return tuple(topic for topic in self._topics if topic.startswith(f"{GROUND_TRUTH}/"))
+
+    @property
+    def image_topics(self) -> Mapping[str, str]:
+        """Per camera the topic of its images."""
+        return {name: topics.image for name, topics in self._camera_topics.items()}
+
+    @property
+    def window_ns(self) -> int:
+        """How far from a frame, in time, what belongs to it may be: half a period, and no more than half a second."""
+        return min(self._period_ns // 2, _LONGEST_WINDOW_NS)
+
+    def close(self) -> None:
+        """Close the file; what is read afterwards opens it again."""
+        bag, self._bag = self._bag, None
+        if bag is not None:
+            bag.__exit__(None, None, None)
+
+    def reader(self) -> BagReader:
+        """Return the bag itself, opened in this process."""
+        if self._bag is None or self._opened_in != os.getpid():  # after a fork the file position would be shared
+            self._bag, self._opened_in = BagReader(self._path).__enter__(), os.getpid()
+        return self._bag
+
+    def base_from(self, frame: str) -> Transform | None:
+        """Return where a frame is on the robot (`base_from_frame`), by `/tf_static`; None where that does not say."""
+        return _base_from(self.rig.base_frame, frame, _parents(self._static))
+
+    def base_pose(self, index: int, stamp_ns: int) -> Transform | None:
+        """Return the base's pose at a stamp near a frame (`odom_from_base`); None where it is not known."""
+        poses = self._poses(index, [stamp_ns], [])
+        return poses[0].target_from_source if poses else None
 
     def __len__(self) -> int:
         """Return the number of frames."""
@@ -87,8 +149,8 @@ class BagRecording(Recording):
     def stamp_ns(self, index: int) -> int:
         """Return the stamp of a frame, that of the reference camera."""
         if index not in self._stamps:
-            topic, recorded_ns = self._image_topics[self.rig.names[0]], self._recorded_ns[index]
-            _, _, message = next(self._reader().messages([topic], recorded_ns, recorded_ns + 1))
+            topic, recorded_ns = self._camera_topics[self.rig.names[0]].image, self._recorded_ns[index]
+            _, _, message = next(self.reader().messages([topic], recorded_ns, recorded_ns + 1))
             self._stamps[index] = stamp_ns_from(message.header.stamp)
         return self._stamps[index]
 
@@ -100,23 +162,42 @@ class BagRecording(Recording):
 
     def odom_from_base(self, index: int) -> Transform | None:
         """Return the base's pose at a frame's stamp; None where the bag has none then."""
-        poses = self._poses(index, [self.stamp_ns(index)], [])
-        return poses[0].target_from_source if poses else None
+        return self.base_pose(index, self.stamp_ns(index))
+
+    def sample_with(self, index: int, topics: Collection[str]) -> tuple[Sample, Mapping[str, Sequence[Any]]]:
+        """Return a frame, and the messages of further topics from around it, read in the same pass.
+
+        Raises:
+            IndexError: there is no such frame.
+            BagError: a message cannot be read; names the bag, the topic and what is wrong.
+        """
+        if not 0 <= index < len(self):
+            raise IndexError(f"{self.name} has no frame {index}, it has {len(self)}")
+        return self._read_with(index, topics)
 
     def _read(self, index: int) -> Sample:
-        window_ns = min(self._period_ns // 2, _LONGEST_WINDOW_NS)
+        return self._read_with(index, ())[0]
+
+    def _read_with(self, index: int, further: Collection[str]) -> tuple[Sample, Mapping[str, Sequence[Any]]]:
         around: dict[str, list[Any]] = defaultdict(list)
-        first_ns, last_ns = self._recorded_ns[index] - window_ns, self._recorded_ns[index] + window_ns
-        topics = self._topics + self._cabin_topics
-        for topic, _, message in self._reader().messages(topics, first_ns, last_ns + 1):
+        recorded_ns, reference = self._recorded_ns[index], self._camera_topics[self.rig.names[0]].image
+        first_ns, last_ns = recorded_ns - self.window_ns, recorded_ns + self.window_ns
+        topics = {*self._topics, *self._cabin_topics, *further}
+        for topic, stamp_ns, message in self.reader().messages(topics, first_ns, last_ns + 1):
             around[topic].append(message)
-        frame = self._frame(index, around)
-        return Sample(frame, self._truth(index, frame, around), cabin=self._cabin(around, frame.stamp_ns))
+            if topic == reference and stamp_ns == recorded_ns:
+                self._stamps.setdefault(index, stamp_ns_from(message.header.stamp))
+        try:
+            frame = self._frame(index, around)
+            sample = Sample(frame, self._truth(index, frame, around), cabin=self._cabin(around, frame.stamp_ns))
+        except ValueError as error:
+            raise BagError(f"bag {self._path}: {error}") from error
+        return sample, around
 
     def _frame(self, index: int, around: Mapping[str, Sequence[Any]]) -> RigFrame:
         stamp_ns = self.stamp_ns(index)
         images, stamps = {}, {}
-        for name, topic in self._image_topics.items():
+        for name, topic in self.image_topics.items():
             message = _nearest(around[topic], stamp_ns)
             if message is not None:
                 images[name], stamps[name] = image_to_array(message, topic), stamp_ns_from(message.header.stamp)
@@ -133,15 +214,15 @@ class BagRecording(Recording):
 
         `known` are poses that have been read already; where they do not suffice, the bag is asked for more.
         """
-        if not self._has_poses:
+        if not self.has_poses:
             return []
-        found = [_pose_at(known, stamp) for stamp in stamps]
+        found = [pose_at(known, stamp) for stamp in stamps]
         if None in found:
             first_ns = self._recorded_ns[index] - self._period_ns // 2 - _POSES_AROUND_NS
             last_ns = self._recorded_ns[index] + self._period_ns // 2 + _POSES_AROUND_NS
-            messages = self._reader().messages(["/odom"], first_ns, last_ns)
+            messages = self.reader().messages(["/odom"], first_ns, last_ns)
             known = [read_odometry(message, topic) for topic, _, message in messages]
-            found = [_pose_at(known, stamp) for stamp in stamps]
+            found = [pose_at(known, stamp) for stamp in stamps]
         poses = [pose for pose in found if pose is not None]
         return poses if len(poses) == len(stamps) else []
 
@@ -152,7 +233,7 @@ class BagRecording(Recording):
         tasks = {} if context is None else from_driving_context(context, f"{GROUND_TRUTH}/driving_context")
         return GroundTruth(
             {name: truth for name, truth in cameras.items() if truth is not None},
-            dataset=self._dataset,
+            dataset=self.dataset,
             ego_motion=self.ego_motion(index) if motion is None else self._told_motion(index, motion),
             sweep=self._sweep(index, frame, around),
             occupancy=rig["occupancy"] and from_occupancy(rig["occupancy"], f"{GROUND_TRUTH}/occupancy"),
@@ -194,35 +275,54 @@ class BagRecording(Recording):
         }
         return CabinFrame(images, posture, gestures) if images or joints is not None else None
 
-    def _frame_topics(self) -> Iterable[str]:
-        yield from ("/odom", *self._image_topics.values())
-        yield from (f"{GROUND_TRUTH}/{name}" for name in _RIG_TRUTH + _SWEEP_TRUTH)
-        yield from (f"{GROUND_TRUTH}/{camera}/{field}" for camera in self._image_topics for field in CAMERA_TRUTH)
+    def _frame_topics(self, truth: Collection[str] | None) -> Iterable[str]:
+        yield from ("/odom", *self.image_topics.values())
+        for name in (*_RIG_TRUTH, *_SWEEP_TRUTH):
+            if truth is None or name in truth:
+                yield f"{GROUND_TRUTH}/{name}"
+        for field in CAMERA_TRUTH:
+            if truth is None or field in truth:
+                yield from (f"{GROUND_TRUTH}/{camera}/{field}" for camera in self._camera_topics)
 
-    def _reader(self) -> BagReader:
-        if self._bag is None or self._opened_in != os.getpid():  # after a fork the file position would be shared
-            self._bag, self._opened_in = BagReader(self._path).__enter__(), os.getpid()
-        return self._bag
 
-
-def _image_topics(bag: BagReader) -> dict[str, str]:
+def _camera_topics(bag: BagReader) -> dict[str, CameraTopics]:
     names = bag.cameras
     if not names:
         raise BagError(f"bag {bag.path} has no camera: no <camera>/image with a <camera>/camera_info")
     plain = {name: f"/{name}/image" for name in names}
-    return {name: topic if topic in bag.topics else f"{topic}/compressed" for name, topic in plain.items()}
+    images = {name: topic if topic in bag.topics else f"{topic}/compressed" for name, topic in plain.items()}
+    return {name: CameraTopics(image, f"/{name}/camera_info") for name, image in images.items()}
 
 
-def _rig(bag: BagReader, names: list[str]) -> Rig:
+def _checked_topics(bag: BagReader, cameras: Mapping[str, CameraTopics]) -> dict[str, CameraTopics]:
+    if not cameras:
+        raise BagError(f"bag {bag.path}: no camera is named")
+    for name, topics in cameras.items():
+        for topic in (topics.image, topics.info):
+            if topic not in bag.topics:
+                there = ", ".join(bag.topics)
+                raise BagError(f"bag {bag.path} has no topic {topic} (of camera '{name}'), it has {there}")
+    return dict(cameras)
+
+
+def _rig(
+    bag: BagReader,
+    topics: Mapping[str, CameraTopics],
+    static: Sequence[Sequence[StampedTransform]],
+    *,
+    keep_order: bool,
+) -> Rig:
     """Return the cameras with their places; the base frame is that of `/odom`, else what holds the first camera."""
-    infos = {name: next(_all(bag, f"/{name}/camera_info"), None) for name in names}
-    told = [[read_transform(t, "/tf_static") for t in message.transforms] for _, _, message in _all(bag, "/tf_static")]
-    parents = {transform.source_frame: transform for transforms in told for transform in transforms}
+    names = list(topics)
+    infos = {name: next(_all(bag, topics[name].info), None) for name in names}
+    parents = _parents(static)
     frames = {name: str(info[2].header.frame_id) for name, info in infos.items() if info is not None}
     for name in names:
-        if frames.get(name) not in parents:
+        if name not in frames:
+            raise BagError(f"bag {bag.path}: {topics[name].info} has no message")
+        if frames[name] not in parents:
             raise BagError(f"bag {bag.path}: /tf_static does not say where the camera '{name}' is")
-    for transforms in told:
+    for transforms in () if keep_order else static:
         order = [transform.source_frame for transform in transforms]
         if set(frames.values()) <= set(order):
             names = sorted(names, key=lambda name: order.index(frames[name]))
@@ -236,8 +336,12 @@ def _rig(bag: BagReader, names: list[str]) -> Rig:
         mount = _base_from(base, frames[name], parents)
         if mount is None:
             raise BagError(f"bag {bag.path}: /tf_static does not lead from {base} to {frames[name]}")
-        cameras.append(camera_from_info(name, info[2], mount, f"/{name}/camera_info"))
+        cameras.append(camera_from_info(name, info[2], mount, topics[name].info))
     return Rig(tuple(cameras), base)
+
+
+def _parents(static: Sequence[Sequence[StampedTransform]]) -> dict[str, StampedTransform]:
+    return {transform.source_frame: transform for transforms in static for transform in transforms}
 
 
 def _base_from(base: str, frame: str, parents: Mapping[str, StampedTransform]) -> Transform | None:
@@ -290,12 +394,19 @@ def _boxes(detections: Any, velocities: Any | None) -> tuple[Box, ...]:
     )
 
 
-def _pose_at(poses: Sequence[StampedTransform], stamp_ns: int) -> StampedTransform | None:
-    """Return the pose at a stamp: a told one, or one between two told ones; None outside of them."""
+def pose_at(
+    poses: Sequence[StampedTransform], stamp_ns: int, largest_gap_ns: int | None = None
+) -> StampedTransform | None:
+    """Return the pose at a stamp: a told one, or one between two told ones that are no further apart than allowed.
+
+    None outside of them.
+    """
     before = max((p for p in poses if p.stamp_ns <= stamp_ns), key=lambda p: p.stamp_ns, default=None)
     after = min((p for p in poses if p.stamp_ns >= stamp_ns), key=lambda p: p.stamp_ns, default=None)
     if before is None or after is None or before.stamp_ns == after.stamp_ns:
         return before if after is not None else None
+    if largest_gap_ns is not None and after.stamp_ns - before.stamp_ns > largest_gap_ns:
+        return None
     fraction = (stamp_ns - before.stamp_ns) / (after.stamp_ns - before.stamp_ns)
     pose = interpolate(before.target_from_source, after.target_from_source, fraction)
     return replace(before, stamp_ns=stamp_ns, target_from_source=pose)
