@@ -9,7 +9,7 @@ from nav_msgs.msg import Odometry
 
 from mtl_perception.core import Prediction
 from mtl_perception.core.transforms import Transform
-from mtl_perception.messages.poses import StampedTransform, to_ego_motion
+from mtl_perception.messages.poses import StampedTransform, to_ego_motion, to_odometry
 
 UNPOSED_FRAME = "visual_odom"
 """The frame of the odometry where the robot's pose is not known when it begins."""
@@ -25,7 +25,11 @@ class EgoOdometry:
         self._world_from_base: Transform = np.eye(4)
 
     def add(self, prediction: Prediction) -> Odometry | None:
-        """Return the odometry at a frame, with the motion and its covariance as twist; None without a motion."""
+        """Return the odometry at a frame, with the motion and its covariance as twist.
+
+        None where motions are not computed. A motion that is not known, as at the first frame, is told as ROS does it:
+        the first element of the twist's covariance is -1.
+        """
         motion = prediction.ego_motion
         if motion is None or motion.previous_stamp_ns != self._stamp_ns:
             known = prediction.world_from_base is not None
@@ -34,7 +38,16 @@ class EgoOdometry:
         else:
             self._world_from_base = self._world_from_base @ motion.previous_base_from_base
         self._stamp_ns = prediction.stamp_ns
-        if motion is None:
+        if "ego_motion" not in prediction.tasks:
             return None
         pose = StampedTransform(prediction.stamp_ns, self._frame, prediction.base_frame, self._world_from_base)
-        return to_ego_motion(motion, pose)
+        if motion is not None:
+            return to_ego_motion(motion, pose)
+        message = to_odometry(pose)
+        message.twist.covariance[0] = -1.0
+        return message
+
+
+def has_motion(odometry: Odometry) -> bool:
+    """Return whether a message of `EgoOdometry` holds a motion."""
+    return bool(odometry.twist.covariance[0] >= 0.0)

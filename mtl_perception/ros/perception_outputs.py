@@ -31,39 +31,48 @@ MAPPING_NEEDS = ("depth", "semantic", "motion_mask")
 """The tasks that a map is made from."""
 
 
-class _CameraTopic(NamedTuple):
+class CameraTopic(NamedTuple):
+    """What a camera's topic is about, and the encoding of its images."""
+
     task: str
     encoding: str
 
 
-class _RigTopic(NamedTuple):
+class RigTopic(NamedTuple):
+    """A topic's type, and the tasks one of which suffices for it to be published."""
+
     kind: Any
     tasks: tuple[str, ...]
 
 
-_CAMERA_TOPICS = {
-    "depth": _CameraTopic("depth", "32FC1"),
-    "depth_std": _CameraTopic("depth", "32FC1"),
-    "semantic": _CameraTopic("semantic", "mono8"),
-    "semantic_color": _CameraTopic("semantic", "rgb8"),
-    "motion_mask": _CameraTopic("motion_mask", "mono8"),
-    "edges": _CameraTopic("edges", "mono8"),
-    "normals": _CameraTopic("normals", "32FC3"),
-    "panoptic": _CameraTopic("panoptic", "32SC1"),
+CAMERA_TOPICS = {
+    "depth": CameraTopic("depth", "32FC1"),
+    "depth_std": CameraTopic("depth", "32FC1"),
+    "semantic": CameraTopic("semantic", "mono8"),
+    "semantic_color": CameraTopic("semantic", "rgb8"),
+    "semantic_confidence": CameraTopic("semantic", "32FC1"),
+    "motion_mask": CameraTopic("motion_mask", "mono8"),
+    "edges": CameraTopic("edges", "mono8"),
+    "edge_probability": CameraTopic("edges", "32FC1"),
+    "normals": CameraTopic("normals", "32FC3"),
+    "panoptic": CameraTopic("panoptic", "32SC1"),
 }
-_RIG_TOPICS = {
-    "occupancy": _RigTopic(SemanticOccupancy, ("occupancy",)),
-    "occupancy_points": _RigTopic(PointCloud2, ("occupancy",)),
-    "bev_map": _RigTopic(OccupancyGrid, ("bev_map",)),
-    "bev_map_layers": _RigTopic(BevMap, ("bev_map",)),
-    "detections": _RigTopic(Detection3DArray, ("detections",)),
-    "detection_velocities": _RigTopic(PointCloud2, ("detections",)),
-    "detection_markers": _RigTopic(MarkerArray, ("detections",)),
-    "scene_flow": _RigTopic(PointCloud2, ("scene_flow",)),
-    "odometry": _RigTopic(Odometry, ("ego_motion",)),
-    "steering": _RigTopic(Steering, ("steering",)),
-    "driving_context": _RigTopic(DrivingContext, tuple(SCENE_TASKS)),
+"""The topics `perception/<camera>/...`; but for `semantic_color` their names are fields of CameraPrediction."""
+
+RIG_TOPICS = {
+    "occupancy": RigTopic(SemanticOccupancy, ("occupancy",)),
+    "occupancy_points": RigTopic(PointCloud2, ("occupancy",)),
+    "bev_map": RigTopic(OccupancyGrid, ("bev_map",)),
+    "bev_map_layers": RigTopic(BevMap, ("bev_map",)),
+    "detections": RigTopic(Detection3DArray, ("detections",)),
+    "detection_velocities": RigTopic(PointCloud2, ("detections",)),
+    "detection_markers": RigTopic(MarkerArray, ("detections",)),
+    "scene_flow": RigTopic(PointCloud2, ("scene_flow",)),
+    "odometry": RigTopic(Odometry, ("ego_motion",)),
+    "steering": RigTopic(Steering, ("steering",)),
+    "driving_context": RigTopic(DrivingContext, tuple(SCENE_TASKS)),
 }
+"""The topics `perception/...`."""
 
 
 class PerceptionOutputs:
@@ -83,7 +92,7 @@ class PerceptionOutputs:
         self._cameras: dict[str, dict[str, Any]] = {
             camera: {
                 topic: node.create_output(Image, f"perception/{camera}/{topic}")
-                for topic, (task, _) in _CAMERA_TOPICS.items()
+                for topic, (task, _) in CAMERA_TOPICS.items()
                 if task in tasks
             }
             for camera in cameras
@@ -91,7 +100,7 @@ class PerceptionOutputs:
         self._infos = {camera: node.create_output(CameraInfo, f"perception/{camera}/camera_info") for camera in cameras}
         self._rig: dict[str, Any] = {
             topic: node.create_output(kind, f"perception/{topic}")
-            for topic, (kind, shown) in _RIG_TOPICS.items()
+            for topic, (kind, shown) in RIG_TOPICS.items()
             if set(shown).intersection(tasks)
         }
         self._frame = node.create_output(RigPrediction, "perception/frame")
@@ -103,9 +112,9 @@ class PerceptionOutputs:
 
     def watched_tasks(self) -> set[str]:
         """Return the tasks of which somebody watches a topic now."""
-        tasks = {_CAMERA_TOPICS[topic].task for topics in self._cameras.values() for topic in _watched(topics)}
+        tasks = {CAMERA_TOPICS[topic].task for topics in self._cameras.values() for topic in _watched(topics)}
         for topic in _watched(self._rig):
-            tasks.update(_RIG_TOPICS[topic].tasks)
+            tasks.update(RIG_TOPICS[topic].tasks)
         if _is_watched(self._frame):
             tasks.update(MAPPING_NEEDS)
         return tasks.intersection(self._tasks)
@@ -128,7 +137,7 @@ class PerceptionOutputs:
             image = getattr(prediction, "semantic" if topic == "semantic_color" else topic)
             if image is not None:
                 shown = self._palette[image] if topic == "semantic_color" else image
-                encoding = _CAMERA_TOPICS[topic].encoding
+                encoding = CAMERA_TOPICS[topic].encoding
                 publishers[topic].publish(array_to_image(shown, encoding, prediction.stamp_ns, frame_id))
 
     def _rig_messages(self, prediction: Prediction, topics: Sequence[str]) -> Iterable[tuple[str, Any]]:

@@ -20,10 +20,11 @@ from mtl_perception.messages.scene_flow import from_scene_flow
 from mtl_perception.messages.stamps import stamp_ns_from
 from mtl_perception.nodes.perception_node import PerceptionNode
 from mtl_perception.pipeline import Perceiver
+from mtl_perception.ros.ego_odometry import has_motion
 from mtl_perception_msgs.msg import BevMap, DrivingContext, RigPrediction, SemanticOccupancy, Steering
 
 IMAGES = {"depth": "32FC1", "semantic": "mono8", "motion_mask": "mono8", "edges": "mono8", "normals": "32FC3"}
-IMAGES |= {"panoptic": "32SC1", "depth_std": "32FC1"}
+IMAGES |= dict.fromkeys(("depth_std", "semantic_confidence", "edge_probability"), "32FC1") | {"panoptic": "32SC1"}
 RIG = {
     "bev_map": OccupancyGrid,
     "bev_map_layers": BevMap,
@@ -70,7 +71,7 @@ def test_every_task_arrives_as_the_network_has_it(graph, robot, start, all_knowi
     }
     rig = {topic: graph.hear(kind, f"perception/{topic}") for topic, kind in RIG.items()}
     send(1.0, 1.1, 1.2)
-    graph.until(lambda: len(rig["odometry"]) == 2 and all(len(heard) > 1 for heard in rig.values()), "every rig topic")
+    graph.until(lambda: len(rig["odometry"]) == 3 and all(len(heard) > 1 for heard in rig.values()), "every rig topic")
     graph.until(lambda: all(len(heard) > 1 for heard in images.values()), "every image")
     heard = {topic: messages[-1] for topic, messages in rig.items()}
 
@@ -115,9 +116,10 @@ def test_odometry_adds_motions_up_from_where_the_robot_was(graph, robot, start):
     run(tasks=["all"])
     odometry = graph.hear(Odometry, "perception/odometry")
     send(1.0, 1.1, 1.2)
-    graph.until(lambda: len(odometry) == 2, "odometry")
+    graph.until(lambda: len(odometry) == 3, "odometry")
+    assert [has_motion(message) for message in odometry] == [False, True, True]
     pose = robot.world.world_from_base(1.0)
-    for message, (before, after) in zip(odometry, ((1.0, 1.1), (1.1, 1.2)), strict=True):
+    for message, (before, after) in zip(odometry[1:], ((1.0, 1.1), (1.1, 1.2)), strict=True):
         motion = read_ego_motion(message, robot.frame(before).stamp_ns)
         pose = pose @ motion.previous_base_from_base
         position = message.pose.pose.position
