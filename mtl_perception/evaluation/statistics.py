@@ -142,7 +142,7 @@ class TaskStatistics:
     def sample(self, rows: NDArray[np.int64]) -> Totals:
         """Return the sums over a choice of rows, one of which may occur several times (a bootstrap sample)."""
         counts = np.bincount(rows, minlength=len(self)).astype(np.float64)
-        sums = {name: np.tensordot(counts, column, axes=(0, 0)) for name, column in self.sums.items()}
+        sums = {name: np.tensordot(counts, column, axes=(0, 0))[()] for name, column in self.sums.items()}
         if not self.ranked:
             return Totals(sums, {}, np.zeros(0, np.int64), len(rows))
         starts = np.searchsorted(self.ranked_row, np.arange(len(self) + 1))
