@@ -150,7 +150,7 @@ def _errors(predicted: NDArray, truth: NDArray) -> tuple[NDArray, dict[str, Any]
     band = np.zeros(truth.shape, np.uint8)
     for farthest in _BANDS:
         band += truth > np.float32(farthest)
-    bands = len(_BAND_NAMES)
+    bands, band = len(_BAND_NAMES), band.astype(np.int64)
     return squared, {
         "pixels": np.bincount(band, minlength=bands),
         "absolute_relative": np.bincount(band, relative, minlength=bands),
