@@ -27,7 +27,7 @@ setup(
     maintainer_email="maintainers@mtl-perception.example",
     license="Apache-2.0",
     packages=find_packages(include=[NAME, f"{NAME}.*"]),
-    package_data={NAME: ["py.typed", "checkpoints/*.safetensors"]},
+    package_data={NAME: ["py.typed", "checkpoints/*.safetensors", "evaluation/report/templates/*"]},
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),
         (f"share/{NAME}", ["package.xml"]),
@@ -60,6 +60,10 @@ setup(
     extras_require={"test": ["pytest", "pytest-timeout"]},
     zip_safe=False,
     entry_points={
-        "console_scripts": [f"{node} = {NAME}.nodes.start:{node}" for node in NODES] + [f"{NAME} = {NAME}.cli:main"],
+        "console_scripts": [
+            *(f"{node} = {NAME}.nodes.start:{node}" for node in NODES),
+            f"{NAME} = {NAME}.cli:main",
+            f"evaluate = {NAME}.evaluation.command:main",
+        ],
     },
 )

@@ -37,6 +37,8 @@ COMMANDS = (
     ),
     Command("world-pictures", "mtl_perception.running.world_pictures", "show what such worlds look like, seed by seed"),
     Command("convert", "mtl_perception.data.recordings.command", "turn a recording of another kind into a bag"),
+    Command("evaluate", "mtl_perception.evaluation.command", "judge a checkpoint by replaying bags, one or hundreds"),
+    Command("compare", "mtl_perception.evaluation.compare_command", "compare two evaluations, with intervals"),
     Command("train", "mtl_perception.training.train", "train the network, or continue a training"),
     Command("validate", "mtl_perception.training.validate", "measure a checkpoint on validation data"),
     Command("describe", "mtl_perception.bench.describe", "show what a network costs, by module and by task"),

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import argparse
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,15 +15,19 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from mtl_perception.bench import network, world
+from mtl_perception.bench import evaluation, network, world
 from mtl_perception.bench.describe import comma_separated, image_size, positive, report_console
 from mtl_perception.bench.results import Result, write_results
+from mtl_perception.data.world.command import write_world
+from mtl_perception.data.world.frames import WorldSettings
+from mtl_perception.mapping.config import SCENES
 from mtl_perception.network import NetworkConfig
 from mtl_perception.resources import config_file
 
-SUITES = (network.SUITE, world.SUITE)
-SIZES = {network.SUITE: (640, 480), world.SUITE: (224, 128)}
+SUITES = (network.SUITE, world.SUITE, evaluation.SUITE)
+SIZES = {network.SUITE: (640, 480), world.SUITE: (224, 128), evaluation.SUITE: (256, 192)}
 """Of the images, pixels."""
+_STREET_S = 8.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--suite", choices=SUITES, default=network.SUITE, help="what to measure (default: %(default)s)")
     parser.add_argument("--out", type=Path, default=Path("bench.json"), help="the file to write (default: %(default)s)")
     parser.add_argument(
-        "--size", type=image_size, metavar="WxH", help="size of the images (default: 640x480, of the world 224x128)"
+        "--size", type=image_size, metavar="WxH", help="size of the images (default: 640x480, of the world 224x128, of a rendered bag 256x192)"
     )
     of_network = parser.add_argument_group("network")
     of_network.add_argument(
@@ -45,6 +50,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--repeats", type=positive, default=5, metavar="N", help="timed rounds (default: %(default)s)"
     )
     of_network.add_argument("--threads", type=positive, metavar="N", help="of torch (default: torch's own choice)")
+    of_evaluation = parser.add_argument_group("evaluation")
+    of_evaluation.add_argument("--bag", type=Path, help="to replay, with ground truth (default: a rendered street)")
+    of_evaluation.add_argument(
+        "--scene", choices=tuple(SCENES), default="street", help="map settings (default: %(default)s)"
+    )
     of_world = parser.add_argument_group("world")
     of_world.add_argument(
         "--kinds", type=comma_separated, default=("street", "indoor"), metavar="A,B", help="(default: street,indoor)"
@@ -61,7 +71,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Measure, print a table, and write the file; return 0."""
     console = report_console()
     size = arguments.size or SIZES[arguments.suite]
-    measure = _network_results if arguments.suite == network.SUITE else _world_results
+    measure = _MEASURES[arguments.suite]
     columns = TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn()
     with Progress(*columns, console=console, transient=True) as progress:
         results = measure(arguments, size, progress)
@@ -95,6 +105,24 @@ def _world_results(arguments: argparse.Namespace, size: tuple[int, int], progres
         processes=arguments.workers,
         advanced=_bar(progress, len(arguments.kinds) * arguments.worlds),
     )
+
+
+def _evaluation_results(arguments: argparse.Namespace, size: tuple[int, int], progress: Progress) -> list[Result]:
+    advanced = _bar(progress, evaluation.STEPS)
+    with tempfile.TemporaryDirectory(prefix="mtl_perception_") as folder:
+        bag = arguments.bag
+        if bag is None:
+            bag = Path(folder) / "street"
+            write_world(WorldSettings("street", seconds=_STREET_S, image_size=size), bag)
+            advanced("rendered a street")
+        return evaluation.run_suite(bag, scene=arguments.scene, threads=arguments.threads, advanced=advanced)
+
+
+_MEASURES: dict[str, Callable[[argparse.Namespace, tuple[int, int], Progress], list[Result]]] = {
+    network.SUITE: _network_results,
+    world.SUITE: _world_results,
+    evaluation.SUITE: _evaluation_results,
+}
 
 
 def _bar(progress: Progress, total: int) -> Callable[[str], None]:

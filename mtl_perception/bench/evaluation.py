@@ -23,6 +23,8 @@ from mtl_perception.pipeline import Perceiver
 
 SUITE = "evaluation"
 MOST_FRAMES = 100
+STEPS = 5
+"""How often `advanced` is called, when a bag must be rendered first."""
 _WARM_UP = 3
 
 

@@ -9,7 +9,7 @@ import dataclasses
 import hashlib
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ import yaml
 from rich.console import Console
 
 from mtl_perception.core import LabelSpace
-from mtl_perception.evaluation.fleet import BagJob, Engine, InProcess, LocalWorkers, RayEngine, bags_in, run_fleet
+from mtl_perception.evaluation.fleet import BagJob, Engine, InProcess, LocalWorkers, RayEngine, Work, bags_in, run_fleet
 from mtl_perception.evaluation.gate import Tolerance, print_regressions, read_baseline, regressions
 from mtl_perception.evaluation.progress import FleetProgress
 from mtl_perception.evaluation.replay import Replay, ReplaySettings
@@ -144,7 +144,7 @@ def evaluate(
 
     with FleetProgress(len(jobs), len(done)) as progress:
         outcome = run_fleet(
-            todo, make_work=partial(_make_work, settings), engine=engine, retries=retries, keep=keep, progress=progress
+            todo, partial(_make_work, settings), engine=engine, retries=retries, keep=keep, progress=progress
         )
     results = [*done.values(), *outcome.results]
     return RunResult(
@@ -168,7 +168,7 @@ def bag_folder(out: Path, name: str) -> Path:
     return out / "bags" / name
 
 
-def _make_work(settings: ReplaySettings) -> Callable[[BagJob, Any], BagResult]:
+def _make_work(settings: ReplaySettings) -> Work:
     """Load the network once a process; return what evaluates one bag with it."""
     replay = Replay(settings)
     return lambda job, advanced: replay.run(job.path, job.name, advanced)

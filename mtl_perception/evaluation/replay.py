@@ -9,10 +9,10 @@ the order of the bag, so that the result does not depend on how busy the machine
 from __future__ import annotations
 
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import cv2
@@ -62,8 +62,8 @@ class ReplaySettings:
 
     checkpoint: Path | None = None
     device: str = "cpu"
-    mapper: MapperConfig = MapperConfig()
-    options: ScoreOptions = ScoreOptions()
+    mapper: MapperConfig = field(default_factory=lambda: MapperConfig())
+    options: ScoreOptions = field(default_factory=ScoreOptions)
     mapping: tuple[TopicMapping, ...] = ()
     threads: int | None = None
 
@@ -144,7 +144,7 @@ class _BagReplay:
         self._stamps: list[int] = []
         self._dropped: Counter[str] = Counter()
         self._not_mapped: Counter[str] = Counter()
-        self._seconds: Counter[str] = Counter()
+        self._seconds: defaultdict[str, float] = defaultdict(float)
 
     def run(self, advanced: Advanced | None) -> BagResult:
         tasks = _computed(self._perceiver, self._bag)
@@ -279,7 +279,8 @@ class _BagReplay:
             "stage_ms": {stage: 1e3 * total / frames for stage, total in self._seconds.items()},
             "frames_not_mapped": dict(self._not_mapped),
             "threads": torch.get_num_threads(),
-            **machine.told(),
+            **machine.figures,
+            "unknown": machine.unknown,
         }
 
 
