@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import platform
 import time
 import traceback
 from abc import ABC, abstractmethod
@@ -102,7 +103,7 @@ class Failure:
 
 @dataclass(frozen=True)
 class Ready:
-    """A worker can be given its first bag; `place` is the same for workers of one machine."""
+    """A worker can be given its first bag; `place` is the same for all workers of one machine."""
 
     worker: int
     place: str
@@ -135,11 +136,13 @@ class Gone:
 Event = Ready | Done | Failed | Gone
 
 
-def attempt(work: Work, job: BagJob, advanced: Advanced, place: str) -> BagResult | Failure:
-    """Evaluate a bag at a place; whatever it raises is returned."""
+def attempt(work: Work, job: BagJob, advanced: Advanced) -> BagResult | Failure:
+    """Evaluate a bag in the process of a worker; whatever it raises is returned."""
     try:
         if not job.path.exists():
-            raise FileNotFoundError(f"there is no {job.path} on {place}: bags must be readable wherever a worker runs")
+            raise FileNotFoundError(
+                f"{job.path} is not on {platform.node()}: every worker must be able to read every bag"
+            )
         return work(job, advanced)
     except Exception as error:  # a bag must not end the others
         return Failure.of(error)

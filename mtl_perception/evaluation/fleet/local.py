@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import platform
 import signal
 import threading
 from collections import deque
@@ -39,6 +38,7 @@ from mtl_perception.evaluation.result import BagResult
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 """The environment variables that numerical libraries read when they are imported."""
 _END_S = 5.0
+_THIS_MACHINE = "this machine"
 
 
 class InProcess(Engine):
@@ -90,7 +90,7 @@ class _Alone(Crew):
     def hire(self) -> int:
         self._work = self._make_work()
         self._hired += 1
-        self._events.append(Ready(self._hired, platform.node()))
+        self._events.append(Ready(self._hired, _THIS_MACHINE))
         return self._hired
 
     def dismiss(self, worker: int) -> None:
@@ -102,7 +102,7 @@ class _Alone(Crew):
     def wait(self) -> Sequence[Event]:
         if self._job is not None and self._work is not None:
             worker, job, self._job = self._hired, self._job, None
-            outcome = attempt(self._work, job, lambda done, known: self._advanced(worker, done, known), platform.node())
+            outcome = attempt(self._work, job, lambda done, known: self._advanced(worker, done, known))
             self._events.append(Failed(worker, outcome) if isinstance(outcome, Failure) else Done(worker, outcome))
         events = tuple(self._events)
         self._events.clear()
@@ -224,18 +224,17 @@ def _serve(connection: Connection, make_work: MakeWork) -> None:
     """Evaluate what comes through the connection until it is closed: the main function of a process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # blocked until here
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    place = platform.node()
     try:
         try:
             work = make_work()
         except Exception as error:  # whatever it is, who asked must hear of it
             connection.send(Failure.of(error))
             return
-        connection.send(place)
+        connection.send(_THIS_MACHINE)
         while True:
             job = connection.recv()
             advanced = Seldom(lambda done, known: connection.send((done, known)))
-            _answer(connection, attempt(work, job, advanced, place))
+            _answer(connection, attempt(work, job, advanced))
     except (EOFError, BrokenPipeError, ConnectionResetError):
         pass  # nobody wants more
 

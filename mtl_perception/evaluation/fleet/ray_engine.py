@@ -10,10 +10,9 @@ that `make_work` reads. A cluster that is started here has all of it. Results co
 from __future__ import annotations
 
 import os
-import platform
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any
@@ -41,8 +40,10 @@ _ASK_EVERY_S = 0.5
 _START_S = 600.0
 _OBJECT_STORE_BYTES = 256 * 2**20  # results pass through it; what does not fit is written to disk
 _LONGEST_REASON = 300
-# Read when ray is imported and by the processes that it starts. The last one makes Ray listen on the loopback interface
-# only, on any system: whoever reaches its ports can run what he likes.
+# Read when ray is imported, and by the processes that it starts.
+_QUIET = {"RAY_DEDUP_LOGS_SKIP_REGEX": "^A worker died or was killed"}  # it is told as the reason of a retry
+# The second one makes Ray listen on the loopback interface only, on any system: whoever reaches its ports can run what
+# he likes.
 _LOCAL_CLUSTER = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
 
 
@@ -101,18 +102,17 @@ class _Actors(Crew):
     """Actors on the nodes of a cluster."""
 
     def __init__(self, engine: RayEngine, make_work: MakeWork, advanced: WorkerAdvanced) -> None:
-        self._environment = _environment(_LOCAL_CLUSTER if engine.address == "local" else {})
-        self._environment.__enter__()
         self._engine, self._advanced = engine, advanced
         self._workers: dict[int, _Hired] = {}
         self._hired = 0
-        self._is_ours = False
+        self._end = ExitStack()
         try:
+            self._end.enter_context(_environment({**_QUIET, **(_LOCAL_CLUSTER if engine.address == "local" else {})}))
             import ray
 
             self._ray = ray
             if not ray.is_initialized():
-                self._is_ours = True
+                self._end.callback(ray.shutdown)
                 _connect(engine)
             room = _room(engine, ray.cluster_resources())
             self.size = engine.workers or room
@@ -126,7 +126,7 @@ class _Actors(Crew):
                 "max_concurrency": 2,  # it can say how far it is while it evaluates
                 "scheduling_strategy": "SPREAD",
             }
-            self._actor = ray.remote(**options)(_Worker)
+            self._actor: Any = ray.remote(**options)(_Worker)
         except BaseException:
             self.close()
             raise
@@ -164,9 +164,7 @@ class _Actors(Crew):
                 self._ray.kill(hired.actor)
             self._workers.clear()
         finally:
-            if self._is_ours:
-                self._ray.shutdown()
-            self._environment.__exit__(None, None, None)
+            self._end.close()
 
     def _answered(self, worker: int) -> Event:
         hired = self._workers[worker]
@@ -211,21 +209,21 @@ class _Worker:
         self._how_far = (0, 0)
 
     def set_up(self, make_work: bytes, threads: int) -> str | Failure:
-        """Get ready; return the name of the node."""
+        """Get ready; return the node."""
         os.environ.update(dict.fromkeys(THREADS, str(threads)))  # before the libraries are imported that read them
-        from ray import cloudpickle
+        import ray
 
         try:
-            self._work = cloudpickle.loads(make_work)()
+            self._work = ray.cloudpickle.loads(make_work)()
         except Exception as error:  # whatever it is, who asked must hear of it
             return Failure.of(error)
-        return platform.node()
+        return ray.get_runtime_context().get_node_id()
 
     def run(self, job: BagJob) -> BagResult | Failure:
         """Evaluate a bag."""
         assert self._work is not None
         self._how_far = (0, 0)
-        return attempt(self._work, job, self._advanced, platform.node())
+        return attempt(self._work, job, self._advanced)
 
     def how_far(self) -> tuple[int, int]:
         """Return how many frames of the present bag are done, and of how many; (0, 0) where that is not known."""
@@ -241,10 +239,9 @@ def _connect(engine: RayEngine) -> None:
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
     try:
         if engine.address == "local":
-            cores = max(available_cores(), engine.cores * (engine.workers or 1))
             ray.init(
                 address="local",
-                num_cpus=cores,
+                num_cpus=engine.cores * engine.workers if engine.workers else available_cores(),
                 include_dashboard=False,
                 object_store_memory=_OBJECT_STORE_BYTES,
                 **quiet,
