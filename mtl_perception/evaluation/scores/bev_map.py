@@ -41,11 +41,14 @@ class BevMapScore(Score):
     def frame(self, judged: JudgedFrame) -> FrameStatistics | None:
         """Return per layer of the network how many cells are in both and in either map, and probabilities by bins."""
         predicted, truth = judged.prediction.bev_map, judged.truth.bev_map
-        if predicted is None or truth is None or not predicted.layers.keys() & truth.layers.keys():
+        if predicted is None or truth is None:
+            return None
+        common = [name for name in predicted.layers if name in truth.layers]
+        if not common:
             return None
         counts = {kind + name: 0 for name in predicted.layers for kind in (_BOTH, _EITHER)}
         said, happened = [], []
-        for name in predicted.layers.keys() & truth.layers.keys():
+        for name in common:
             layer = truth.layers[name]
             known = ~np.isnan(layer)
             probability = _at(truth, layer.shape, predicted, name)[known]
