@@ -88,8 +88,8 @@ def true_boxes(judged: JudgedFrame, labels: LabelSpace) -> Boxes | None:
     A box counts if its name leads to a class of `labels`, and if it could be seen: its centre is inside the view of a
     camera that has an image (as an ideal pinhole), and
 
-    * where the truth has instance images that the box's `track` can be looked up in, one of them shows `FEWEST_PIXELS`
-      pixels of it;
+    * where the truth has instance images and the box's `track` is a number, one of them shows `FEWEST_PIXELS` pixels of
+      it;
     * else, where there is a LiDAR sweep, a point of it lies inside the box (as nuScenes does).
 
     Boxes of another stamp than the prediction's are moved by the base's motion and by their own velocities, where the
@@ -100,10 +100,10 @@ def true_boxes(judged: JudgedFrame, labels: LabelSpace) -> Boxes | None:
         return None
     ids = [labels.id_of_box(box.label) for box in sweep.boxes]
     known = [(box, label) for box, label in zip(sweep.boxes, ids, strict=True) if label is not None]
-    seen = _seen([box for box, _ in known], judged.truth.cameras, sweep)
-    known = [entry for entry, visible in zip(known, seen, strict=True) if visible]
     boxes = _moved([box for box, _ in known], [label for _, label in known], sweep, judged)
-    return boxes.chosen(_in_view(boxes.centre, judged.rig, judged.prediction.missing))
+    in_view = np.flatnonzero(_in_view(boxes.centre, judged.rig, judged.prediction.missing))
+    seen = _seen([known[index][0] for index in in_view], judged.truth.cameras, sweep)
+    return boxes.chosen(in_view[seen])
 
 
 def match(predicted: Boxes, true: Boxes, distances: Sequence[float], errors_at: float) -> Matches:
@@ -160,27 +160,35 @@ def _errors(predicted: Boxes, true: Boxes) -> NDArray[np.float64]:
     )
 
 
-def _seen(boxes: Sequence[Box], cameras: Mapping[str, CameraTruth], sweep: Sweep) -> list[bool]:
+def _seen(boxes: Sequence[Box], cameras: Mapping[str, CameraTruth], sweep: Sweep) -> NDArray[np.bool_]:
     instances = [camera.instance for camera in cameras.values() if camera.instance is not None]
-    numbers = {box.track: int(box.track) for box in boxes if box.track.isdigit()} if instances else {}
-    highest = max(numbers.values(), default=0)
+    if not instances:
+        return _hold_a_point(boxes, sweep.points)
+    numbers = np.array([int(box.track) if box.track.isdigit() else 0 for box in boxes], dtype=np.int64)
+    highest = int(numbers.max(initial=0))
     most = np.zeros(highest + 2, dtype=np.int64)
     for image in instances:
-        shown = np.bincount(np.clip(image.ravel(), 0, highest + 1), minlength=highest + 2)
-        most = np.maximum(most, shown)
-    return [
-        bool(most[numbers[box.track]] >= FEWEST_PIXELS)
-        if box.track in numbers
-        else sweep.points is None or _holds_a_point(box, sweep.points)
-        for box in boxes
-    ]
+        most = np.maximum(most, np.bincount(np.clip(image.ravel(), 0, highest + 1), minlength=highest + 2))
+    without = np.flatnonzero(numbers == 0)
+    seen = most[numbers] >= FEWEST_PIXELS
+    seen[without] = _hold_a_point([boxes[index] for index in without.tolist()], sweep.points)
+    return seen
 
 
-def _holds_a_point(box: Box, points: NDArray) -> bool:
-    centre, half = box.frame_from_box[:3, 3], np.asarray(box.size) / 2.0
-    near = points[np.abs(points[:, 0] - centre[0]) <= np.linalg.norm(half)]
-    inside = np.abs(transform_points(inverse(box.frame_from_box), near[:, :3])) <= half
-    return bool(inside.all(axis=-1).any())
+def _hold_a_point(boxes: Sequence[Box], points: NDArray | None) -> NDArray[np.bool_]:
+    """Return which boxes have a LiDAR point inside, in the frame of both; all of them where there is no LiDAR."""
+    if points is None or not boxes:
+        return np.ones(len(boxes), dtype=bool)
+    ordered = points[np.argsort(points[:, 0]), :3]
+    along = np.ascontiguousarray(ordered[:, 0])
+    hold = np.zeros(len(boxes), dtype=bool)
+    for index, box in enumerate(boxes):
+        middle, half = box.frame_from_box[0, 3], np.asarray(box.size) / 2.0
+        reach = np.linalg.norm(half) + 0.01
+        first, last = np.searchsorted(along, [middle - reach, middle + reach])
+        inside = np.abs(transform_points(inverse(box.frame_from_box), ordered[first:last])) <= half
+        hold[index] = inside.all(axis=-1).any()
+    return hold
 
 
 def _moved(boxes: Sequence[Box], labels: Sequence[int], sweep: Sweep, judged: JudgedFrame) -> Boxes:
