@@ -74,13 +74,15 @@ class GroundGrid:
         self._cover([points, before], robot[:2])
         self._learn_ground(ground)
 
-        hits = np.unique(self._in_band(others))
-        free = np.concatenate([self._in_band(before), self._cells(ground)[0]])
-        free = np.setdiff1d(free, hits)  # also makes them distinct: a cell counts once a frame
+        hit, free = np.zeros((2, self._evidence.size), dtype=bool)  # a cell counts once a frame
+        hit[self._in_band(others)] = True
+        free[self._in_band(before)] = True
+        free[self._cells(ground)[0]] = True
+        self._seen.reshape(-1)[hit | free] = True
+        hits, misses = np.flatnonzero(hit), np.flatnonzero(free & ~hit)
         evidence = self._evidence.reshape(-1)
         evidence[hits] = np.minimum(evidence[hits] + _HIT, _MOST)
-        evidence[free] = np.maximum(evidence[free] + _MISS, _LEAST)
-        self._seen.reshape(-1)[np.concatenate([hits, free])] = True
+        evidence[misses] = np.maximum(evidence[misses] + _MISS, _LEAST)
 
     def map(self) -> GridMap:
         """Return the grid as it stands."""
@@ -113,18 +115,28 @@ class GroundGrid:
 
     def _learn_ground(self, points: NDArray[np.float32]) -> None:
         cells, inside = self._cells(points)
-        at, place, count = np.unique(cells, return_inverse=True, return_counts=True)
-        mean = (np.bincount(place, weights=points[2, inside], minlength=len(at)) / count).astype(np.float32)
+        if not len(cells):
+            return
+        lowest = cells.min()
+        counts = np.bincount(cells - lowest)
+        at = np.flatnonzero(counts)
+        mean = (np.bincount(cells - lowest, weights=points[2, inside])[at] / counts[at]).astype(np.float32)
+        at += lowest
         ground = self._ground.reshape(-1)
         old = ground[at]
         ground[at] = np.where(np.isnan(old), mean, old + _GROUND_SHARE * (mean - old))
 
     def _in_band(self, points: NDArray[np.float32]) -> NDArray[np.int64]:
         """Return the flat cells of those points (3, N) that are within the obstacle heights over the ground."""
+        least, most = self._config.obstacle_min_height, self._config.obstacle_max_height
+        usual = np.float32(self._ground_height)
+        lowest = np.fmin.reduce(self._ground, axis=None, initial=usual)
+        highest = np.fmax.reduce(self._ground, axis=None, initial=usual)
+        points = points[:, (points[2] - lowest >= least) & (points[2] - highest <= most)]  # can be; most cannot
         cells, inside = self._cells(points)
         ground = self._ground.reshape(-1)[cells]
-        above = points[2, inside] - np.where(np.isnan(ground), np.float32(self._ground_height), ground)
-        return cells[(above >= self._config.obstacle_min_height) & (above <= self._config.obstacle_max_height)]
+        above = points[2, inside] - np.where(np.isnan(ground), usual, ground)
+        return cells[(above >= least) & (above <= most)]
 
     def _cells(self, points: NDArray[np.float32]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return the flat cells of those points (3, N) that are inside the grid, and which points those are."""
@@ -134,7 +146,7 @@ class GroundGrid:
             for axis in (0, 1)
         )
         inside = np.flatnonzero((column >= 0) & (column < width) & (row >= 0) & (row < height))
-        return row[inside] * width + column[inside], inside
+        return row.take(inside) * width + column.take(inside), inside
 
     def _cover(self, clouds: list[NDArray[np.float32]], robot: NDArray[np.float64]) -> None:
         """Grow the grid so that it holds the points (3, N), or as much around the robot as the bound allows."""
