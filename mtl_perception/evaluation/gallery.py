@@ -1,0 +1,123 @@
+# Copyright 2026 The mtl_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""The best and the worst frames of a bag, task by task, kept as pictures while it is replayed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from mtl_perception.core import LabelSpace
+from mtl_perception.drawing.images import Image
+from mtl_perception.evaluation.above_views import AboveViews
+from mtl_perception.evaluation.camera_views import CameraViews, Comparison
+from mtl_perception.evaluation.judged import JudgedFrame
+from mtl_perception.evaluation.result import Picture
+from mtl_perception.evaluation.score import Score, ScoreOptions
+
+APART_NS = 1_000_000_000
+"""Frames nearer to each other in time show the same; only one of them is kept."""
+
+
+class Gallery:
+    """Keeps the best and worst frames by each task's key metric, at least a second apart.
+
+    Of a rig's cameras the one that is worst off in that frame is shown. A frame is drawn only when it is better or
+    worse than what is kept, and once if it is both.
+    """
+
+    def __init__(self, scores: Sequence[Score], labels: LabelSpace, per_task: int = 3) -> None:
+        """Keep at most `per_task` best and as many worst frames of each task."""
+        options = scores[0].options if scores else ScoreOptions()
+        self._cameras, self._above = CameraViews(labels, options), AboveViews(labels)
+        drawn = {*self._cameras.tasks, *self._above.tasks}
+        self._shelves = {
+            score.task: {
+                "worst": _Shelf(per_task, -1 if score.better[score.key] == "higher" else 1),
+                "best": _Shelf(per_task, 1 if score.better[score.key] == "higher" else -1),
+            }
+            for score in scores
+            if score.task in drawn
+        }
+
+    def consider(self, judged: JudgedFrame, values: Mapping[str, float]) -> None:
+        """Keep the frame where it is among the best or worst.
+
+        Args:
+            judged: the frame.
+            values: per task its key metric on this frame; tasks that are not scored here are missing or NaN.
+        """
+        stamp_ns = judged.prediction.stamp_ns
+        for task, shelves in self._shelves.items():
+            value = values.get(task, math.nan)
+            wanting = [shelf for shelf in shelves.values() if math.isfinite(value) and shelf.wants(value, stamp_ns)]
+            drawn = self._drawn(task, judged) if wanting else None
+            if drawn is not None:
+                for shelf in wanting:
+                    shelf.put(_Kept(value, stamp_ns, *drawn))
+
+    def pictures(self) -> tuple[Picture, ...]:
+        """Return the kept frames: per task the worst ones, the very worst first, then the best ones."""
+        found = []
+        for task, shelves in self._shelves.items():
+            shown: set[int] = set()
+            for kind, shelf in shelves.items():
+                # Of few frames some are among the worst and the best.
+                entries = [entry for entry in shelf.entries if entry.stamp_ns not in shown]
+                shown.update(entry.stamp_ns for entry in entries)
+                found += [
+                    Picture(task, kind, entry.camera, entry.stamp_ns, entry.value, _png(entry.image))
+                    for entry in entries
+                ]
+        return tuple(found)
+
+    def _drawn(self, task: str, judged: JudgedFrame) -> tuple[str, Image] | None:
+        if task in self._above.tasks:
+            image = self._above.draw(task, judged)
+            return None if image is None else ("", image)
+        worst: tuple[str, Comparison] | None = None
+        for name, camera in judged.cameras.items():
+            comparison = self._cameras.compare(task, camera, judged.truth.dataset)
+            if comparison is not None and (worst is None or comparison.wrong > worst[1].wrong):
+                worst = name, comparison
+        return None if worst is None else (worst[0], worst[1].draw())
+
+
+@dataclass(frozen=True, eq=False)
+class _Kept:
+    value: float
+    stamp_ns: int
+    camera: str
+    image: Image
+
+
+class _Shelf:
+    """A few frames with the greatest `sign` * value, the greatest first, no two of them near to each other."""
+
+    def __init__(self, places: int, sign: int) -> None:
+        self._places, self._sign = places, sign
+        self.entries: list[_Kept] = []
+
+    def wants(self, value: float, stamp_ns: int) -> bool:
+        rank = self._sign * value
+        near = [entry for entry in self.entries if abs(entry.stamp_ns - stamp_ns) < APART_NS]
+        if near:
+            return all(rank > self._rank(entry) for entry in near)
+        return len(self.entries) < self._places or (self._places > 0 and rank > self._rank(self.entries[-1]))
+
+    def put(self, kept: _Kept) -> None:
+        others = [entry for entry in self.entries if abs(entry.stamp_ns - kept.stamp_ns) >= APART_NS]
+        self.entries = sorted([*others, kept], key=lambda entry: (-self._rank(entry), entry.stamp_ns))[: self._places]
+
+    def _rank(self, entry: _Kept) -> float:
+        return self._sign * entry.value
+
+
+def _png(image: NDArray[np.uint8]) -> bytes:
+    _, encoded = cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_PNG_COMPRESSION, 6])
+    return encoded.tobytes()
