@@ -52,17 +52,17 @@ class ReplaySettings:
     """What decides about the result. Can be pickled.
 
     Attributes:
+        mapper: settings of the map.
         checkpoint: a file; None: the one of the package.
         device: as torch names it.
-        mapper: settings of the map.
         options: of the scores.
         mapping: topics of the bag that hold the truth under other names.
         threads: of torch; None: torch's own choice.
     """
 
+    mapper: MapperConfig
     checkpoint: Path | None = None
     device: str = "cpu"
-    mapper: MapperConfig = field(default_factory=lambda: MapperConfig())
     options: ScoreOptions = field(default_factory=ScoreOptions)
     mapping: tuple[TopicMapping, ...] = ()
     threads: int | None = None
