@@ -165,19 +165,19 @@ class _Run:
             case Failed(worker, failure):
                 if failure.curable or worker not in self._running:
                     self._crew.dismiss(worker)
-                    self._without(worker, failure)
+                    self._without(worker, failure, died=False)
                 else:
                     self._task_failed(self._running.pop(worker), self._workers[worker], failure)
             case Gone(worker, reason):
-                self._without(worker, Failure(reason, curable=True))
+                self._without(worker, Failure(reason, curable=True), died=True)
 
-    def _without(self, worker: int, failure: Failure) -> None:
+    def _without(self, worker: int, failure: Failure, *, died: bool) -> None:
         """Go on without a worker that has failed or died; the next one takes its place."""
         place = self._workers.pop(worker)
         if worker in self._running:
             self._task_failed(self._running.pop(worker), place, failure)
         elif place is None:
-            self._setup_failed(failure)
+            self._setup_failed(failure, died)
 
     def _task_failed(self, task: _Task, place: str | None, failure: Failure) -> None:
         name = task.job.name
@@ -196,11 +196,11 @@ class _Run:
             self._failed[name] = failure.reason
             self._progress.failed(name, failure.reason)
 
-    def _setup_failed(self, failure: Failure) -> None:
+    def _setup_failed(self, failure: Failure, died: bool) -> None:
         _LOG.debug("a worker could not be set up: %s\n%s", failure.reason, failure.where)
         self._setups_failed += 1
-        if self._any_was_ready and self._setups_failed <= self._retries:
-            return
+        if self._setups_failed <= self._retries and (self._any_was_ready or died):
+            return  # the next one may be luckier; what raises before any was ready is hardly bad luck
         self._lost += 1
         self._progress.lost(failure.reason)
         if self._lost < min(self._crew.size, len(self._jobs)):

@@ -127,7 +127,7 @@ def _names(paths: Sequence[Path]) -> list[str]:
             for path, name, length in zip(paths, names, lengths, strict=True)
         ]
         if longer == lengths:
-            return _numbered(names)
+            return names
         lengths = longer
 
 
@@ -136,18 +136,3 @@ def _end(path: Path, length: int) -> str:
     if path.suffix in _FILES and not path.is_dir():
         return path.stem if length == 1 else "_".join(path.parts[1:][1 - length :])
     return "_".join(path.parts[1:][-length:])
-
-
-def _numbered(names: Sequence[str]) -> list[str]:
-    """Tell apart what whole paths do not (`a_b/c` and `a/b_c`)."""
-    used: set[str] = set(names)
-    seen: set[str] = set()
-    result = []
-    for name in names:
-        number, unique = 1, name
-        while unique in seen or (number > 1 and unique in used):
-            number += 1
-            unique = f"{name}-{number}"
-        seen.add(unique)
-        result.append(unique)
-    return result

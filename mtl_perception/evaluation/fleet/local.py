@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import pickle
 import signal
 import threading
 from collections import deque
@@ -128,13 +129,12 @@ class _Processes(Crew):
         self._hired += 1
         ours, theirs = self._context.Pipe()
         # Not a daemon: those may not have processes of their own, and an evaluation may want some.
-        process = self._context.Process(
-            target=_serve, args=(theirs, self._make_work), name=f"evaluation worker {self._hired}"
-        )
+        process = self._context.Process(target=_serve, args=(theirs,), name=f"evaluation worker {self._hired}")
         with _start_of_a_worker(self._threads):
             process.start()
             self._processes[self._hired] = ours, process
         theirs.close()  # so that the process's end is noticed
+        self._send(self._hired, self._make_work)
         return self._hired
 
     def dismiss(self, worker: int) -> None:
@@ -144,8 +144,7 @@ class _Processes(Crew):
         _reap(process)
 
     def give(self, worker: int, job: BagJob) -> None:
-        with suppress(BrokenPipeError, ConnectionResetError):  # it has died, as `wait` will find
-            self._processes[worker][0].send(job)
+        self._send(worker, job)
 
     def wait(self) -> Sequence[Event]:
         workers = {connection: worker for worker, (connection, _) in self._processes.items()}
@@ -165,6 +164,10 @@ class _Processes(Crew):
         for _, process in self._processes.values():
             _reap(process)
         self._processes.clear()
+
+    def _send(self, worker: int, what: MakeWork | BagJob) -> None:
+        with suppress(BrokenPipeError, ConnectionResetError):  # it has died, as `wait` will find
+            self._processes[worker][0].send(what)
 
     def _receive(self, worker: int, connection: Connection) -> Event | None:
         try:
@@ -220,13 +223,14 @@ def _how_it_died(process: BaseProcess) -> str:
     return f"its process ended with exit code {code}"
 
 
-def _serve(connection: Connection, make_work: MakeWork) -> None:
-    """Evaluate what comes through the connection until it is closed: the main function of a process."""
+def _serve(connection: Connection) -> None:
+    """Make the work that comes first, and do what comes next until there is no more: the main function of a process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # blocked until here
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
+        make_work = connection.recv_bytes()
         try:
-            work = make_work()
+            work = pickle.loads(make_work)()  # to load it imports what it needs, which may fail as well
         except Exception as error:  # whatever it is, who asked must hear of it
             connection.send(Failure.of(error))
             return
