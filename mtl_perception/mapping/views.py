@@ -5,11 +5,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mtl_perception.core import UNKNOWN, CameraPrediction, LabelSpace, Prediction, pixel_rays
+from mtl_perception.core import UNKNOWN, Camera, CameraPrediction, LabelSpace, Prediction, pixel_rays
 from mtl_perception.core.transforms import Transform
 from mtl_perception.mapping.config import MapperConfig
 from mtl_perception.mapping.errors import MappingError
@@ -97,13 +98,19 @@ def _view(prediction: CameraPrediction, config: MapperConfig, labels: LabelSpace
     return DepthView(
         world_from_camera=prediction.world_from_camera,
         K=prediction.camera.K,
-        rays=pixel_rays(prediction.camera).astype(np.float32),
+        rays=_rays(prediction.camera.width, prediction.camera.height, prediction.camera.K.tobytes()),
         depth=depth,
         weight=weight,
         colour=prediction.colour,
         label=label,
         label_weight=weight if confidence is None else (weight * confidence).astype(np.float32),
     )
+
+
+@lru_cache(maxsize=32)
+def _rays(width: int, height: int, K: bytes) -> NDArray[np.float32]:
+    camera = Camera("rays", width, height, np.frombuffer(K).reshape(3, 3), np.eye(4))
+    return pixel_rays(camera).astype(np.float32)
 
 
 def _unmappable(labels: LabelSpace) -> NDArray[np.bool_]:

@@ -25,7 +25,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from mtl_perception.core.transforms import Transform, inverse
+from mtl_perception.core.transforms import Transform
 from mtl_perception.evaluation.judged import JudgedFrame
 from mtl_perception.evaluation.score import Better, Histogram, Reliability, Score
 from mtl_perception.evaluation.statistics import FrameStatistics, Totals, ratio
@@ -173,10 +173,11 @@ def _trajectory_sums(estimated: NDArray[np.float64], true: NDArray[np.float64]) 
         first = number == 0  # the pose that the trajectory starts from counts, too, with the first motion
         row["positions"] = 2 if first else 1
         row["squared_distance"] = float(squared[number + 1] + (squared[0] if first else 0.0))
-    for end, count, translation, rotation in _segments(estimated, true):
-        sums[end - 1]["segments"] += count
-        sums[end - 1]["segment_translation"] += translation
-        sums[end - 1]["segment_rotation"] += rotation
+    ends, translation, rotation = _segments(estimated, true)
+    for end, translation_error, rotation_error in zip(ends - 1, translation, rotation, strict=True):
+        sums[end]["segments"] += 1
+        sums[end]["segment_translation"] += float(translation_error)
+        sums[end]["segment_rotation"] += float(rotation_error)
     return sums
 
 
@@ -191,19 +192,25 @@ def _squared_distances(estimated: NDArray[np.float64], true: NDArray[np.float64]
     return np.square(residual).sum(axis=1)
 
 
-def _segments(estimated: NDArray[np.float64], true: NDArray[np.float64]) -> list[tuple[int, int, float, float]]:
-    """Return the end pose of each of KITTI's segments, 1, and its errors by its nominal length (per m, rad per m)."""
+def _segments(
+    estimated: NDArray[np.float64], true: NDArray[np.float64]
+) -> tuple[NDArray[np.intp], NDArray[np.float64], NDArray[np.float64]]:
+    """Return the end pose of each of KITTI's segments (S,) and its errors over its nominal length (per m, rad per m)."""
     steps = np.linalg.norm(np.diff(true[:, :3, 3], axis=0), axis=1)
     driven = np.concatenate([[0.0], np.cumsum(steps)])
-    found = []
-    for length in _SEGMENTS:
-        ends = np.searchsorted(driven, driven + length, side="right")  # the first pose that is farther than that
-        for start in np.flatnonzero(ends < len(true)):
-            end = int(ends[start])
-            relative = [(inverse(poses[start]) @ poses[end])[None] for poses in (estimated, true)]
-            translation, rotation = _errors(*relative)
-            found.append((end, 1, float(translation[0] / length), float(rotation[0] / length)))
-    return found
+    ends = np.searchsorted(driven, driven[:, None] + _SEGMENTS, side="right")  # the first pose farther than that
+    starts, length = np.nonzero(ends < len(true))
+    ends = ends[starts, length]
+    translation, rotation = _errors(*(_relative(poses[starts], poses[ends]) for poses in (estimated, true)))
+    return ends, translation / _SEGMENTS[length], rotation / _SEGMENTS[length]
+
+
+def _relative(first: NDArray[np.float64], second: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return inverse(first) @ second of poses (N, 4, 4)."""
+    inverses = np.tile(np.eye(4), (len(first), 1, 1))
+    inverses[:, :3, :3] = first[:, :3, :3].transpose(0, 2, 1)
+    inverses[:, :3, 3:] = -inverses[:, :3, :3] @ first[:, :3, 3:]
+    return inverses @ second
 
 
 def _root_mean(values: NDArray[np.float64]) -> float:
