@@ -101,10 +101,13 @@ def thinned(masks: NDArray[np.bool_]) -> NDArray[np.bool_]:
     flat = padded.ravel()
     row = width + 2
     neighbours = np.array([1, 1 - row, -row, -row - 1, -1, row - 1, row, row + 1])  # from the right, counterclockwise
-    lines = np.flatnonzero(flat)
-    pending = np.full(flat.shape, 2, np.uint8)  # for each half of an iteration once
+    inside = np.flatnonzero(flat)
+    # A pixel is visited twice, once in each half of an iteration, after every change beside it.
+    visited = inside[(flat[inside + 1] & flat[inside - 1] & flat[inside + row] & flat[inside - row]) == 0]
+    pending = np.zeros(flat.shape, np.uint8)
+    pending[visited] = 2
+    place = np.empty(flat.shape, np.int32)
     for table in cycle(_removable()):
-        visited = lines[pending[lines] > 0]
         if not len(visited):
             break
         pending[visited] -= 1
@@ -113,8 +116,13 @@ def thinned(masks: NDArray[np.bool_]) -> NDArray[np.bool_]:
             code |= flat[visited + step] << bit
         gone = visited[table[code]]
         flat[gone] = 0
-        pending[gone + neighbours[:, None]] = 2
-        lines = lines[flat[lines] > 0]
+        changed = (gone + neighbours[:, None]).ravel()
+        pending[changed] = 2
+        visited = np.concatenate([visited, changed])
+        visited = visited[(flat[visited] & (pending[visited] > 0)) > 0]
+        order = np.arange(len(visited), dtype=np.int32)
+        place[visited] = order
+        visited = visited[place[visited] == order]  # each once
     return padded[..., 1:-1, 1:-1].astype(bool)
 
 
@@ -149,7 +157,7 @@ def _probability(camera: JudgedCamera) -> NDArray[np.float32] | None:
 def _counts(probability: NDArray[np.float32], true_lines: NDArray[np.bool_]) -> NDArray[np.int64]:
     """Return the matched and the predicted pixels (2, 33) of one image at each threshold."""
     tolerance = TOLERANCE * float(np.hypot(*true_lines.shape))
-    masks = probability >= LEVELS[:, None, None]
+    masks = probability >= LEVELS.astype(np.float32)[:, None, None]
     # Higher thresholds only take pixels away: where there are as many as before, they are the same.
     different = np.diff(masks.sum(axis=(1, 2)), prepend=-1) != 0
     lines = thinned(masks[different])
