@@ -263,11 +263,11 @@ class _BagReplay:
         if task == MAP and self._maps:
             refused = "".join(f"; {count} frames refused: {why}" for why, count in self._not_mapped.items())
             return f"{self._reference.why_not}{refused}"
+        untrained = [t for t in _network_tasks(task) if t not in self._perceiver.tasks]
+        if untrained:  # whose truth is not looked for, either
+            return self._perceiver.tasks_left_out[untrained[0]]
         if ("depth" if task == MAP else task) not in self._bag.sources:
             return "the bag has no truth for it"
-        untrained = [t for t in _network_tasks(task) if t not in self._perceiver.tasks]
-        if untrained:
-            return self._perceiver.tasks_left_out[untrained[0]]
         return "no frame has both a prediction and the truth"
 
     def _runtime(self, seconds: float, machine: Machine) -> dict[str, object]:
