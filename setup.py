@@ -7,7 +7,15 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 NAME = "mtl_perception"
-NODES = ("perception_node", "mapping_node", "player_node", "world_node", "lifecycle_manager", "perception_and_mapping")
+NODES = (
+    "perception_node",
+    "mapping_node",
+    "evaluation_node",
+    "player_node",
+    "world_node",
+    "lifecycle_manager",
+    "perception_and_mapping",
+)
 
 
 def share_files(*folders: str) -> list[tuple[str, list[str]]]:
