@@ -21,6 +21,7 @@ def _start(module: str) -> None:
 
 perception_node = partial(_start, "perception_node")
 mapping_node = partial(_start, "mapping_node")
+evaluation_node = partial(_start, "evaluation_node")
 player_node = partial(_start, "player_node")
 world_node = partial(_start, "world_node")
 lifecycle_manager = partial(_start, "lifecycle_manager")

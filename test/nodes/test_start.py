@@ -18,7 +18,10 @@ def started(node: str) -> subprocess.Popen[str]:
     )
 
 
-@pytest.mark.parametrize("node", ["perception_node", "mapping_node", "player_node", "world_node", "lifecycle_manager"])
+NODES = ["perception_node", "mapping_node", "evaluation_node", "player_node", "world_node", "lifecycle_manager"]
+
+
+@pytest.mark.parametrize("node", NODES)
 @pytest.mark.parametrize("delay_s", [0.5, 6.0])
 def test_sigint_ends_a_node_with_exit_code_0(node: str, delay_s: float) -> None:
     process = started(node)
