@@ -98,9 +98,7 @@ class CameraViews:
             low, high = depth_limits([np.where(scored, truth, np.nan)])
             finite = np.where(np.isfinite(truth), truth, np.nan)
             panels = depth_colours(predicted, low, high), depth_colours(finite, low, high)
-            return _sheet(
-                camera, *panels, _ramp(error, -_MOST_RELATIVE, _MOST_RELATIVE, _DIVERGING), _depth_bars(low, high)
-            )
+            return _sheet(camera, *panels, _signed(error), _depth_bars(low, high))
 
         return Comparison(_mean(np.abs(error)), draw)
 
@@ -119,7 +117,7 @@ class CameraViews:
             low, high = depth_limits([truth])
             paled = _paled(_colour(camera))
             dots = depth_colours(truth[:, None], low, high)[:, 0]
-            wrong = _ramp(error[:, None], -_MOST_RELATIVE, _MOST_RELATIVE, _DIVERGING)[:, 0]
+            wrong = _signed(error[:, None])[:, 0]
             scale = paled.shape[1] / camera.camera.width
             return _sheet(
                 camera,
@@ -147,7 +145,7 @@ class CameraViews:
     def _semantic(self, camera: JudgedCamera, predicted: NDArray, truth: NDArray, dataset: str) -> Comparison:
         if dataset:
             may_be = self._labels.candidates(dataset)
-            known = may_be.any(axis=1)[truth]
+            known = np.asarray(may_be.any(axis=1))[truth]
             named = np.where(predicted < len(self._labels), predicted, 0)
             right = may_be[truth, named] & (predicted < len(self._labels))
             shown = np.where(known, may_be.argmax(axis=1)[truth], 255).astype(np.uint8)
@@ -229,7 +227,7 @@ def _normals(camera: JudgedCamera, predicted: NDArray, truth: NDArray) -> Compar
     degrees = np.where(known & np.isnan(degrees), 180.0, degrees)
 
     def draw() -> Image:
-        panels = (_without_gaps(normal_colours(image), image) for image in (predicted, truth))
+        panels = (_without_gaps(normal_colours(predicted), predicted), _without_gaps(normal_colours(truth), truth))
         bar = colour_bar(_SEQUENTIAL, 0, _MOST_DEGREES, "deg", TILE_WIDTH)
         return _sheet(camera, *panels, _ramp(degrees, 0, _MOST_DEGREES, _SEQUENTIAL), bar, "error, degrees")
 
@@ -242,7 +240,7 @@ def _scene_flow(camera: JudgedCamera, predicted: NDArray, truth: NDArray) -> Com
     error = np.where(known & np.isnan(error), _MOST_M_S, error)
 
     def draw() -> Image:
-        panels = (_without_gaps(flow_colours(image), image) for image in (predicted, truth))
+        panels = (_without_gaps(flow_colours(predicted), predicted), _without_gaps(flow_colours(truth), truth))
         bar = colour_bar(_SEQUENTIAL, 0, _MOST_M_S, "m/s", TILE_WIDTH)
         return _sheet(camera, *panels, _ramp(error, 0, _MOST_M_S, _SEQUENTIAL), bar, "error, m/s")
 
@@ -330,6 +328,11 @@ def _ramp(values: NDArray, low: float, high: float, colours: NDArray[np.uint8]) 
     known = np.isfinite(values)
     steps = np.clip((np.where(known, values, low) - low) / (high - low) * 255, 0, 255).astype(np.uint8)
     return np.where(known[..., None], colours[steps], np.array(_UNKNOWN, np.uint8))
+
+
+def _signed(relative_error: NDArray) -> Image:
+    """Return blue where the prediction is too near, red where it is too far."""
+    return _ramp(relative_error, -_MOST_RELATIVE, _MOST_RELATIVE, _DIVERGING)
 
 
 def _without_gaps(colours: Image, vectors: NDArray) -> Image:
