@@ -195,10 +195,10 @@ def _squared_distances(estimated: NDArray[np.float64], true: NDArray[np.float64]
 def _segments(
     estimated: NDArray[np.float64], true: NDArray[np.float64]
 ) -> tuple[NDArray[np.intp], NDArray[np.float64], NDArray[np.float64]]:
-    """Return the end pose of each of KITTI's segments (S,) and its errors over its nominal length (per m, rad per m)."""
+    """Return the end pose of each of KITTI's segments (S,) and its errors by its nominal length (per m, rad per m)."""
     steps = np.linalg.norm(np.diff(true[:, :3, 3], axis=0), axis=1)
     driven = np.concatenate([[0.0], np.cumsum(steps)])
-    ends = np.searchsorted(driven, driven[:, None] + _SEGMENTS, side="right")  # the first pose farther than that
+    ends = np.searchsorted(driven, driven[:, None] + _SEGMENTS, side="right")  # first pose beyond
     starts, length = np.nonzero(ends < len(true))
     ends = ends[starts, length]
     translation, rotation = _errors(*(_relative(poses[starts], poses[ends]) for poses in (estimated, true)))
