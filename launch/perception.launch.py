@@ -1,6 +1,9 @@
 # Copyright 2026 The mtl_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Starts perception, mapping and their manager; with `bag:=...` also a player, and ends when the bag ends."""
+"""Starts perception, mapping and their manager.
+
+With `bag:=...` also a player, and ends when the bag ends; with `evaluation:=true` what scores the predictions.
+"""
 
 from __future__ import annotations
 
@@ -53,6 +56,12 @@ def generate_launch_description() -> LaunchDescription:
                 "composed", default_value="true", description="Perception and mapping in one process, or in two."
             ),
             DeclareLaunchArgument("log_level", default_value="info", description="Log level of all nodes."),
+            DeclareLaunchArgument(
+                "evaluation", default_value="false", description="Score what is perceived against ground truth."
+            ),
+            DeclareLaunchArgument(
+                "report", default_value="", description="With evaluation: folder to write its report to at the end."
+            ),
             DeclareLaunchArgument("rviz", default_value="false", description="Start RViz with all outputs."),
             # Fast DDS's default shared memory is smaller than one VGA image.
             SetEnvironmentVariable(profiles_variable(), str(share / "config" / "fastdds.xml")),
@@ -77,6 +86,12 @@ def group(context: LaunchContext, share: Path) -> list[GroupAction]:
 
         # Nobody has said how to play it: every frame of every camera.
         of_bag = {"cameras": bag_cameras(bag), "frame_policy": "every"}
+    managed = ["perception", "mapping"]
+    scoring: list[Node] = []
+    if LaunchConfiguration("evaluation").perform(context).lower() in ("true", "1"):
+        managed.append("evaluation")
+        scoring = [evaluation({**of_bag, "report_folder": LaunchConfiguration("report")})]
+    wait_for = [f"{name}/progress" for name in managed]
     return [
         GroupAction(
             [
@@ -84,21 +99,25 @@ def group(context: LaunchContext, share: Path) -> list[GroupAction]:
                 SetRemap("/tf", "tf"),
                 SetRemap("/tf_static", "tf_static"),
                 SetParameter("use_sim_time", LaunchConfiguration("use_sim_time")),
-                *nodes(share, of_bag),
-                *(player({**of_bag, "bag": bag}) if bag else []),
+                *nodes(share, of_bag, managed),
+                *scoring,
+                *(player({**of_bag, "bag": bag, "wait_for": wait_for}) if bag else []),
             ]
         )
     ]
 
 
-def nodes(share: Path, parameters: dict[str, object]) -> list[Node]:
-    """Return the nodes; none has `name=`, which would give one name to all nodes of a composed process."""
+def nodes(share: Path, parameters: dict[str, object], managed: list[str]) -> list[Node]:
+    """Return the nodes, with a manager of those in `managed`.
+
+    None has `name=`, which would give one name to all nodes of a composed process.
+    """
     composed = LaunchConfiguration("composed")
     return [
         node("perception_and_mapping", parameters, condition=IfCondition(composed)),
         node("perception_node", parameters, condition=UnlessCondition(composed)),
         node("mapping_node", parameters, condition=UnlessCondition(composed)),
-        node("lifecycle_manager", {"autostart": LaunchConfiguration("autostart")}),
+        node("lifecycle_manager", {"autostart": LaunchConfiguration("autostart"), "node_names": managed}),
         Node(
             package="rviz2",
             executable="rviz2",
@@ -106,6 +125,11 @@ def nodes(share: Path, parameters: dict[str, object]) -> list[Node]:
             condition=IfCondition(LaunchConfiguration("rviz")),
         ),
     ]
+
+
+def evaluation(parameters: dict[str, object]) -> Node:
+    """Return the node that scores; at the end it needs time for its report."""
+    return node("evaluation_node", parameters, sigterm_timeout="120", sigkill_timeout="10")
 
 
 def player(parameters: dict[str, object]) -> list[Node | RegisterEventHandler]:
@@ -119,15 +143,13 @@ def player(parameters: dict[str, object]) -> list[Node | RegisterEventHandler]:
     return [playing, RegisterEventHandler(OnProcessExit(target_action=playing, on_exit=end))]
 
 
-def node(
-    executable: str, *parameters: dict[str, object], condition: IfCondition | UnlessCondition | None = None
-) -> Node:
-    """Return a node of this package with the shared parameter file, and `parameters` on top."""
+def node(executable: str, *parameters: dict[str, object], **options: object) -> Node:
+    """Return a node of this package with the shared parameter file, and `parameters` on top; `options` are Node's."""
     return Node(
         package=PACKAGE,
         executable=executable,
         output="screen",
         parameters=[LaunchConfiguration("params_file"), *(values for values in parameters if values)],
         ros_arguments=["--log-level", LaunchConfiguration("log_level")],
-        condition=condition,
+        **options,
     )

@@ -18,7 +18,10 @@ from mtl_perception.running.supervision import Exit, Supervisor
 
 
 class Graph(Protocol):
-    """Perception and mapping with their manager, started on entering the `with` block, ended on leaving it."""
+    """Perception, mapping and, where asked for, evaluation, with their manager.
+
+    Started on entering the `with` block, ended on leaving it.
+    """
 
     def __enter__(self) -> Graph:
         """Start perception, mapping and the manager."""
@@ -43,16 +46,17 @@ class Graph(Protocol):
 class OneProcess:
     """All nodes in this process; perception hands its results to mapping by reference."""
 
-    def __init__(self, context: Context) -> None:
-        """`context` is initialised with the nodes' arguments."""
+    def __init__(self, context: Context, *, evaluate: bool = False) -> None:
+        """`context` is initialised with the nodes' arguments; `evaluate` adds the evaluation node."""
         self._context = context
+        self._evaluate = evaluate
         self._nodes: list[Node] = []
         self._spinning: Spinning | None = None
         self._played = False
         self._player_error = ""
 
     def __enter__(self) -> OneProcess:
-        """Start perception, mapping and the manager.
+        """Start all nodes but the player.
 
         Raises:
             ValueError: a parameter has a value that cannot be used.
@@ -60,7 +64,12 @@ class OneProcess:
         from mtl_perception.nodes.lifecycle_manager import LifecycleManager
         from mtl_perception.nodes.perception_and_mapping import make_nodes
 
-        self._nodes = [*make_nodes(context=self._context), LifecycleManager(context=self._context)]
+        self._nodes = [*make_nodes(context=self._context)]
+        if self._evaluate:
+            from mtl_perception.nodes.evaluation_node import EvaluationNode
+
+            self._nodes.append(EvaluationNode(context=self._context))
+        self._nodes.append(LifecycleManager(context=self._context))
         self._spinning = Spinning(self._context, self._nodes, name="nodes")
         return self
 
@@ -100,7 +109,7 @@ class OneProcess:
         return ""
 
     def close(self) -> str:
-        """End the player, perception, mapping and the manager, in this order."""
+        """End the player, perception, mapping, evaluation and the manager, in this order."""
         from mtl_perception.ros.process import close
 
         if self._spinning is None:
@@ -115,20 +124,20 @@ class OneProcess:
 class SeparateProcesses:
     """One process a node, supervised: none of them is left behind."""
 
-    def __init__(self, ros_arguments: Sequence[str]) -> None:
-        """`ros_arguments` are those of every node."""
+    def __init__(self, ros_arguments: Sequence[str], *, evaluate: bool = False) -> None:
+        """`ros_arguments` are those of every node; `evaluate` adds the evaluation node."""
         self._ros_arguments = list(ros_arguments)
+        self._evaluate = evaluate
         self._supervisor = Supervisor()
         self._closed = False
 
     def __enter__(self) -> SeparateProcesses:
-        """Start perception, mapping and the manager."""
-        for name, module in (
-            ("perception", "perception_node"),
-            ("mapping", "mapping_node"),
-            ("lifecycle_manager", "lifecycle_manager"),
-        ):
-            self._start(name, module)
+        """Start all nodes but the player."""
+        self._start("perception", "perception_node")
+        self._start("mapping", "mapping_node")
+        if self._evaluate:
+            self._start("evaluation", "evaluation_node")
+        self._start("lifecycle_manager", "lifecycle_manager")
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:

@@ -34,6 +34,7 @@ class UpSettings:
         processes: one process a node instead of one for all.
         namespace: of all nodes, with leading slash; "" for none.
         out: folder for the results.
+        evaluate: score the predictions as they come, and write a report below `out`.
         log_level: of the nodes.
     """
 
@@ -46,7 +47,13 @@ class UpSettings:
     processes: bool = False
     namespace: str = ""
     out: Path | None = None
+    evaluate: bool = False
     log_level: str = "info"
+
+    @property
+    def managed(self) -> tuple[str, ...]:
+        """The names of the managed nodes, in the order in which they are activated."""
+        return ("perception", "mapping", "evaluation") if self.evaluate else ("perception", "mapping")
 
     @property
     def every_frame(self) -> bool:
@@ -90,10 +97,16 @@ def write_parameters(settings: UpSettings, path: Path) -> Path:
         values["cameras"] = list(settings.cameras)
     if settings.out is not None:
         values["map_folder"] = str(settings.out.resolve())
+    if settings.evaluate:
+        values["node_names"] = list(settings.managed)
+        if settings.out is not None:
+            values["report_folder"] = str((settings.out / "evaluation").resolve())
     if settings.bag is not None:
         values["bag"] = str(settings.bag.resolve())
         values["mode"] = "realtime" if settings.realtime else "every"
         values["rate"] = float(settings.rate)
+        values["wait_for"] = [f"{name}/progress" for name in settings.managed]
+        values["report_name"] = settings.bag.resolve().stem
         values["listeners"] = [settings.full_name("monitor")]  # which is to count every message
     path.write_text(yaml.safe_dump({"/**": {"ros__parameters": values}}, sort_keys=False))
     return path

@@ -16,20 +16,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mtl_perception.running.settings import (
-    SCENES,
     UpSettings,
     configured_cameras,
     give_images_room,
     ros_arguments,
     write_parameters,
 )
+from mtl_perception.scenes import SCENES
 
 if TYPE_CHECKING:
     from mtl_perception.running.graph import Graph
     from mtl_perception.running.monitor import MonitorNode
     from mtl_perception.running.recorder import PredictionRecorder
-
-STARTED = ("perception", "mapping")
 
 _POLL_S = 0.1
 _START_TIMEOUT_S = 180.0
@@ -45,6 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--bag", type=Path, help="play this recording, and end with it (default: live topics)")
     parser.add_argument("--config", type=Path, metavar="YAML", help="parameters laid over config/perception.yaml")
     parser.add_argument("--out", type=Path, metavar="DIR", help="write summary.json, pictures and the map there")
+    parser.add_argument("--evaluate", action="store_true", help="score against ground truth; report in OUT/evaluation")
     parser.add_argument("--scene", choices=tuple(SCENES), help="map settings for it (default: the configuration's)")
     parser.add_argument("--realtime", action="store_true", help="play at the recorded pace; the newest frame wins")
     parser.add_argument("--rate", type=_positive, default=1.0, help="with --realtime: bag seconds per second")
@@ -59,6 +58,8 @@ def run(arguments: argparse.Namespace) -> int:
     Raises:
         ValueError, OSError: the bag, the configuration or a parameter cannot be used.
     """
+    if arguments.evaluate and arguments.out is None:
+        raise ValueError("--evaluate needs --out: the report goes to OUT/evaluation")
     namespace = arguments.namespace.strip("/")
     outcome = run_graph(
         UpSettings(
@@ -71,6 +72,7 @@ def run(arguments: argparse.Namespace) -> int:
             processes=arguments.processes,
             namespace=f"/{namespace}" if namespace else "",
             out=arguments.out,
+            evaluate=arguments.evaluate,
             log_level=arguments.log_level,
         )
     )
@@ -103,6 +105,8 @@ def run_graph(settings: UpSettings) -> Outcome:
                 failure = _run_until_done(graph, monitor, settings, stop)
                 seconds = time.monotonic() - began
                 saved = _save_map(monitor, settings) if not failure else None
+                if not failure and settings.evaluate:
+                    failure = _save_evaluation(monitor, settings)
                 failure = "\n".join(filter(None, dict.fromkeys([failure, graph.close()])))
             time.sleep(_POLL_S)  # what the nodes published last is still on its way
             if recorder is not None:
@@ -134,7 +138,7 @@ def cameras_of(bag: Path | None, config: Path | None) -> tuple[str, ...]:
 
 def _run_until_done(graph: Graph, monitor: MonitorNode, settings: UpSettings, stop: list[int]) -> str:
     """Return why it failed, or "" after the end of the bag or a signal."""
-    nodes = [settings.full_name(name) for name in STARTED]
+    nodes = [settings.full_name(name) for name in settings.managed]
     manager = f"{settings.full_name('lifecycle_manager').lstrip('/')}: manager"
 
     def trouble() -> str:
@@ -152,23 +156,26 @@ def _run_until_done(graph: Graph, monitor: MonitorNode, settings: UpSettings, st
         return True
 
     if not wait(lambda: monitor.are_active(nodes) and monitor.hears_all(nodes), _START_TIMEOUT_S):
-        return trouble() or ("" if stop else f"perception and mapping are not active after {_START_TIMEOUT_S:g} s")
+        return trouble() or (
+            "" if stop else f"{', '.join(settings.managed)} are not active after {_START_TIMEOUT_S:g} s"
+        )
     if settings.bag is None:
         wait(lambda: False)
         return trouble()
     graph.play()
     if wait(lambda: graph.played):
-        wait(lambda: _is_settled(monitor), _SETTLE_TIMEOUT_S)
+        wait(lambda: _is_settled(monitor, settings), _SETTLE_TIMEOUT_S)
         since = time.monotonic()
         map_status = f"{nodes[1].lstrip('/')}: map"
         wait(lambda: monitor.status(map_status, since) is not None, _DIAGNOSTICS_TIMEOUT_S)
     return trouble()
 
 
-def _is_settled(monitor: MonitorNode) -> bool:
+def _is_settled(monitor: MonitorNode, settings: UpSettings) -> bool:
+    first, *others = settings.managed
+    behind = [name for name in others if monitor.frames.reported(name) < monitor.frames.reported(first)]
     return (
-        monitor.seconds_without_progress() > _SETTLED_S
-        and monitor.frames.reported("mapping") >= monitor.frames.reported("perception")
+        not behind and monitor.seconds_without_progress() > _SETTLED_S
     ) or monitor.seconds_without_progress() > 10 * _SETTLED_S
 
 
@@ -201,6 +208,19 @@ def _save_map(monitor: MonitorNode, settings: UpSettings) -> Path | None:
     return Path(answer.path)
 
 
+def _save_evaluation(monitor: MonitorNode, settings: UpSettings) -> str:
+    """Have the evaluation node write its report; return why it could not, or ""."""
+    from std_srvs.srv import Trigger
+
+    answer = monitor.call(Trigger, settings.full_name("evaluation/save"), Trigger.Request(), _SAVE_TIMEOUT_S)
+    if answer is None:
+        return "evaluation: the node does not answer"
+    if not answer.success:
+        return f"evaluation: {answer.message}"
+    print(f"report: {answer.message}", flush=True)
+    return ""
+
+
 @contextmanager
 def _middleware(settings: UpSettings, arguments: list[str]) -> Iterator[tuple[Graph, MonitorNode]]:
     """Give the graph, not started, and a monitor that listens already."""
@@ -218,7 +238,10 @@ def _middleware(settings: UpSettings, arguments: list[str]) -> Iterator[tuple[Gr
         monitor = MonitorNode(context=context, namespace=settings.namespace)
         listening = Spinning(context, [monitor], name="monitor")
         try:
-            yield SeparateProcesses(arguments) if settings.processes else OneProcess(context), monitor
+            if settings.processes:
+                yield SeparateProcesses(arguments, evaluate=settings.evaluate), monitor
+            else:
+                yield OneProcess(context, evaluate=settings.evaluate), monitor
         finally:
             listening.stop()
             monitor.destroy_node()
