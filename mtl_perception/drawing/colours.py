@@ -4,14 +4,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from mtl_perception.core import BevMap, LabelSpace
-from mtl_perception.drawing.images import INK, Image, resized
+from mtl_perception.drawing.images import INK, Colour, Image, resized
 
 MOTION_COLOUR = (255, 60, 30)
 INVALID_COLOUR = (60, 60, 60)
@@ -20,14 +20,15 @@ INVALID_COLOUR = (60, 60, 60)
 DEPTH_COLOURS: NDArray[np.uint8] = np.asarray(
     cv2.applyColorMap(np.arange(256, dtype=np.uint8)[:, None], cv2.COLORMAP_TURBO), dtype=np.uint8
 )[::-1, 0, ::-1]
-_LAYER_COLOURS = {
+LAYER_COLOURS: Mapping[str, Colour] = {
     "road": (150, 120, 150),
     "floor": (190, 160, 130),
     "pavement": (225, 190, 220),
     "crossing": (240, 200, 60),
     "lane_marking": (255, 255, 255),
 }
-_FASTEST_M_S = 10.0
+FASTEST_M_S = 10.0
+"""Flow of this speed has a full colour."""
 
 
 def depth_limits(depths: Iterable[NDArray[np.float32]]) -> tuple[float, float]:
@@ -75,7 +76,7 @@ def flow_colours(flow: NDArray[np.float32]) -> Image:
     """Return the direction over ground as hue and the speed as saturation."""
     known = np.nan_to_num(flow)
     hue = (np.degrees(np.arctan2(known[..., 1], known[..., 0])) / 2 % 180).astype(np.uint8)
-    speed = np.clip(np.linalg.norm(known, axis=-1) / _FASTEST_M_S, 0, 1)
+    speed = np.clip(np.linalg.norm(known, axis=-1) / FASTEST_M_S, 0, 1)
     hsv = np.stack([hue, (speed * 255).astype(np.uint8), np.full(hue.shape, 255, np.uint8)], axis=-1)
     return np.asarray(cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB), dtype=np.uint8)
 
@@ -85,6 +86,6 @@ def bev_from_above(bev: BevMap, width: int) -> Image:
     shape = next(iter(bev.layers.values())).shape
     colours = np.full((*shape, 3), 235, np.uint8)
     for name, layer in bev.layers.items():
-        colours[layer > 0.5] = _LAYER_COLOURS.get(name, INK)
+        colours[layer > 0.5] = LAYER_COLOURS.get(name, INK)
     turned = np.ascontiguousarray(colours[::-1, ::-1])
     return resized(turned, width, smooth=False)

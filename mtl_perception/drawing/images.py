@@ -122,7 +122,7 @@ def colour_bar(colours: NDArray[np.uint8], low: float, high: float, unit: str, w
     while tick <= high + 1e-6:
         x = left + round((tick - low) / (high - low) * (right - left - 1))
         cv2.line(sheet, (x, 20), (x, 24), INK, 1)
-        label = f"{tick:g}"
+        label = f"{tick + 0.0:g}"  # no "-0"
         write(sheet, label, (x - text_width(label, 0.42) // 2, 38), scale=0.42)
         tick += step
     write(sheet, unit, (right + 12, 18))

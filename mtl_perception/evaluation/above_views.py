@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from mtl_perception.core import LabelSpace
-from mtl_perception.drawing.colours import bev_from_above
+from mtl_perception.drawing.colours import LAYER_COLOURS, bev_from_above
 from mtl_perception.drawing.images import FAINT, INK, Image, beside, legend, paper, stacked, titled, write
 from mtl_perception.drawing.occupancy import occupancy_from_above
 from mtl_perception.evaluation.judged import JudgedFrame
@@ -47,7 +47,11 @@ class AboveViews:
             tiles = [occupancy_from_above(image, self._labels, _OCCUPANCY_WIDTH) for image in (predicted, truth)]
         else:
             tiles = [bev_from_above(image, TILE_WIDTH) for image in (predicted, truth)]
-        return beside([titled(tile, name) for tile, name in zip(tiles, ("prediction", "truth"), strict=True)])
+        both = beside([titled(tile, name) for tile, name in zip(tiles, ("prediction", "truth"), strict=True)])
+        if task == "occupancy":
+            return both
+        names = dict.fromkeys([*predicted.layers, *truth.layers])
+        return stacked([both, legend([(name, LAYER_COLOURS.get(name, INK)) for name in names], both.shape[1])])
 
     def _detections(self, judged: JudgedFrame) -> Image | None:
         detections, true = judged.prediction.detections, true_boxes(judged, self._labels)

@@ -15,13 +15,14 @@ from numpy.typing import NDArray
 from mtl_perception.core import Camera, CameraTruth, LabelSpace
 from mtl_perception.drawing.colours import (
     DEPTH_COLOURS,
+    FASTEST_M_S,
     depth_colours,
     depth_limits,
     flow_colours,
     normal_colours,
     semantic_colours,
 )
-from mtl_perception.drawing.images import INK, Image, beside, colour_bar, legend, stacked, titled
+from mtl_perception.drawing.images import INK, Image, beside, colour_bar, legend, paper, stacked, titled, write
 from mtl_perception.evaluation.judged import JudgedCamera
 from mtl_perception.evaluation.score import ScoreOptions
 
@@ -228,7 +229,7 @@ def _normals(camera: JudgedCamera, predicted: NDArray, truth: NDArray) -> Compar
 
     def draw() -> Image:
         panels = (_without_gaps(normal_colours(predicted), predicted), _without_gaps(normal_colours(truth), truth))
-        bar = colour_bar(_SEQUENTIAL, 0, _MOST_DEGREES, "deg", TILE_WIDTH)
+        bar = beside([paper(1, TILE_WIDTH), colour_bar(_SEQUENTIAL, 0, _MOST_DEGREES, "deg", TILE_WIDTH)])
         return _sheet(camera, *panels, _ramp(degrees, 0, _MOST_DEGREES, _SEQUENTIAL), bar, "error, degrees")
 
     return Comparison(_mean(degrees), draw)
@@ -241,7 +242,9 @@ def _scene_flow(camera: JudgedCamera, predicted: NDArray, truth: NDArray) -> Com
 
     def draw() -> Image:
         panels = (_without_gaps(flow_colours(predicted), predicted), _without_gaps(flow_colours(truth), truth))
-        bar = colour_bar(_SEQUENTIAL, 0, _MOST_M_S, "m/s", TILE_WIDTH)
+        meaning = paper(44, TILE_WIDTH)
+        write(meaning, f"hue: direction over ground; full colour: {FASTEST_M_S:g} m/s", (4, 20), scale=0.45)
+        bar = beside([meaning, colour_bar(_SEQUENTIAL, 0, _MOST_M_S, "m/s", TILE_WIDTH)])
         return _sheet(camera, *panels, _ramp(error, 0, _MOST_M_S, _SEQUENTIAL), bar, "error, m/s")
 
     return Comparison(_mean(error), draw)
