@@ -18,9 +18,11 @@ from mtl_perception.evaluation.judged import JudgedCamera, JudgedFrame
 from mtl_perception.evaluation.meshes import surface_distances
 from mtl_perception.evaluation.statistics import FrameStatistics
 from mtl_perception.mapping import Mapper, MapperConfig, MappingError, MeshArrays
+from mtl_perception.mapping.blocks import pack
 
 _DENSE = 0.3  # a depth image of which a larger share is known can be fused to a surface
 _LEAST_THRESHOLD = 0.05  # metres
+_NO_SURFACE = "no true depth shows a surface within the map's reach"
 
 
 class MapReference:
@@ -45,23 +47,20 @@ class MapReference:
         self._config, self._labels = config, labels
         self._mapper = Mapper(config, labels, with_grid=False)
         self._cloud = _Cloud(config.voxel_size)
-        self._unmappable = labels.movable
+        self._movable = labels.movable
         self._own_labels = True
         self._reason = "no frame has true depth"
 
     def add(self, judged: JudgedFrame) -> None:
         """Add what is true of a frame; frames without a pose or without true depth add nothing."""
-        prediction = judged.prediction
         own_labels = not judged.truth.dataset
-        dense = {
-            name: _true_view(camera, own_labels)
-            for name, camera in judged.cameras.items()
-            if _is_dense(camera.truth.depth)
-        }
+        dense = {name: camera for name, camera in judged.cameras.items() if _is_dense(camera.truth.depth)}
         try:
             if dense:
-                self._mapper.fuse(replace(prediction, cameras=dense))
-                self._own_labels &= own_labels and all(c.truth.semantic is not None for c in judged.cameras.values())
+                views = {name: _true_view(camera, own_labels) for name, camera in dense.items()}
+                self._mapper.fuse(replace(judged.prediction, cameras=views))
+                self._own_labels &= own_labels and all(c.truth.semantic is not None for c in dense.values())
+                self._reason = _NO_SURFACE
             else:
                 self._add_points(judged)
         except MappingError as error:
@@ -102,10 +101,11 @@ class MapReference:
             pose = camera.prediction.world_from_camera
             if pose is None:
                 raise MappingError(f"camera '{name}': world_from_camera is missing: no pose is known at this stamp")
+            self._reason = _NO_SURFACE
             chosen = (depth >= self._config.min_depth) & (depth <= self._config.max_depth)
             labels = camera.predicted_at("semantic", pixels)
             if labels is not None:
-                chosen &= ~self._unmappable[labels]
+                chosen &= ~self._movable[labels]
             rays = _rays(camera.camera, pixels[chosen])
             self._cloud.add(transform_points(pose, rays * depth[chosen, None]))
 
@@ -115,15 +115,15 @@ class _Cloud:
 
     def __init__(self, voxel_size: float) -> None:
         self._voxel_size = voxel_size
-        self._points: dict[tuple[int, int, int], NDArray[np.float64]] = {}
+        self._points: dict[int, NDArray[np.float64]] = {}
 
     def __len__(self) -> int:
         return len(self._points)
 
     def add(self, points: NDArray[np.float64]) -> None:
-        voxels, first = np.unique(np.floor(points / self._voxel_size).astype(np.int64), axis=0, return_index=True)
-        for (x, y, z), point in zip(voxels.tolist(), points[first], strict=True):
-            self._points.setdefault((x, y, z), point)
+        voxels, first = np.unique(pack(np.floor(points / self._voxel_size)), return_index=True)
+        for voxel, point in zip(voxels.tolist(), points[first], strict=True):
+            self._points.setdefault(voxel, point)
 
     def points(self) -> NDArray[np.float64]:
         """Return the points (N, 3) in the order of their voxels."""
