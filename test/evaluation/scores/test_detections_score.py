@@ -159,6 +159,13 @@ def test_average_precision_by_hand() -> None:
     assert result["map"] == pytest.approx(np.mean((precision - 0.1) / 0.9), abs=1e-12)
 
 
+def test_among_equal_scores_the_wrong_box_comes_first() -> None:
+    boxes = [box(10, 0)]
+    tied = metrics(frame([detection(10, 0, 0.5), detection(30, 9, 0.5)], boxes))["map"]
+    assert tied == metrics(frame([detection(10, 0, 0.5), detection(30, 9, 0.6)], boxes))["map"] < 0.9
+    assert metrics(frame([detection(10, 0, 0.5), detection(30, 9, 0.4)], boxes))["map"] > 0.99
+
+
 def test_what_is_not_found_is_an_error_of_one_and_found_twice_is_wrong() -> None:
     assert metrics(frame([], [box(10, 0)])) == {"map": 0.0, "nds": 0.0, **dict.fromkeys(DEVKIT_NAMES, 1.0)}
     rows = SCORE.frame(frame([detection(10, 0, 0.9), detection(10, 0, 0.8)], [box(10, 0)]))
