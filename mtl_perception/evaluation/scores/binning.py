@@ -5,7 +5,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -13,9 +15,40 @@ from mtl_perception.evaluation.score import Histogram, Reliability
 from mtl_perception.evaluation.statistics import Totals
 
 
+class Places:
+    """Which of `count` bins each of many values is in, to count and to add up over bins what belongs to the values.
+
+    Neighbouring pixels are often in the same bin, and adding to one sum again and again must wait for the addition
+    before. So sums are made in four lanes, which is more than twice as fast.
+    """
+
+    _LANES = 4
+
+    def __init__(self, index: NDArray[np.uint8], count: int) -> None:
+        """Take bins 0 to count - 1, (N,); at most 64 bins."""
+        self.index, self.count = index, count
+
+    def counts(self) -> NDArray[np.int64]:
+        """Return how many values each bin has: (count,)."""
+        counts = cv2.calcHist([self.index.reshape(1, -1)], [0], None, [self.count], [0, self.count])
+        return counts[:, 0].astype(np.int64)
+
+    def sums(self, values: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Return the sum over each bin of values (N,): (count,)."""
+        lanes = np.bincount(self._in_lanes, values, minlength=self._LANES * self.count)
+        return lanes.reshape(self._LANES, self.count).sum(axis=0)
+
+    @cached_property
+    def _in_lanes(self) -> NDArray[np.int64]:
+        index = self.index.copy()
+        for lane in range(1, self._LANES):
+            index[lane :: self._LANES] += np.uint8(lane * self.count)
+        return index.astype(np.int64)
+
+
 @dataclass(frozen=True)
 class EqualBins:
-    """`count` bins of equal width from 0 to `limit`; what is larger is in the last."""
+    """At most 64 bins (`count`) of equal width from 0 to `limit`; what is larger is in the last."""
 
     limit: float
     count: int
@@ -29,7 +62,7 @@ class EqualBins:
         """Return how many of the values (N,), none negative or NaN, fall into each bin: (count,)."""
         scaled = values * np.float32(self.count / self.limit)
         np.minimum(scaled, np.float32(self.count - 1), out=scaled)
-        return np.bincount(scaled.astype(np.int64), minlength=self.count)
+        return Places(scaled.astype(np.uint8), self.count).counts()
 
     def histogram(self, title: str, unit: str, counts: NDArray) -> Histogram:
         """Return counts in these bins (their sums over frames) as a histogram."""
@@ -52,10 +85,10 @@ class OctaveBins:
         """The number of bins."""
         return 2 * (self.last - self.first)
 
-    def index(self, values: NDArray[np.float32]) -> NDArray[np.int64]:
-        """Return the bin of each value (N,), none negative or NaN."""
+    def places(self, values: NDArray[np.float32]) -> Places:
+        """Return the bins of values (N,), none negative or NaN."""
         halves = np.ascontiguousarray(values, dtype=np.float32).view(np.int32) >> 22
-        return np.clip(halves - 2 * (127 + self.first), 0, self.count - 1).astype(np.int64)
+        return Places(np.clip(halves - 2 * (127 + self.first), 0, self.count - 1).astype(np.uint8), self.count)
 
 
 @dataclass(frozen=True)
@@ -66,11 +99,11 @@ class DeviationBins:
 
     def sums(self, deviation: NDArray[np.float32], squared_error: NDArray[np.float32]) -> dict[str, NDArray]:
         """Return the sums of one image; both (N,), in a unit and in its square, without NaN."""
-        index, count = self.bins.index(deviation), self.bins.count
+        places = self.bins.places(deviation)
         return {
-            "deviation_count": np.bincount(index, minlength=count),
-            "deviation_variance": np.bincount(index, np.square(deviation), minlength=count),
-            "deviation_squared_error": np.bincount(index, squared_error, minlength=count),
+            "deviation_count": places.counts(),
+            "deviation_variance": places.sums(np.square(deviation)),
+            "deviation_squared_error": places.sums(squared_error),
         }
 
     def reliability(self, title: str, unit: str, totals: Totals) -> list[Reliability]:

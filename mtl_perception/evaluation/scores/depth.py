@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from mtl_perception.evaluation.judged import JudgedCamera, JudgedFrame
 from mtl_perception.evaluation.score import Better, Histogram, Reliability, Score
-from mtl_perception.evaluation.scores.binning import DeviationBins, EqualBins, OctaveBins
+from mtl_perception.evaluation.scores.binning import DeviationBins, EqualBins, OctaveBins, Places
 from mtl_perception.evaluation.scores.images import chosen, true_image
 from mtl_perception.evaluation.statistics import FrameStatistics, Totals, ratio
 
@@ -114,7 +114,9 @@ class DepthScore(Score):
         else:
             stated = chosen(deviation, scored)
             told = np.flatnonzero(np.isfinite(stated))
-            stated, squared = chosen(stated, told) * scale, chosen(squared, told)
+            # a depth within the limits is never off by more than the farther one
+            stated = np.clip(chosen(stated, told) * scale, np.float32(0), farthest)
+            squared = chosen(squared, told)
         sums |= _DEVIATION.sums(stated, squared)
         sums["predicted"] = truth.size - np.count_nonzero(np.isnan(predicted))
         return sums
@@ -150,11 +152,11 @@ def _errors(predicted: NDArray, truth: NDArray) -> tuple[NDArray, dict[str, Any]
     band = np.zeros(truth.shape, np.uint8)
     for farthest in _BANDS:
         band += truth > np.float32(farthest)
-    bands, band = len(_BAND_NAMES), band.astype(np.int64)
+    bands = Places(band, len(_BAND_NAMES))
     return squared, {
-        "pixels": np.bincount(band, minlength=bands),
-        "absolute_relative": np.bincount(band, relative, minlength=bands),
-        "squared": np.bincount(band, squared, minlength=bands),
+        "pixels": bands.counts(),
+        "absolute_relative": bands.sums(relative),
+        "squared": bands.sums(squared),
         "squared_relative": (relative * error).sum(dtype=np.float64),
         "squared_log": np.square(quotient_log).sum(dtype=np.float64),
         "within": np.array([np.count_nonzero(quotient < np.float32(1.25**power)) for power in (1, 2, 3)]),

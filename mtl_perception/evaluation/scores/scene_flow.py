@@ -102,9 +102,9 @@ def _sums(predicted: _Vectors, truth: _Vectors) -> dict[str, Any]:
     tenth = np.float32(0.1) * displacement
     marks = {
         "predicted": ~missing,
-        "strict": ((error < np.float32(0.05)) | (error < np.float32(0.05) * displacement)) & ~missing,
-        "relaxed": ((error < np.float32(0.1)) | (error < tenth)) & ~missing,
-        "outliers": (error > np.float32(0.3)) | ((error > tenth) & moving) | missing,
+        "strict": (error < np.float32(0.05)) | (error < np.float32(0.05) * displacement),
+        "relaxed": (error < np.float32(0.1)) | (error < tenth),
+        "outliers": (error > np.float32(0.3)) | ((error > tenth) & moving),
     }
     errors = [chosen(error, group) for group in groups]
     return {

@@ -270,5 +270,5 @@ def test_a_true_image_of_another_size_is_refused():
 
 def test_what_is_added_up_is_finite_whatever_is_predicted():
     wild = np.array([[np.inf, -np.inf, 0.0, 1e30, np.nan, 1e-30]])
-    statistics = SCALING.frame(frame(wild, np.full((1, 6), 5.0), np.array([[np.inf, 0, -1, 1, np.nan, 1]])))
+    statistics = SCALING.frame(frame(wild, np.full((1, 6), 5.0), np.array([[np.inf, 0, -1, 1e30, np.nan, 1]])))
     assert isinstance(statistics, FrameStatistics)
