@@ -9,6 +9,7 @@ and what the source knows to be true on `/ground_truth/...`.
 from __future__ import annotations
 
 import shutil
+import sqlite3
 import struct
 import tempfile
 from collections.abc import Collection, Iterator
@@ -35,6 +36,8 @@ from rosbags.rosbag2.storage_mcap import McapReader
 from rosbags.typesys import Stores, TypesysError, get_types_from_idl, get_types_from_msg, get_typestore
 from rosbags.typesys.store import Typestore
 
+from mtl_perception.data.mcap_chunks import DecompressionError, McapChunks
+
 STORAGES = ("mcap", "sqlite3")
 
 # The newest that every rosbag2 reads: Humble and Iron want a topic's QoS profiles as one text, version 9 has a list.
@@ -45,6 +48,10 @@ LATCHED = ("/tf_static", "/ground_truth/dataset")
 
 # MCAP's message index record: opcode, length, channel, length of the entries (stamp and offset, 8 bytes each).
 _MESSAGE_INDEX = struct.Struct("<BQHI")
+
+
+# What rosbags and what it reads with raise on a damaged file.
+_DAMAGES = (ReaderError, OSError, EOFError, struct.error, sqlite3.Error, DecompressionError)
 
 
 class BagError(ValueError):
@@ -170,6 +177,10 @@ class BagReader:
         except (ReaderError, OSError) as error:
             raise BagError(f"bag {self.path}: {error}") from error
         self._types: Typestore | None = None
+        self._topics = self._read_topics()
+        storages = self._storages()
+        whole = getattr(self._reader, "compression_mode", None) != "message" and len(storages) == 1
+        self._chunks = McapChunks(storages[0]) if whole and McapChunks.indexed(storages[0]) else None
         return self
 
     def __exit__(
@@ -181,6 +192,9 @@ class BagReader:
     @property
     def topics(self) -> dict[str, TopicInfo]:
         """What is recorded, by topic name."""
+        return self._topics
+
+    def _read_topics(self) -> dict[str, TopicInfo]:
         topics: dict[str, TopicInfo] = {}
         for connection in self._reader.connections:
             known = topics.get(connection.topic)
@@ -223,7 +237,7 @@ class BagReader:
             BagError: the topic is not in the bag, or the file is damaged.
         """
         self._select([topic])
-        storages = getattr(self._reader.storage, "storages", [self._reader.storage])
+        storages = self._storages()
         if all(isinstance(storage, McapReader) and storage.chunks for storage in storages):
             try:
                 return sorted(stamp for storage in storages for stamp in _indexed_stamps(storage, topic))
@@ -243,9 +257,12 @@ class BagReader:
         if not connections:
             return
         try:
+            if start_ns is not None and stop_ns is not None and self._chunks is not None:
+                yield from self._span(self._chunks, connections, start_ns, stop_ns)
+                return
             for connection, stamp_ns, data in self._reader.messages(connections, start=start_ns, stop=stop_ns):
                 yield connection.topic, connection.msgtype, int(stamp_ns), data
-        except (ReaderError, OSError) as error:
+        except _DAMAGES as error:
             raise BagError(f"bag {self.path}: {error}") from error
 
     def messages(
@@ -264,6 +281,17 @@ class BagReader:
             if message_type not in self._types.fielddefs:
                 _register_installed(self._types, message_type)
             yield topic, stamp_ns, self._types.deserialize_cdr(data, message_type)
+
+    def _span(
+        self, chunks: McapChunks, connections: Collection[Connection], start_ns: int, stop_ns: int
+    ) -> Iterator[tuple[str, str, int, bytes]]:
+        topics = {connection.topic for connection in connections}
+        by_channel = {c.id: c for c in self._storages()[0].connections if c.topic in topics}
+        for channel, stamp_ns, data in chunks.messages(by_channel, start_ns, stop_ns):
+            yield by_channel[channel].topic, by_channel[channel].msgtype, stamp_ns, data
+
+    def _storages(self) -> list[Any]:
+        return list(getattr(self._reader.storage, "storages", [self._reader.storage]))
 
     def _select(self, topics: Collection[str] | None) -> list[Connection]:
         if topics is None:

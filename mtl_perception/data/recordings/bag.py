@@ -95,6 +95,7 @@ class BagRecording(Recording):
         self.rig = _rig(bag, self._camera_topics, self._static, keep_order=cameras is not None)
         self.dataset = next((str(m.data) for _, _, m in _all(bag, f"{GROUND_TRUTH}/dataset")), "")
         self.has_poses = "/odom" in bag.topics
+        self._tells_motion = truth is None or "ego_motion" in truth
         self._recorded_ns = bag.stamps_ns(self._camera_topics[self.rig.names[0]].image)
         periods = [after - before for before, after in pairwise(self._recorded_ns)]
         self._period_ns = int(np.median(periods)) if periods else _LONGEST_WINDOW_NS
@@ -234,7 +235,7 @@ class BagRecording(Recording):
         return GroundTruth(
             {name: truth for name, truth in cameras.items() if truth is not None},
             dataset=self.dataset,
-            ego_motion=self.ego_motion(index) if motion is None else self._told_motion(index, motion),
+            ego_motion=self._moved(index, motion),
             sweep=self._sweep(index, frame, around),
             occupancy=rig["occupancy"] and from_occupancy(rig["occupancy"], f"{GROUND_TRUTH}/occupancy"),
             bev_map=rig["bev_map"] and from_bev_map(rig["bev_map"], f"{GROUND_TRUTH}/bev_map"),
@@ -242,9 +243,11 @@ class BagRecording(Recording):
             driving_context={task: max(classes, key=classes.__getitem__) for task, classes in tasks.items()},
         )
 
-    def _told_motion(self, index: int, message: Any) -> EgoMotion | None:
-        if not self.follows(index):
+    def _moved(self, index: int, message: Any | None) -> EgoMotion | None:
+        if not self._tells_motion or not self.follows(index):
             return None
+        if message is None:
+            return self.ego_motion(index)
         return read_ego_motion(message, self.stamp_ns(index - 1), f"{GROUND_TRUTH}/ego_motion")
 
     def _sweep(self, index: int, frame: RigFrame, around: Mapping[str, Sequence[Any]]) -> Sweep | None:
