@@ -30,7 +30,7 @@ _SETTINGS: Any = {
     "axes.labelcolor": _INK,
     "axes.titlecolor": _INK,
     "axes.titlesize": 10.0,
-    "axes.titleweight": "semibold",
+    "axes.titleweight": "bold",
     "axes.titlelocation": "left",
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -61,22 +61,23 @@ class Curve:
 
 
 def class_bars(title: str, metric: str, values: Mapping[str, float]) -> str:
-    """Return a horizontal bar a class, the greatest at the top; at most 40."""
-    ordered = sorted(values.items(), key=lambda entry: (-entry[1], entry[0]))[:_MOST_BARS]
+    """Return a horizontal bar a class, from top to bottom as they are given; at most 40."""
+    shown = list(values.items())[:_MOST_BARS]
     with matplotlib.rc_context(_SETTINGS):
-        figure = Figure(figsize=(_WIDTH, 0.75 + 0.2 * len(ordered)), layout="constrained")
+        figure = Figure(figsize=(_WIDTH, 0.75 + 0.2 * len(shown)), layout="constrained")
         axes = figure.add_subplot()
-        places = np.arange(len(ordered))[::-1]
-        heights = [value for _, value in ordered]
+        places = np.arange(len(shown))[::-1]
+        heights = [value for _, value in shown]
         axes.barh(places, heights, height=0.68, color=_COLOURS[0])
-        axes.set_yticks(places, [name for name, _ in ordered])
+        axes.set_yticks(places, [name for name, _ in shown])
         axes.tick_params(axis="y", length=0)
         axes.grid(axis="y", visible=False)
-        reach = max([1.0 if max(heights, default=0.0) <= 1.0 else max(heights), 1e-9])
+        greatest = max([*heights, 1e-9])
+        reach = 1.0 if 0.4 < greatest <= 1 else greatest  # shares are shown as parts of the whole
         axes.set_xlim(0, reach * 1.12)
         for place, value in zip(places, heights, strict=True):
             axes.text(value + 0.01 * reach, place, f"{value:.3g}", va="center", fontsize=8)
-        axes.set_ylim(-0.7, len(ordered) - 0.3)
+        axes.set_ylim(-0.7, len(shown) - 0.3)
         axes.set_xlabel(metric)
         axes.set_title(title)
         return _svg(figure, title)
@@ -115,7 +116,7 @@ def error_histogram(histogram: Histogram) -> str:
             edges = np.concatenate([[first], edges[1:]])
         axes.stairs(shares, edges, fill=True, color=_COLOURS[0])
         axes.set_xlim(edges[0], edges[-1])
-        axes.set_xlabel(histogram.unit)
+        axes.set_xlabel("" if histogram.unit == "1" else histogram.unit)
         axes.set_ylabel("share, %")
         axes.set_title(histogram.title)
         return _svg(figure, histogram.title)
@@ -128,7 +129,7 @@ def reliability_diagram(reliability: Reliability) -> str:
     observed = np.asarray(reliability.observed, dtype=np.float64)[filled]
     counts = np.asarray(reliability.counts, dtype=np.float64)[filled]
     with matplotlib.rc_context(_SETTINGS):
-        figure = Figure(figsize=(_WIDTH * 0.75, 3.9), layout="constrained")
+        figure = Figure(figsize=(_WIDTH, 3.6), layout="constrained")
         axes, below = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))
         positive = np.concatenate([predicted, observed])
         low, high = (float(positive.min()), float(positive.max())) if len(positive) else (0.0, 1.0)

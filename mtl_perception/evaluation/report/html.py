@@ -127,7 +127,7 @@ def _class_diagrams(score: Score, classes: Mapping[str, Mapping[str, float]], na
     if names:
         shown = score.key if score.key in names else names[0]
         values = {label: values[shown] for label, values in classes.items() if shown in values}
-        yield figures.class_bars("Per class", shown, values)
+        yield figures.class_bars("Part by part", shown, values)
 
 
 def _curves(run: RunResult, score: Score) -> Iterable[figures.Curve]:
