@@ -144,15 +144,15 @@ class Fusion:
         """
         x, y, z = ((corners[:, None, axis] + offsets[None, :, axis]).ravel() for axis in range(3))
         height, width = view.depth.shape
-        inside = (z > 1e-3) & (z < self.config.max_depth + self.config.truncation)
         with np.errstate(divide="ignore", invalid="ignore"):
             u, v = np.rint(np.divide(x, z, out=x), out=x), np.rint(np.divide(y, z, out=y), out=y)
-        inside &= (u >= 0) & (u < width) & (v >= 0) & (v < height)
-        voxel = np.flatnonzero(inside)
-        pixel = v.take(voxel).astype(np.int64) * width + u.take(voxel).astype(np.int64)
-        sdf = view.depth.ravel().take(pixel) - z.take(voxel)
-        measured = np.flatnonzero(sdf > -self.config.truncation)  # NaN compares false
-        return voxel.take(measured), pixel.take(measured), sdf.take(measured)
+            pixel = v.astype(np.int32) * np.int32(width) + u.astype(np.int32)
+        sdf = view.depth.ravel().take(pixel, mode="clip") - z
+        measured = sdf > -self.config.truncation  # NaN compares false
+        measured &= (z > 1e-3) & (z < self.config.max_depth + self.config.truncation)
+        measured &= (u >= 0) & (u < width) & (v >= 0) & (v < height)
+        voxel = np.flatnonzero(measured)
+        return voxel, pixel.take(voxel).astype(np.int64), sdf.take(voxel)
 
     def _mix_colours(self, at: NDArray[np.int64], colour: NDArray[np.uint8], share: NDArray[np.float32]) -> None:
         colours = self.store.flat("color")
