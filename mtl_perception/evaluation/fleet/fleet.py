@@ -109,12 +109,12 @@ class _Run:
         self._jobs, self._retries, self._keep, self._progress = jobs, retries, keep, progress
         self._pending = deque(_Task(job) for job in jobs)
         self._workers: dict[int, str | None] = {}  # their places; None before they are ready
+        self._places: set[str] = set()  # where any worker has been ready
         self._running: dict[int, _Task] = {}
         self._results: dict[str, BagResult] = {}
         self._failed: dict[str, str] = {}
         self._retried: dict[str, int] = {}
         self._lost = 0  # workers that are done without
-        self._any_was_ready = False
         self._setups_failed = 0  # in a row
 
     def with_workers_of(self, engine: Engine, make_work: MakeWork) -> FleetOutcome:
@@ -155,7 +155,7 @@ class _Run:
         match event:
             case Ready(worker, place):
                 self._workers[worker] = place
-                self._any_was_ready = True
+                self._places.add(place)
                 self._setups_failed = 0
             case Done(worker, result):
                 name = self._running.pop(worker).job.name
@@ -185,8 +185,7 @@ class _Run:
         task.failures += 1
         if place is not None:
             task.failed_at.add(place)
-        elsewhere = any(known is not None and known not in task.failed_at for known in self._workers.values())
-        sensible = failure.curable or (elsewhere and not task.is_wrong)
+        sensible = failure.curable or (not task.is_wrong and not self._places <= task.failed_at)
         task.is_wrong |= not failure.curable
         if sensible and task.failures <= self._retries:
             self._retried[name] = task.failures
@@ -199,13 +198,13 @@ class _Run:
     def _setup_failed(self, failure: Failure, died: bool) -> None:
         _LOG.debug("a worker could not be set up: %s\n%s", failure.reason, failure.where)
         self._setups_failed += 1
-        if self._setups_failed <= self._retries and (self._any_was_ready or died):
+        if self._setups_failed <= self._retries and (self._places or died):
             return  # the next one may be luckier; what raises before any was ready is hardly bad luck
         self._lost += 1
         self._progress.lost(failure.reason)
         if self._lost < min(self._crew.size, len(self._jobs)):
             return
-        if not self._any_was_ready:
+        if not self._places:
             raise ChildProcessError(f"no worker could be set up: {failure.reason}")
         while self._pending:
             name = self._pending.popleft().job.name

@@ -10,6 +10,7 @@ that `make_work` reads. A cluster that is started here has all of it. Results co
 from __future__ import annotations
 
 import os
+import socket
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -38,6 +39,7 @@ from mtl_perception.evaluation.result import BagResult
 
 _ASK_EVERY_S = 0.5
 _START_S = 600.0
+_REACH_S = 10.0
 _OBJECT_STORE_BYTES = 256 * 2**20  # results pass through it; what does not fit is written to disk
 _LONGEST_REASON = 300
 # Read when ray is imported, and by the processes that it starts.
@@ -247,10 +249,21 @@ def _connect(engine: RayEngine) -> None:
                 **quiet,
             )
         else:
+            _reach(engine.address)
             ray.init(address=engine.address, **quiet)
     except (ray.exceptions.RayError, OSError, RuntimeError, ValueError) as error:
         text = " ".join(str(error).split())
-        raise ConnectionError(f"the Ray cluster '{engine.address}' cannot be used: {text}") from error
+        raise ConnectionError(
+            f"the Ray cluster '{engine.address}' cannot be used: {text} "
+            "(one that was started with token authentication needs RAY_AUTH_MODE=token here, too)"
+        ) from error
+
+
+def _reach(address: str) -> None:
+    """Find out soon that nobody listens there: Ray itself takes minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if port.isdigit():
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_REACH_S).close()
 
 
 def _room(engine: RayEngine, resources: Mapping[str, float]) -> int:
