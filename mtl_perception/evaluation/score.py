@@ -34,6 +34,15 @@ class ScoreOptions:
     max_depth: float = 80.0
     median_scaling: bool = False
 
+    def __post_init__(self) -> None:
+        """Check the range.
+
+        Raises:
+            ValueError: it is empty or not finite.
+        """
+        if not 0 < self.min_depth < self.max_depth < float("inf"):
+            raise ValueError(f"depth is scored from {self.min_depth} m to {self.max_depth} m: that is no range")
+
 
 @dataclass(frozen=True, eq=False)
 class Histogram:
