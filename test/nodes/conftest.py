@@ -28,6 +28,7 @@ from mtl_perception.resources import config_file
 from mtl_perception.ros.process import Spinning, close
 from mtl_perception_msgs.msg import Progress
 
+NODE_THREADS = ("perception", "mapping", "evaluation", "executor")
 WAIT_S = 30.0  # only as long as something is wrong; the machine may be busy
 
 
@@ -54,7 +55,7 @@ class Graph:
         self.nodes = [self.watcher]
         self.spinning = Spinning(context, self.nodes)
         self.statuses = {}
-        self.progress = {"perception": [], "mapping": []}
+        self.progress = {"perception": [], "mapping": [], "evaluation": []}
         self.watcher.create_subscription(DiagnosticArray, "/diagnostics", self._diagnose, 50)
         for name, seen in self.progress.items():
             self.watcher.create_subscription(Progress, f"{name}/progress", seen.append, 100)
@@ -187,7 +188,7 @@ def graph(ros_context):
     result = Graph(ros_context)
     yield result
     result.close()
-    left = [thread.name for thread in threading.enumerate() if thread.name in ("perception", "mapping", "executor")]
+    left = [thread.name for thread in threading.enumerate() if thread.name in NODE_THREADS]
     assert left == [], "threads must end with their nodes"
 
 

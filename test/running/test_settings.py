@@ -34,6 +34,15 @@ def test_a_bag_is_played_frame_by_frame(tmp_path):
     assert values["map_folder"] == str(tmp_path)
 
 
+def test_the_player_waits_for_the_evaluation_where_there_is_one(tmp_path):
+    plain = _written(UpSettings(bag=tmp_path / "bag"), tmp_path)
+    assert plain["wait_for"] == ["perception/progress", "mapping/progress"] and "report_folder" not in plain
+    values = _written(UpSettings(bag=tmp_path / "walk.mcap", out=tmp_path, evaluate=True), tmp_path)
+    assert values["wait_for"] == ["perception/progress", "mapping/progress", "evaluation/progress"]
+    assert values["node_names"] == ["perception", "mapping", "evaluation"]
+    assert (values["report_folder"], values["report_name"]) == (str(tmp_path / "evaluation"), "walk")
+
+
 @pytest.mark.parametrize("settings", [UpSettings(), UpSettings(bag=Path("bag"), realtime=True)])
 def test_live_topics_and_realtime_take_the_newest_frame(tmp_path, settings):
     assert _written(settings, tmp_path)["frame_policy"] == "newest"

@@ -112,6 +112,12 @@ def test_a_configuration_that_cannot_be_used_is_said_in_one_process_too(mark, tm
     assert "no_such_file.safetensors" in done.stdout
 
 
+def test_an_evaluation_needs_a_place_for_its_report(mark):
+    done = _finish(_up(mark, "--evaluate"))
+    assert done.returncode != 0
+    assert "--evaluate needs --out" in done.stdout
+
+
 def _up(mark: str, *options: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-m", "mtl_perception", "up", *options],
