@@ -166,6 +166,7 @@ def _svg(figure: Figure, title: str) -> str:
     text = text[text.index("<svg") :]
     for stand_in, colour in _PAGE_COLOURS.items():
         text = text.replace(stand_in, colour)
+    text = re.sub(r' id="[A-Za-z0-9.]+_\d+"', "", text)  # they would be on the page several times
     # The size in the file is in points; without it the page decides.
     opening, rest = text.split(">", 1)
     return re.sub(r' (?:width|height)="[^"]*pt"', "", opening) + ">" + rest

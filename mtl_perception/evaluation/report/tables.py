@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 ARROWS: Mapping[Better | None, str] = {"higher": "↑", "lower": "↓", None: ""}
 """Which way is better."""
 
+_MOST_NAMES = 8
 _UNITS = {
     ("depth", "rmse"): "m",
     ("depth", "sq_rel"): "m",
@@ -125,9 +126,13 @@ def facts(content: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]
 
 
 def reasons(left_out: Mapping[str, Any]) -> list[tuple[str, str, str]]:
-    """Return what was left out as (task, bag, why); the bag is "" where it holds for all of them."""
+    """Return what was left out as (task, bags, why); bags are "" where it holds for all of them."""
     found: list[tuple[str, str, str]] = []
     for task, why in left_out.items():
-        by_bag = why if isinstance(why, Mapping) else {"": why}
-        found.extend((task, bag, reason) for bag, reason in by_bag.items())
+        if not isinstance(why, Mapping):
+            found.append((task, "", why))
+            continue
+        for reason in dict.fromkeys(why.values()):
+            bags = [bag for bag, own in why.items() if own == reason]
+            found.append((task, ", ".join(bags) if len(bags) <= _MOST_NAMES else f"{len(bags)} bags", reason))
     return found
