@@ -97,11 +97,13 @@ class EvaluationBag:
         mapped, read = self._mapped.sources, self._recording.truth_topics
         found: dict[str, str] = {}
         for task in TRUTH_OF:
-            own = [topic for topic in read if topic.rpartition("/")[2] == task]
-            if task in mapped:
-                found[task] = mapped[task]
-            elif own:
-                found[task] = _in_words(own, self.rig.names)
+            replaced = self._mapped.replaced(task)
+            own = [topic for topic in read if topic.rpartition("/")[2] == task and topic not in replaced]
+            words = [mapped[task]] if task in mapped else []
+            if own:
+                words.append(_in_words(own, self.rig.names))
+            if words:
+                found[task] = ", ".join(words)
         lidar = mapped.get("lidar", f"{GROUND_TRUTH}/lidar" if f"{GROUND_TRUTH}/lidar" in read else "")
         if lidar and self._sparse:
             beside = f"{found['depth']}; " if "depth" in found else ""

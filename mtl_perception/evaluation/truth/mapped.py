@@ -19,6 +19,7 @@ from mtl_perception.core.prediction import EgoMotion
 from mtl_perception.core.transforms import Transform, inverse
 from mtl_perception.data.bags import BagError
 from mtl_perception.data.recordings.bag import BagRecording, pose_at
+from mtl_perception.data.sample_messages import GROUND_TRUTH
 from mtl_perception.evaluation.judged import SparseDepth
 from mtl_perception.evaluation.truth.depth_camera import depth_for
 from mtl_perception.evaluation.truth.mapping import CAMERA_TASKS, RIG_TASKS, TopicMapping
@@ -77,6 +78,11 @@ class MappedTopics:
         for mapping in self._mappings:
             found.setdefault(mapping.task, []).append(self._in_words(mapping))
         return {task: ", ".join(words) for task, words in found.items()}
+
+    def replaced(self, task: str) -> frozenset[str]:
+        """Return the topics of a task's truth that mapped ones stand in for."""
+        cameras = [mapping.camera for mapping in self._mappings if mapping.task == task]
+        return frozenset("/".join(filter(None, (GROUND_TRUTH, camera, task))) for camera in cameras)
 
     def apply(self, index: int, sample: Sample, around: Mapping[str, Sequence[Any]]) -> tuple[Sample, Told]:
         """Return a sample with what its frame's mapped topics tell instead of what it had.
@@ -279,8 +285,7 @@ class MappedTopics:
             return None
         told = {m.dataset: m.topic for m in semantic}
         for topic in self._recording.truth_topics:
-            camera = topic.removesuffix("/semantic").removeprefix("/ground_truth/")
-            if topic.endswith("/semantic") and camera not in {m.camera for m in semantic}:
+            if topic.endswith("/semantic") and topic not in self.replaced("semantic"):
                 told[self._recording.dataset] = topic
         if len(told) > 1:
             words = ", ".join(f"{topic}: {dataset or 'the own ids'}" for dataset, topic in sorted(told.items()))

@@ -28,6 +28,8 @@ NEAREST_M = 0.1
 """What is nearer to the camera than this is the robot itself, or noise."""
 
 _WIDEST = np.tan(np.radians(85.0))  # rays farther from the axis than this are in no image of a pinhole camera
+# With cv2.undistortPoints' own 5 iterations, corners of a strongly distorted image are off by pixels.
+_EXACT = (cv2.TERM_CRITERIA_COUNT + cv2.TERM_CRITERIA_EPS, 200, 1e-9)
 _BANDS = 8  # of rows, each with its own spacing
 _SAMPLED = 400  # points, from which the spacing is estimated
 _NEIGHBOURS = 64  # enough to reach from one line of a LiDAR to the next ones
@@ -116,7 +118,8 @@ def rays_of(camera: Camera, pixels: NDArray[np.float64]) -> NDArray[np.float64]:
         return np.asarray((pixels - camera.K[:2, 2]) @ np.linalg.inv(camera.K[:2, :2]).T)
     if camera.distortion_model == "equidistant":
         return np.asarray(cv2.fisheye.undistortPoints(points, camera.K, camera.distortion)[:, 0])
-    return np.asarray(cv2.undistortPoints(points, camera.K, camera.distortion)[:, 0])
+    same = np.eye(3)
+    return np.asarray(cv2.undistortPointsIter(points, camera.K, camera.distortion, same, same, _EXACT))[:, 0]
 
 
 def hidden(places: NDArray[np.float64], depth: NDArray[np.float64]) -> NDArray[np.bool_]:
