@@ -80,6 +80,8 @@ def test_a_finer_prediction_is_taken_at_the_centres_of_the_true_cells() -> None:
     layers = random_layers(1)
     fine = {name: np.pad(layer.repeat(5, 0).repeat(5, 1), ((10, 0), (0, 3))) for name, layer in layers.items()}
     assert metrics(bev(fine, (-1.0, 0.0), 0.1), bev(layers)) == {"miou": 1.0}
+    # A cell of 0.5 m that begins 0.2 m later still holds the true cell's centre, though not its corner.
+    assert metrics(bev(layers, (0.2, 0.2)), bev(layers)) == {"miou": 1.0}
 
 
 def test_the_mean_is_that_of_torchmetrics() -> None:

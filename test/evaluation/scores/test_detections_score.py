@@ -180,8 +180,15 @@ def test_velocities_that_are_not_known_are_not_scored() -> None:
     assert result["nds"] == 1.0  # of mAP and three errors
 
 
-def test_far_boxes_and_unknown_names_do_not_count() -> None:
-    boxes = [box(49, 0), box(51, 0), box(41, 3, "pedestrian"), box(9, 0, "traffic_cone"), box(9, 5, "Van")]
+def test_far_boxes_unknown_names_and_things_that_are_not_detected_do_not_count() -> None:
+    boxes = [
+        box(9, 3, "furniture"),
+        box(49, 0),
+        box(51, 0),
+        box(41, 3, "pedestrian"),
+        box(9, 0, "traffic_cone"),
+        box(9, 5, "Van"),
+    ]
     found = [detection(51, 0), detection(41, 3, label=PEDESTRIAN), detection(9, 9, label=99)]
     rows = SCORE.frame(frame(found, boxes))
     assert rows is not None and len(rows.ranked["score"]) == 0
