@@ -119,7 +119,9 @@ def rays_of(camera: Camera, pixels: NDArray[np.float64]) -> NDArray[np.float64]:
     if camera.distortion_model == "equidistant":
         return np.asarray(cv2.fisheye.undistortPoints(points, camera.K, camera.distortion)[:, 0])
     same = np.eye(3)
-    return np.asarray(cv2.undistortPointsIter(points, camera.K, camera.distortion, same, same, _EXACT))[:, 0]
+    return np.asarray(cv2.undistortPointsIter(points, camera.K, camera.distortion, same, same, _EXACT), np.float64)[
+        :, 0
+    ]
 
 
 def hidden(places: NDArray[np.float64], depth: NDArray[np.float64]) -> NDArray[np.bool_]:
