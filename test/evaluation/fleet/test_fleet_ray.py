@@ -36,7 +36,7 @@ def test_twelve_copies_are_all_there_although_a_worker_is_killed(
     environment = dict(os.environ)
     outcome = run_fleet(
         jobs,
-        partial(make_work, faults, 0.1),
+        partial(make_work, faults, 0.02),
         engine=RayEngine("local", workers=2),
         retries=1,
         keep=kept.append,
