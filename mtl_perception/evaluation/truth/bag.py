@@ -27,12 +27,12 @@ TRUTH_OF: Mapping[str, tuple[str, ...]] = {
     "ego_motion": ("ego_motion",),
     "occupancy": ("occupancy",),
     "bev_map": ("bev_map",),
-    "detections": ("detections", "detection_velocities", "lidar"),
+    "detections": ("detections", "detection_velocities", "lidar", "instance"),
     "steering": ("steering",),
     "driving_context": ("driving_context",),
     "map": ("depth", "lidar", "semantic", "motion_mask"),
 }
-"""Per task of metrics.json the truth that its score looks at. The boxes' score counts the points in them."""
+"""Per task of metrics.json the truth that its score looks at. Boxes are scored that have pixels, or LiDAR points."""
 
 
 @dataclass(frozen=True, eq=False)
