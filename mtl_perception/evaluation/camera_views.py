@@ -316,15 +316,19 @@ def _dotted(image: Image, pixels: NDArray, colours: NDArray[np.uint8], scale: fl
 def _in_matched_segments(predicted: NDArray, truth: NDArray) -> NDArray[np.bool_]:
     """Return which pixels are of a predicted and a true segment of one label that share more than half their union."""
     known = truth >= 0
-    pairs, inverse, shared = np.unique(
-        np.stack([predicted[known], truth[known]]), axis=1, return_inverse=True, return_counts=True
-    )
-    areas = [dict(zip(*np.unique(image[known], return_counts=True), strict=True)) for image in (predicted, truth)]
-    union = np.array([areas[0][p] + areas[1][t] for p, t in pairs.T]) - shared
-    same = (pairs[0] >= 0) & (pairs[0] // _PANOPTIC_BASE == pairs[1] // _PANOPTIC_BASE)
-    matched = np.zeros(truth.shape, dtype=bool)
-    matched[known] = (same & (2 * shared > union))[inverse.ravel()]
-    return matched
+    (ids, found), (true_ids, true) = (_numbered(np.where(known, image, -1)) for image in (predicted, truth))
+    shared = np.bincount((true * len(ids) + found).ravel(), minlength=len(true_ids) * len(ids)).reshape(-1, len(ids))
+    union = shared.sum(axis=1, keepdims=True) + shared.sum(axis=0) - shared
+    same = (ids >= 0) & (ids // _PANOPTIC_BASE == true_ids[:, None] // _PANOPTIC_BASE)
+    return (same & (2 * shared > union))[true, found]
+
+
+def _numbered(panoptic: NDArray) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the ids that occur, -1 for unknown, and for each pixel the place of its own among them."""
+    shifted = np.maximum(panoptic, -1).astype(np.int64) + 1
+    occurs = np.bincount(shifted.ravel()) > 0
+    place: NDArray[np.int64] = np.cumsum(occurs) - 1
+    return np.flatnonzero(occurs) - 1, place[shifted]
 
 
 def _ramp(values: NDArray, low: float, high: float, colours: NDArray[np.uint8]) -> Image:

@@ -8,16 +8,8 @@ import cv2
 import numpy as np
 import pytest
 
-from mtl_perception.core import FREE, UNOBSERVED, Camera, CameraPrediction, LabelSpace, Occupancy, Prediction, VoxelGrid
-from mtl_perception.drawing.colours import (
-    INVALID_COLOUR,
-    MOTION_COLOUR,
-    depth_colours,
-    motion_colours,
-    semantic_colours,
-)
-from mtl_perception.drawing.mesh import Surface, from_above, from_the_side
-from mtl_perception.drawing.occupancy import UNOBSERVED_COLOUR, occupancy_from_above
+from mtl_perception.core import FREE, Camera, CameraPrediction, LabelSpace, Occupancy, Prediction, VoxelGrid
+from mtl_perception.drawing.mesh import Surface
 from mtl_perception.running.pictures import Scene, write_pictures
 
 GREEN, RED = (20, 200, 20), (200, 20, 20)
@@ -61,60 +53,6 @@ def test_the_cameras_own_image_is_the_input(tmp_path, labels):
     (path, *_) = write_pictures(Scene(_prediction(labels, "front"), labels, {"front": own}), tmp_path)
     pixels = cv2.imread(str(path))[..., ::-1].reshape(-1, 3)
     assert (pixels == (10, 250, 130)).all(axis=1).mean() > 0.7
-
-
-def test_near_is_warm_far_is_cold_and_invalid_is_grey():
-    colours = depth_colours(np.array([[1.0, 9.0, np.nan]], np.float32), 0.0, 10.0)[0].astype(int)
-    assert colours[0, 0] > colours[0, 2]
-    assert colours[1, 2] > colours[1, 0]
-    assert tuple(colours[2]) == INVALID_COLOUR
-
-
-def test_semantics_are_blended_and_unknown_shows_the_image(labels):
-    image = np.full((1, 2, 3), 100, np.uint8)
-    colours = semantic_colours(np.array([[labels.id_of("car"), 255]], np.uint8), image, labels, opacity=0.5)
-    assert tuple(colours[0, 0]) == (50, 50, 121)
-    assert tuple(colours[0, 1]) == (100, 100, 100)
-
-
-def test_what_moves_is_bright():
-    image = np.full((1, 2, 3), 100, np.uint8)
-    moving, still = motion_colours(np.array([[255, 0]], np.uint8), image)[0].astype(int)
-    assert np.abs(moving - MOTION_COLOUR).sum() < np.abs(image[0, 0].astype(int) - MOTION_COLOUR).sum()
-    assert tuple(still) == (70, 70, 70)
-
-
-def test_occupancy_has_x_up_and_y_left(labels):
-    grid = VoxelGrid((-8.0, -8.0, -1.0), 0.5, (32, 32, 4))
-    voxels = np.full(grid.shape, UNOBSERVED, np.uint8)
-    voxels[28:32, 28:32, 1] = labels.id_of("car")  # ahead and to the left
-    voxels[28:32, 28:32, 3] = FREE
-    picture = occupancy_from_above(Occupancy(grid, voxels, np.zeros(grid.shape, np.float32)), labels, width=320)
-    blue = (picture[..., 2] > 100) & (picture[..., 0] < 40) & (picture[..., 1] < 60)
-    rows, columns = np.nonzero(blue[:320])
-    assert 0 < rows.mean() < 60 and 30 < columns.mean() < 90
-    assert tuple(picture[300, 40]) == UNOBSERVED_COLOUR
-
-
-def test_the_mesh_from_above_shows_the_top_in_its_place():
-    picture = from_above(_floor_with_tower(), width=300, height=300)
-    tower = (picture[..., 0] > 150) & (picture[..., 1] < 60)
-    rows, columns = np.nonzero(tower)
-    assert columns.mean() > 200 and rows.mean() < 100  # at +x, +y
-    assert ((picture[..., 1] > 150) & (picture[..., 0] < 60)).mean() > 0.5
-
-
-def test_the_mesh_from_the_side_shows_floor_and_tower():
-    picture = from_the_side(_floor_with_tower(), width=300, height=225)
-    for channel in (0, 1):
-        other = picture[..., 1 - channel]
-        assert ((picture[..., channel] > 120) & (other < 80)).mean() > 0.005
-
-
-def test_an_empty_mesh_is_refused():
-    empty = Surface(np.zeros((0, 3), np.float32), np.zeros((0, 3), np.int32), np.zeros((0, 3), np.uint8))
-    with pytest.raises(ValueError, match="no triangle"):
-        from_above(empty)
 
 
 def _camera(name: str) -> Camera:

@@ -10,7 +10,6 @@ import pytest
 from mtl_perception.evaluation.report import figures
 from mtl_perception.evaluation.score import Histogram, Reliability
 
-
 EVEN = np.linspace(0, 1, 11)
 SAID = np.array([0.1, 0.5, 0.9, np.nan])
 
