@@ -62,6 +62,7 @@ class GroundGrid:
         self._seen = np.zeros((0, 0), dtype=bool)
         self._ground = np.zeros((0, 0), dtype=np.float32)  # height of the ground in the world; NaN where not seen
         self._ground_height = np.nan
+        self._ground_span = (np.inf, -np.inf)  # all heights of `_ground` lie between
 
     def integrate(self, views: list[DepthView], world_from_base: Transform) -> None:
         """Add what the views of one frame see: each cell counts once, as hit if any view hits it."""
@@ -74,15 +75,12 @@ class GroundGrid:
         self._cover([points, before], robot[:2])
         self._learn_ground(ground)
 
-        hit, free = np.zeros((2, self._evidence.size), dtype=bool)  # a cell counts once a frame
-        hit[self._in_band(others)] = True
-        free[self._in_band(before)] = True
-        free[self._cells(ground)[0]] = True
-        self._seen.reshape(-1)[hit | free] = True
-        hits, misses = np.flatnonzero(hit), np.flatnonzero(free & ~hit)
+        free = np.concatenate([self._in_band(before), self._cells(ground)[0]])
+        hits, misses = _distinct(self._in_band(others), free)  # a cell counts once a frame
         evidence = self._evidence.reshape(-1)
         evidence[hits] = np.minimum(evidence[hits] + _HIT, _MOST)
         evidence[misses] = np.maximum(evidence[misses] + _MISS, _LEAST)
+        self._seen.reshape(-1)[np.concatenate([hits, misses])] = True
 
     def map(self) -> GridMap:
         """Return the grid as it stands."""
@@ -105,6 +103,7 @@ class GroundGrid:
         """Set the grid to what `state` gave."""
         self._corner, self._ground_height = state["corner"].copy(), float(state["ground_height"])
         self._evidence, self._seen, self._ground = (state[name].copy() for name in ("evidence", "seen", "ground"))
+        self._span(self._ground)
 
     def _learn_height(self, ground: NDArray[np.float32], robot: NDArray[np.float64]) -> None:
         near = np.hypot(ground[0] - robot[0], ground[1] - robot[1]) < _GROUND_REACH
@@ -125,14 +124,20 @@ class GroundGrid:
         ground = self._ground.reshape(-1)
         old = ground[at]
         ground[at] = np.where(np.isnan(old), mean, old + _GROUND_SHARE * (mean - old))
+        self._span(ground[at])
+
+    def _span(self, heights: NDArray[np.float32]) -> None:
+        lowest, highest = self._ground_span
+        lowest = float(np.fmin.reduce(heights, axis=None, initial=lowest))
+        self._ground_span = lowest, float(np.fmax.reduce(heights, axis=None, initial=highest))
 
     def _in_band(self, points: NDArray[np.float32]) -> NDArray[np.int64]:
         """Return the flat cells of those points (3, N) that are within the obstacle heights over the ground."""
         least, most = self._config.obstacle_min_height, self._config.obstacle_max_height
         usual = np.float32(self._ground_height)
-        lowest = np.fmin.reduce(self._ground, axis=None, initial=usual)
-        highest = np.fmax.reduce(self._ground, axis=None, initial=usual)
-        points = points[:, (points[2] - lowest >= least) & (points[2] - highest <= most)]  # can be; most cannot
+        lowest, highest = np.minimum(usual, self._ground_span[0]), np.maximum(usual, self._ground_span[1])
+        possible = (points[2] - np.float32(lowest) >= least) & (points[2] - np.float32(highest) <= most)
+        points = points[:, possible]  # most points are too high or too low wherever they are
         cells, inside = self._cells(points)
         ground = self._ground.reshape(-1)[cells]
         above = points[2, inside] - np.where(np.isnan(ground), usual, ground)
@@ -170,6 +175,18 @@ class GroundGrid:
             self._seen = _moved(self._seen, self._corner, low, high, False)
             self._ground = _moved(self._ground, self._corner, low, high, np.nan)
             self._corner = low
+
+
+def _distinct(first: NDArray[np.int64], second: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the distinct cells of `first`, and those of `second` that are not in it; faster than by sorting."""
+    if not len(first) + len(second):
+        return first, second
+    lowest = min(cells.min() for cells in (first, second) if len(cells))
+    highest = max(cells.max() for cells in (first, second) if len(cells))
+    kind = np.zeros(highest - lowest + 1, dtype=np.uint8)
+    kind[second - lowest] = 2
+    kind[first - lowest] = 1
+    return np.flatnonzero(kind == 1) + lowest, np.flatnonzero(kind == 2) + lowest
 
 
 def _surface_points(views: list[DepthView]) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
