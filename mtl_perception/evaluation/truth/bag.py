@@ -119,9 +119,9 @@ class EvaluationBag:
             IndexError: there is no such frame.
             ValueError: a message is not what it should be, or cannot be read; names the bag, the topic and the value.
         """
-        sample, around = self._recording.sample_with(index, self._mapped.topics)
-        sample, told = self._mapped.apply(index, sample, around)
-        sweep = told.lidar or sample.truth.sweep
+        recorded, around = self._recording.sample_with(index, self._mapped.topics)
+        sample, told = self._mapped.apply(index, recorded, around)
+        sweep = told.lidar or recorded.truth.sweep  # boxes that are mapped may be of another stamp
         sparse = dict(told.sparse_depth)
         if self._sparse and sweep is not None:
             dense = {name for name, truth in sample.truth.cameras.items() if truth.depth is not None}

@@ -13,16 +13,19 @@ from tf2_msgs.msg import TFMessage
 
 from mtl_perception.core.camera import Camera, Rig
 from mtl_perception.core.frame import RigFrame
-from mtl_perception.core.ground_truth import CameraTruth, GroundTruth, Sample, Sweep
+from mtl_perception.core.ground_truth import Box, CameraTruth, GroundTruth, Sample, Sweep
 from mtl_perception.core.transforms import BODY_FROM_OPTICAL, Transform, inverse, transform_from
+from mtl_perception.core.voxels import Occupancy, VoxelGrid
 from mtl_perception.data.bags import BagError, BagWriter
 from mtl_perception.data.recordings.bag import CameraTopics
 from mtl_perception.data.sample_messages import TopicMessage, sample_messages, static_messages
 from mtl_perception.evaluation.truth import EvaluationBag, TopicMapping, read_mappings
 from mtl_perception.messages.cameras import to_camera_info
+from mtl_perception.messages.detections import to_detections
 from mtl_perception.messages.images import array_to_image
 from mtl_perception.messages.points import to_point_cloud
 from mtl_perception.messages.poses import StampedTransform, to_pose, to_transform
+from mtl_perception.messages.predictions import to_occupancy
 from mtl_perception.messages.stamps import to_header
 
 START_NS = 1_700_000_000_000_000_000
@@ -207,6 +210,36 @@ def test_lidar_in_its_own_frame_and_poses_of_another_source(tmp_path: Path) -> N
         ValueError, match=r"nowhere: /scan is in 'velodyne', /tf_static does not lead there from base_link"
     ):
         EvaluationBag(nowhere, read_mappings(["/scan=lidar"])).sample(1)
+
+
+def test_boxes_in_the_world_come_into_the_base_frame(tmp_path: Path) -> None:
+    """A box that stands at x = 20 of `odom`, seen 0.2 s after the start, when the base is at 0.6."""
+    box = Box(transform_from([20.0, 1.0, 0.5], [0, 0, 0, 1]), (4.0, 2.0, 1.5), "car", "7")
+    entries = [*messages(), *per_frame("/boxes", lambda _, stamp: to_detections([box], stamp, "odom"))]
+    opened = EvaluationBag(write(tmp_path / "bag", entries), read_mappings(["/boxes=detections"]))
+    sweep = opened.sample(2).sample.truth.sweep
+    assert sweep is not None
+    assert sweep.boxes is not None
+    np.testing.assert_allclose(sweep.boxes[0].frame_from_box[:3, 3], [19.4, 1.0, 0.5], atol=1e-9)
+    assert set(opened.sample(2).sparse_depth) == {"side"}  # the LiDAR has another stamp, and is still there
+
+
+def test_occupancy_of_another_frame_is_refused(tmp_path: Path) -> None:
+    grid = VoxelGrid((0.0, 0.0, 0.0), 1.0, (2, 2, 2))
+    occupancy = Occupancy(grid, np.zeros((2, 2, 2), np.uint8), np.ones((2, 2, 2), np.float32))
+    for frame_id in ("base_link", "odom"):
+        entry = ("/grid", to_occupancy(occupancy, START_NS, frame_id), START_NS)
+        path = write(tmp_path / frame_id, [*messages(), entry])
+        opened = EvaluationBag(path, read_mappings(["/grid=occupancy"]))
+        if frame_id == "base_link":
+            found = opened.sample(0).sample.truth.occupancy
+            assert found is not None
+            np.testing.assert_array_equal(found.labels, occupancy.labels)
+        else:
+            with pytest.raises(
+                ValueError, match=r"/grid: header\.frame_id is 'odom', occupancy must be in the base frame"
+            ):
+                opened.sample(0)
 
 
 @pytest.mark.parametrize(
