@@ -8,10 +8,10 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
-from concurrent.futures import CancelledError, Future
+from concurrent.futures import CancelledError
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray
 from nav_msgs.msg import Odometry
@@ -26,6 +26,7 @@ from mtl_perception.ros import qos
 from mtl_perception.ros.diagnostics import Level, Status, TopicMonitor
 from mtl_perception.ros.evaluation_parameters import EvaluationParameters
 from mtl_perception.ros.evaluation_topics import FRAME, prediction_topics, truth_topics
+from mtl_perception.ros.jobs import Jobs
 from mtl_perception.ros.lifecycle import ManagedNode
 from mtl_perception.ros.live_evaluation import DATASET, LiveEvaluation, LiveSettings, network_facts
 from mtl_perception.ros.parameters import Parameters
@@ -33,26 +34,21 @@ from mtl_perception.ros.perception_parameters import CameraParameters
 from mtl_perception.ros.player import header_stamp_ns
 from mtl_perception.ros.process import run
 from mtl_perception.ros.progress import FrameClock, ProgressReporter, frame_status
-from mtl_perception.ros.worker import Worker
 from mtl_perception_msgs.msg import EvaluationMetrics, Progress
 
 _DEPTH = 100  # messages of a topic that wait for this node
 _WAITING = 2000  # messages of all topics that wait for the worker
 _PERIOD_S = 0.2
-
-
-class _Job(NamedTuple):
-    action: Callable[[], Any]
-    answer: Future[Any] | None = None
+_LOG_PERIOD_S = 5.0
 
 
 class EvaluationNode(ManagedNode):
-    """Queues serialised messages; one worker thread puts frames together, scores them and publishes the metrics."""
+    """Queues serialised messages; one thread puts frames together, scores them and publishes the metrics."""
 
     _live: LiveEvaluation
     _metrics: Any
     _progress: ProgressReporter
-    _worker: Worker[_Job] | None = None
+    _jobs: Jobs | None = None
     _monitor: TopicMonitor | None = None
 
     def __init__(self, **node_arguments: Any) -> None:
@@ -66,7 +62,6 @@ class EvaluationNode(ManagedNode):
         self._info_topics = self._calibration_topics()
         self._inputs: dict[str, Any] = {}  # subscriptions by topic
         self._services_made: list[Any] = []
-        self._tending: Future[None] | None = None
         self._forget()
 
     def configure(self) -> None:
@@ -87,14 +82,7 @@ class EvaluationNode(ManagedNode):
         self._metrics = self.create_output(EvaluationMetrics, "evaluation/metrics")
         progress = self.create_output(Progress, "evaluation/progress", qos.progress())
         self._progress = ProgressReporter(progress, "evaluation")
-        self._worker = Worker(
-            "evaluation",
-            self._do,
-            policy="every",
-            on_dropped=lambda job, reason: self._lose(job, f"messages dropped: {reason}"),
-            on_error=lambda job, error: self._lose(job, f"{type(error).__name__}: {error}"),
-            queue_size=_WAITING,
-        )
+        self._jobs = Jobs("evaluation", waiting=_WAITING, on_lost=self._lose)
         self._services_made = [
             self.create_service(Trigger, "evaluation/save", self._save),
             self.create_service(Trigger, "evaluation/reset", self._reset),
@@ -124,16 +112,16 @@ class EvaluationNode(ManagedNode):
     def deactivate(self) -> None:
         """Stop listening, score what has come, write the report; the scores stay."""
         inputs, self._inputs, self._monitor = self._inputs, {}, None
-        if self._worker is not None:
-            self._after_all(self._finish).result()
+        if self._jobs is not None:
+            self._jobs.ask(self._finish).result()
         for subscription in inputs.values():
             self.destroy_subscription(subscription)
 
     def cleanup(self) -> None:
         """Give everything back."""
-        if self._worker is not None and not self._worker.stop():
+        if self._jobs is not None and not self._jobs.stop():
             self.get_logger().error("the frame at hand does not come to its end")
-        self._worker = None
+        self._jobs = None
         for service in self._services_made:
             self.destroy_service(service)
         self._services_made = []
@@ -144,22 +132,25 @@ class EvaluationNode(ManagedNode):
 
     def clock_jumped_back(self, clock_ns: int) -> None:
         """Score what has come; the messages of the time before are forgotten, the scores are kept."""
-        if self._worker is not None:
-            self._after_all(self._live.restart)
+        if self._jobs is not None:
+            self._jobs.submit(self._live.restart)
 
     def statuses(self) -> Iterable[Status]:
         """Return what diagnostics show."""
-        assert self._worker is not None  # the node is configured
+        assert self._jobs is not None  # the node is configured
         problem = self._monitor.problem() if self._monitor is not None else ""
         yield Status("input", Level.ERROR if problem else Level.OK, problem or f"{FRAME} arrives")
-        yield frame_status(self._progress, self._worker.waiting)
-        yield Status("scores", Level.WARN if self._trouble else Level.OK, self._trouble or self._summary, self._facts)
+        yield frame_status(self._progress, self._jobs.waiting)
+        lost = {f"lost: {reason}": count for reason, count in self._lost.items()}
+        trouble = self._trouble or ", ".join(lost)
+        yield Status("scores", Level.WARN if trouble else Level.OK, trouble or self._summary, self._facts | lost)
 
     def _forget(self) -> None:
         self._published_frames = self._saved_frames = 0
         self._published_s = float("-inf")
         self._lost: Counter[str] = Counter()
-        self._facts: dict[str, object] = {}  # what diagnostics show, made on the worker's thread
+        self._facts: dict[str, object] = {}  # what diagnostics show
+        self._is_to_be_tended = False
         self._summary, self._trouble = "no frame has been scored", ""
 
     def _listen(self, topic: str, kind: Any, profile: Any) -> None:
@@ -194,19 +185,20 @@ class EvaluationNode(ManagedNode):
         return subscription is not None and subscription.get_publisher_count() > 0
 
     def _tend_soon(self) -> None:
-        if self._worker is not None and (self._tending is None or self._tending.done()):
-            self._tending = self._worker.call(self._tend)
+        if not self._is_to_be_tended:  # one at a time: a busy thread has enough to do
+            self._is_to_be_tended = True
+            self._submit(self._tend)
 
     def _tend(self) -> None:
-        """On the worker's thread: score frames that have waited long enough, publish the metrics when it is time."""
+        """Score frames that have waited long enough, publish the metrics when it is time."""
+        self._is_to_be_tended = False
         values = self._settings.value
         self._live.queue.timeout_s = values.truth_timeout
         self._live.advance()
         due = time.monotonic() - self._published_s >= 1.0 / max(values.metrics_rate, 1e-9)
         if values.metrics_rate > 0 and due:
             self._publish_metrics()
-        self._facts = {**self._live.facts(), **{f"lost: {reason}": count for reason, count in self._lost.items()}}
-        self._trouble = self._live.trouble
+        self._facts, self._trouble = self._live.facts(), self._live.trouble
 
     def _publish_metrics(self) -> None:
         frames = self._live.frames
@@ -254,10 +246,10 @@ class EvaluationNode(ManagedNode):
         return response
 
     def _answer(self, action: Callable[[], str]) -> tuple[bool, str]:
-        if self._worker is None:
+        if self._jobs is None:
             return False, "the node is not configured"
         try:
-            return True, self._after_all(action).result()
+            return True, self._jobs.ask(action).result()
         except (ValueError, OSError) as error:
             self.get_logger().error(str(error))
             return False, str(error)
@@ -265,30 +257,13 @@ class EvaluationNode(ManagedNode):
             return False, "the node was cleaned up"
 
     def _submit(self, action: Callable[[], Any]) -> None:
-        if self._worker is not None:
-            self._worker.submit(_Job(action))
+        if self._jobs is not None:
+            self._jobs.submit(action)
 
-    def _after_all(self, action: Callable[[], Any]) -> Future[Any]:
-        """Run an action on the worker's thread, after everything that has arrived by now."""
-        answer: Future[Any] = Future()
-        assert self._worker is not None  # the node is configured
-        self._worker.submit(_Job(action, answer))
-        return answer
-
-    @staticmethod
-    def _do(job: _Job) -> None:
-        if job.answer is None:
-            job.action()
-            return
-        try:
-            job.answer.set_result(job.action())
-        except Exception as error:  # handed to whoever waits for the answer
-            job.answer.set_exception(error)
-
-    def _lose(self, job: _Job, reason: str) -> None:
+    def _lose(self, reason: str) -> None:
         self._lost[reason] += 1
-        if job.answer is not None:
-            job.answer.cancel()
+        self._is_to_be_tended = False  # that may be what was lost
+        self.get_logger().error(f"a message could not be used: {reason}", throttle_duration_sec=_LOG_PERIOD_S)
 
     def _calibration_topics(self) -> dict[str, str]:
         topics = {}

@@ -15,8 +15,8 @@ from sensor_msgs.msg import CameraInfo, Image
 
 from mtl_perception.core import CameraPrediction, LabelSpace, Prediction, RigFrame
 from mtl_perception.core.camera import Camera, Rig
-from mtl_perception.core.ground_truth import CameraTruth, GroundTruth, Sweep
-from mtl_perception.core.prediction import EgoMotion
+from mtl_perception.core.ground_truth import Box, CameraTruth, GroundTruth, Sweep
+from mtl_perception.core.prediction import Detection, EgoMotion
 from mtl_perception.core.transforms import Transform, inverse
 from mtl_perception.data.sample_messages import CAMERA_TRUTH
 from mtl_perception.messages.bev import from_bev_map
@@ -89,7 +89,7 @@ class FrameReader:
             bev_map=bev_map and from_bev_map(bev_map),
             steering=steering and from_steering(steering),
             driving_context={} if context is None else from_driving_context(context),
-            detections=None if boxes is None else detections_of(boxes, self._labels),
+            detections=None if boxes is None else self._detections(boxes),
             ego_motion=motion,
         )
 
@@ -191,13 +191,19 @@ class FrameReader:
             boxes=None if boxes is None else tuple(boxes),
         )
 
-    def _boxes(self, where: str, message: Any, stamp_ns: int) -> list | None:
+    def _boxes(self, where: str, message: Any, stamp_ns: int) -> list[Box] | None:
         if message is None:
             return None
         topic = f"{where}/detection_velocities"
         boxes = read_detections(message, f"{where}/detections")
         velocities = self._read(topic, SWEEP_TRUTH["detection_velocities"], stamp_ns)
         return boxes if velocities is None else with_velocities(boxes, velocities, topic)
+
+    def _detections(self, boxes: list[Box]) -> tuple[Detection, ...]:
+        try:
+            return detections_of(boxes, self._labels)
+        except KeyError as error:
+            raise ValueError(f"perception/detections: {error.args[0]}") from error
 
     def _predicted(self, name: str, stamp_ns: int) -> Any:
         topic = f"perception/{name}"

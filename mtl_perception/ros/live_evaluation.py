@@ -1,6 +1,6 @@
 # Copyright 2026 The mtl_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Predictions beside the truth as both arrive: what the evaluation node does on its worker's thread."""
+"""Predictions beside the truth as both arrive: what the evaluation node does on its thread."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ class LiveEvaluation:
             settings: see there.
             labels: of the predictions.
             is_published: whether somebody publishes a topic, so that waiting for it makes sense.
-            on_predicted: called when all of a frame's prediction has come, and nothing before it is left to be done.
+            on_predicted: called when all of a frame's prediction has come, and what came before it is done with.
         """
         self._settings, self._labels = settings, labels
         self._on_predicted = on_predicted
@@ -189,12 +189,11 @@ class LiveEvaluation:
 
     def advance(self, *, at_once: bool = False) -> None:
         """Score the frames that are ready, or `at_once` all that wait."""
-        while (waiting := self.queue.pop(time.monotonic(), at_once=at_once)) is not None:
-            self._judge(waiting)
-            if not waiting.is_predicted:
-                self._on_predicted(waiting.prediction)
+        # First: whoever waits for this frame can send the next one while this one is scored.
         for waiting in self.queue.newly_predicted(time.monotonic()):
             self._on_predicted(waiting.prediction)
+        while (ready := self.queue.pop(time.monotonic(), at_once=at_once)) is not None:
+            self._judge(ready)
 
     def restart(self) -> None:
         """Score what waits; then time begins anew (a bag that loops), and the scores go on."""
