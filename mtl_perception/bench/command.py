@@ -20,9 +20,9 @@ from mtl_perception.bench.describe import comma_separated, image_size, positive,
 from mtl_perception.bench.results import Result, write_results
 from mtl_perception.data.world.command import write_world
 from mtl_perception.data.world.frames import WorldSettings
-from mtl_perception.mapping.config import SCENES
 from mtl_perception.network import NetworkConfig
 from mtl_perception.resources import config_file
+from mtl_perception.scenes import SCENES
 
 SUITES = (network.SUITE, world.SUITE, evaluation.SUITE)
 SIZES = {network.SUITE: (640, 480), world.SUITE: (224, 128), evaluation.SUITE: (256, 192)}

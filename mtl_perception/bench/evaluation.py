@@ -18,8 +18,8 @@ from mtl_perception.core.frame import RigFrame
 from mtl_perception.evaluation.replay import Replay, ReplaySettings
 from mtl_perception.evaluation.truth.bag import EvaluationBag
 from mtl_perception.mapping import MapperConfig
-from mtl_perception.mapping.config import SCENES
 from mtl_perception.pipeline import Perceiver
+from mtl_perception.scenes import SCENES
 
 SUITE = "evaluation"
 MOST_FRAMES = 100

@@ -29,9 +29,9 @@ from mtl_perception.evaluation.score import ScoreOptions
 from mtl_perception.evaluation.scores import all_scores
 from mtl_perception.evaluation.truth.mapping import read_mappings
 from mtl_perception.mapping import MapperConfig
-from mtl_perception.mapping.config import SCENES
 from mtl_perception.network import load_checkpoint
 from mtl_perception.resources import config_folder, default_checkpoint
+from mtl_perception.scenes import SCENES
 
 REGRESSION = 3
 """Exit code: the evaluation went well, and the result is worse than the baseline."""
