@@ -165,35 +165,46 @@ class BagRecording(Recording):
         """Return the base's pose at a frame's stamp; None where the bag has none then."""
         return self.base_pose(index, self.stamp_ns(index))
 
-    def sample_with(self, index: int, topics: Collection[str]) -> tuple[Sample, Mapping[str, Sequence[Any]]]:
-        """Return a frame, and the messages of further topics from around it, read in the same pass.
+    def sample_with(self, index: int, delays_ns: Mapping[str, int]) -> tuple[Sample, Mapping[str, Sequence[Any]]]:
+        """Return a frame, and the messages of further topics from a period before it to a period after it.
+
+        Args:
+            index: of the frame.
+            delays_ns: the topics, each with how much later than images of the same stamp its messages are recorded.
 
         Raises:
             IndexError: there is no such frame.
             BagError: a message cannot be read; names the bag, the topic and what is wrong.
         """
-        if not 0 <= index < len(self):
-            raise IndexError(f"{self.name} has no frame {index}, it has {len(self)}")
-        return self._read_with(index, topics)
+        sample, around = self.sample(index), {}
+        for topic, delay_ns in delays_ns.items():
+            middle_ns, reach_ns = self._recorded_ns[index] + delay_ns, 2 * self.window_ns
+            span = self.reader().messages([topic], middle_ns - reach_ns, middle_ns + reach_ns + 1)
+            around[topic] = [message for _, _, message in span]
+        return sample, around
+
+    def recording_delay_ns(self, topic: str) -> int:
+        """Return how much later than images of the same stamp a topic's messages (with headers) are recorded."""
+        delays = []
+        for each in (topic, self._camera_topics[self.rig.names[0]].image):
+            _, recorded_ns, message = next(self.reader().messages([each]))
+            delays.append(recorded_ns - stamp_ns_from(message.header.stamp))
+        return delays[0] - delays[1]
 
     def _read(self, index: int) -> Sample:
-        return self._read_with(index, ())[0]
-
-    def _read_with(self, index: int, further: Collection[str]) -> tuple[Sample, Mapping[str, Sequence[Any]]]:
         around: dict[str, list[Any]] = defaultdict(list)
         recorded_ns, reference = self._recorded_ns[index], self._camera_topics[self.rig.names[0]].image
         first_ns, last_ns = recorded_ns - self.window_ns, recorded_ns + self.window_ns
-        topics = {*self._topics, *self._cabin_topics, *further}
+        topics = {*self._topics, *self._cabin_topics}
         for topic, stamp_ns, message in self.reader().messages(topics, first_ns, last_ns + 1):
             around[topic].append(message)
             if topic == reference and stamp_ns == recorded_ns:
                 self._stamps.setdefault(index, stamp_ns_from(message.header.stamp))
         try:
             frame = self._frame(index, around)
-            sample = Sample(frame, self._truth(index, frame, around), cabin=self._cabin(around, frame.stamp_ns))
+            return Sample(frame, self._truth(index, frame, around), cabin=self._cabin(around, frame.stamp_ns))
         except ValueError as error:
             raise BagError(f"bag {self._path}: {error}") from error
-        return sample, around
 
     def _frame(self, index: int, around: Mapping[str, Sequence[Any]]) -> RigFrame:
         stamp_ns = self.stamp_ns(index)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mtl_perception.core.ground_truth import Sample
+from mtl_perception.data.bags import BagError
 from mtl_perception.data.recordings.bag import BagRecording, CameraTopics
 from mtl_perception.data.sample_messages import GROUND_TRUTH
 from mtl_perception.evaluation.judged import SparseDepth
@@ -117,10 +118,15 @@ class EvaluationBag:
 
         Raises:
             IndexError: there is no such frame.
-            ValueError: a message is not what it should be, or cannot be read; names the bag, the topic and the value.
+            BagError: a message is not what it should be, or cannot be read; names the bag, the topic and the value.
         """
-        recorded, around = self._recording.sample_with(index, self._mapped.topics)
-        sample, told = self._mapped.apply(index, recorded, around)
+        recorded, around = self._recording.sample_with(index, self._mapped.delays_ns)
+        try:
+            sample, told = self._mapped.apply(index, recorded, around)
+        except BagError:
+            raise
+        except ValueError as error:
+            raise BagError(f"{self.name}: {error}") from error
         sweep = told.lidar or recorded.truth.sweep  # boxes that are mapped may be of another stamp
         sparse = dict(told.sparse_depth)
         if self._sparse and sweep is not None:

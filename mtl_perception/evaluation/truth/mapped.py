@@ -51,6 +51,10 @@ class MappedTopics:
 
     A message belongs to the image (or the frame) whose stamp is nearest, when that is no further away than half a
     period of the frames.
+
+    Attributes:
+        delays_ns: the topics to read around each frame, see `BagRecording.sample_with`.
+        dataset: whose label ids `semantic` has; None where no mapped topic says so.
     """
 
     def __init__(self, recording: BagRecording, mappings: Sequence[TopicMapping]) -> None:
@@ -65,11 +69,8 @@ class MappedTopics:
         self._depth_cameras = {m.topic: self._depth_camera(m) for m in self._mappings if m.task == "depth"}
         self._poses = {m.topic: self._read_poses(m) for m in self._mappings if m.task == "ego_motion"}
         self.dataset = self._one_dataset()
-
-    @property
-    def topics(self) -> tuple[str, ...]:
-        """The topics to read around each frame."""
-        return tuple(sorted({m.topic for m in self._mappings if m.task != "ego_motion"}))
+        topics = sorted({m.topic for m in self._mappings if m.task != "ego_motion"})
+        self.delays_ns = {topic: recording.recording_delay_ns(topic) for topic in topics}
 
     @property
     def sources(self) -> dict[str, str]:

@@ -145,6 +145,18 @@ def test_mapped_topics_are_nearest_within_half_a_period(tmp_path: Path) -> None:
     assert "side" not in found
 
 
+def test_what_is_recorded_late_belongs_to_its_stamp(tmp_path: Path) -> None:
+    """Labels that a node has made of the images, and that are recorded 0.23 s after them."""
+    entries = [*messages()]
+    for index in (0, 2, 3):
+        stamp_ns = START_NS + index * PERIOD_NS
+        labels = array_to_image(np.full((HEIGHT, WIDTH), index, np.uint8), "mono8", stamp_ns, "side")
+        entries.append(TopicMessage("/seg", labels, stamp_ns + 230_000_000))
+    opened = EvaluationBag(write(tmp_path / "bag", entries), read_mappings(["/seg=semantic"]))
+    found = [opened.sample(index).sample.truth.cameras.get("side", CameraTruth()).semantic for index in range(FRAMES)]
+    assert [None if image is None else int(image[0, 0]) for image in found] == [0, None, 2, 3]
+
+
 def test_label_ids_of_two_datasets_are_not_mixed(tmp_path: Path) -> None:
     image = array_to_image(np.zeros((HEIGHT, WIDTH), np.uint8), "mono8", START_NS, "side")
     path = write(tmp_path / "bag", [*messages(), ("/seg", image, START_NS)])
