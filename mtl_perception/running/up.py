@@ -64,7 +64,7 @@ def run(arguments: argparse.Namespace) -> int:
     outcome = run_graph(
         UpSettings(
             bag=arguments.bag,
-            cameras=cameras_of(arguments.bag, arguments.config),
+            cameras=cameras_of(arguments.bag, arguments.config, as_evaluated=arguments.evaluate),
             config=arguments.config,
             scene=arguments.scene or "",
             realtime=arguments.realtime,
@@ -118,16 +118,23 @@ def run_graph(settings: UpSettings) -> Outcome:
     return Outcome(1 if failure else 0, summary)
 
 
-def cameras_of(bag: Path | None, config: Path | None) -> tuple[str, ...]:
+def cameras_of(bag: Path | None, config: Path | None, *, as_evaluated: bool = False) -> tuple[str, ...]:
     """Return the cameras that the configuration names, else those of the bag; () when neither does.
 
+    `as_evaluated` gives those of the bag in the order, and with the reference camera, that the command `evaluate` has:
+    sums over cameras are then the same to the last bit.
+
     Raises:
-        ValueError: the bag is none, or has no camera.
+        ValueError: the bag is none, or has no camera, or `evaluate` could not read it.
         OSError: a file cannot be read.
     """
     configured = configured_cameras(config) if config is not None else ()
     if configured or bag is None:
         return configured
+    if as_evaluated:
+        from mtl_perception.data.recordings.bag import BagRecording
+
+        return BagRecording(bag).rig.names
     from mtl_perception.data.bags import bag_cameras
 
     cameras = tuple(bag_cameras(bag))

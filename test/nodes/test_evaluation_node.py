@@ -23,10 +23,10 @@ from mtl_perception.nodes.evaluation_node import EvaluationNode
 from mtl_perception.nodes.perception_node import PerceptionNode
 from mtl_perception.pipeline import Perceiver
 from mtl_perception.running.settings import UpSettings
-from mtl_perception.running.up import run_graph
+from mtl_perception.running.up import cameras_of, run_graph
 from mtl_perception_msgs.msg import EvaluationMetrics
 
-FRAMES = 5
+FRAMES = 4
 SENT = ("/ground_truth/front/depth", "/ground_truth/left/depth", "/ground_truth/steering")
 # A motion travels as a twist, a heading as a quaternion: they differ in their last digits.
 ROUNDED = ("ego_motion", "detections")
@@ -35,7 +35,7 @@ ROUNDED = ("ego_motion", "detections")
 @pytest.fixture(scope="module")
 def bag(tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("bags") / "street"
-    settings = WorldSettings("street", seed=5, seconds=FRAMES / 5, rate_hz=5.0, cameras="stereo", image_size=(96, 64))
+    settings = WorldSettings("street", seed=5, seconds=FRAMES / 5, rate_hz=5.0, cameras="surround4", image_size=(96, 64))
     write_world(settings, path, processes=1)
     return path
 
@@ -58,7 +58,7 @@ def test_live_and_offline_agree_on_every_metric(bag, all_knowing, tmp_path):
     config, out = tmp_path / "config.yaml", tmp_path / "out"
     config.write_text(f"/**:\n  ros__parameters:\n    checkpoint: {all_knowing}\n")
     outcome = run_graph(
-        UpSettings(bag=bag, cameras=EvaluationBag(bag).rig.names, config=config, out=out, evaluate=True)
+        UpSettings(bag=bag, cameras=cameras_of(bag, None, as_evaluated=True), config=config, out=out, evaluate=True)
     )
     assert outcome.exit_code == 0
     live = json.loads((out / "evaluation" / "metrics.json").read_text())
