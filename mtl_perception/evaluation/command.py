@@ -86,7 +86,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     fleet = parser.add_argument_group("many bags")
     fleet.add_argument("--engine", choices=("local", "ray"), default="local", help="(default: %(default)s)")
-    fleet.add_argument("--workers", type=_count, default=1, metavar="N", help="bags at a time (default: %(default)s)")
+    fleet.add_argument(
+        "--workers", type=_count, metavar="N", help="bags at a time (default: local 1, ray as many as have room)"
+    )
     fleet.add_argument("--address", default="local", help="ray: of the cluster (default: a cluster on this machine)")
     fleet.add_argument(
         "--retries", type=int, default=2, metavar="N", help="for a bag that failed (default: %(default)s)"
@@ -210,8 +212,9 @@ def _parameters(file: Path) -> dict[str, Any]:
 
 def _engine(arguments: argparse.Namespace) -> Engine:
     if arguments.engine == "ray":
-        return RayEngine(arguments.address, arguments.workers)
-    return InProcess() if arguments.workers == 1 else LocalWorkers(arguments.workers)
+        on_gpu = not arguments.device.startswith("cpu")
+        return RayEngine(arguments.address, arguments.workers, cores=arguments.threads or 1, gpus=float(on_gpu))
+    return InProcess() if arguments.workers in (None, 1) else LocalWorkers(arguments.workers)
 
 
 def _finished(out: Path, job: BagJob, key: str) -> BagResult | None:

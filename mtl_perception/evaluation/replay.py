@@ -137,7 +137,7 @@ class _BagReplay:
     ) -> None:
         self._perceiver, self._scores, self._bag, self._name = perceiver, scores, bag, name
         self._maps = _maps(perceiver, bag)
-        self._mapper = Mapper(settings.mapper, perceiver.labels)
+        self._mapper = Mapper(settings.mapper, perceiver.labels, with_grid=False)
         self._reference = MapReference(settings.mapper, perceiver.labels)
         self._gallery = Gallery(scores, perceiver.labels)
         self._rows: dict[str, list[tuple[int, FrameStatistics]]] = {score.task: [] for score in scores}

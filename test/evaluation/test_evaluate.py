@@ -1,0 +1,185 @@
+# Copyright 2026 The mtl_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""The replay of real bags and the `evaluate` command, with the network of the package."""
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from mtl_perception import cli
+from mtl_perception.data.bags import BagReader, BagWriter
+from mtl_perception.data.recordings import open_recording
+from mtl_perception.data.world.command import write_world
+from mtl_perception.data.world.frames import WorldSettings
+from mtl_perception.evaluation.command import REGRESSION, evaluate
+from mtl_perception.evaluation.fleet import InProcess, LocalWorkers, bags_in
+from mtl_perception.evaluation.judged import judged
+from mtl_perception.evaluation.replay import Replay, ReplaySettings
+from mtl_perception.evaluation.run import write_run
+from mtl_perception.evaluation.statistics import TaskStatistics
+from mtl_perception.mapping import MapperConfig
+
+SETTINGS = ReplaySettings(mapper=MapperConfig(voxel_size=0.2, max_depth=25.0))
+
+
+@pytest.fixture(scope="module")
+def bag(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("bags") / "street"
+    write_world(WorldSettings("street", seed=5, seconds=0.6, cameras="stereo", image_size=(128, 80)), path, processes=1)
+    return path
+
+
+@pytest.fixture(scope="module")
+def replay() -> Replay:
+    return Replay(SETTINGS)
+
+
+@pytest.fixture(scope="module")
+def run_folder(bag, tmp_path_factory) -> Path:
+    """What the command writes for the bag."""
+    out = tmp_path_factory.mktemp("run") / "out"
+    assert cli.main(["evaluate", str(bag), "--out", str(out), "--scene", "street"]) == 0
+    return out
+
+
+def metrics(folder: Path) -> dict:
+    return json.loads((folder / "metrics.json").read_text())
+
+
+def test_the_pipeline_gives_what_frame_by_frame_gives(bag, replay):
+    result = replay.run(bag, "street")
+    recording = open_recording("bag", bag)
+    rows = {score.task: [] for score in replay.scores}
+    replay.perceiver.reset()
+    for index in range(len(recording)):
+        sample = recording.sample(index)
+        both = judged(replay.perceiver(sample.frame), sample.frame, sample.truth)
+        for score in replay.scores:
+            row = score.frame(both)
+            if row is not None:
+                rows[score.task].append((index, row))
+    scored = {score.task: score for score in replay.scores if rows[score.task]}
+    assert set(scored) | {"map"} == set(result.statistics) and len(scored) >= 4
+    for task, score in scored.items():
+        plain = TaskStatistics.of(score.bag(rows[task]))
+        assert score.metrics(plain.total()) == score.metrics(result.statistics[task].total())
+        assert np.array_equal(plain.frames, result.statistics[task].frames)
+
+
+def test_the_command_writes_the_report(run_folder, bag):
+    found = metrics(run_folder)
+    assert found["bags"] == ["street"] and found["frames"] == 6 and found["failed"] == {}
+    assert {"depth", "semantic", "motion_mask", "occupancy", "map"} <= set(found["metrics"])
+    assert "was not trained for it" in found["left_out"]["edges"]
+    report = (run_folder / "report.html").read_text()
+    assert "data:image/png;base64" in report and "http://" not in report.replace("http://www.w3.org", "")
+    assert (run_folder / "report.md").read_text().count("abs_rel") or "AbsRel" in (run_folder / "report.md").read_text()
+    runtime = json.loads((run_folder / "runtime.json").read_text())
+    assert runtime
+    assert str(bag.parent) not in (run_folder / "metrics.json").read_text()
+
+
+def test_the_same_bag_gives_the_same_bytes(run_folder, bag, tmp_path):
+    assert cli.main(["evaluate", str(bag), "--out", str(tmp_path / "again"), "--scene", "street"]) == 0
+    assert (tmp_path / "again" / "metrics.json").read_bytes() == (run_folder / "metrics.json").read_bytes()
+
+
+def test_an_interrupted_run_goes_on_from_the_bags_that_are_done(run_folder, bag, capfd):
+    before = (run_folder / "bags" / "street" / "statistics.npz").stat().st_mtime_ns
+    content = (run_folder / "metrics.json").read_bytes()
+    assert cli.main(["evaluate", str(bag), "--out", str(run_folder), "--scene", "street"]) == 0
+    assert "1 of 1 bags were evaluated before" in " ".join(capfd.readouterr().err.split())
+    assert (run_folder / "metrics.json").read_bytes() == content and before
+
+
+def test_other_settings_begin_anew(run_folder, bag, tmp_path, capfd):
+    out = tmp_path / "out"
+    shutil.copytree(run_folder, out)
+    assert cli.main(["evaluate", str(bag), "--out", str(out), "--scene", "street", "--median-scaling"]) == 0
+    assert "evaluated before" not in capfd.readouterr().err
+    assert metrics(out)["metrics"]["depth"]["abs_rel"] != metrics(run_folder)["metrics"]["depth"]["abs_rel"]
+    assert metrics(out)["metrics"]["semantic"] == metrics(run_folder)["metrics"]["semantic"]
+
+
+def test_the_gate_tells_what_got_worse(run_folder, bag, tmp_path, capsys):
+    command = ["evaluate", str(bag), "--out", str(run_folder), "--scene", "street", "--baseline"]
+    assert cli.main([*command, str(run_folder / "metrics.json")]) == 0
+    better = metrics(run_folder)
+    better["metrics"]["depth"]["abs_rel"] *= 0.9
+    baseline = tmp_path / "baseline.json"
+    baseline.write_text(json.dumps(better))
+    capsys.readouterr()
+    assert cli.main([*command, str(baseline)]) == REGRESSION
+    table = capsys.readouterr().out
+    assert "abs_rel" in table
+    assert cli.main([*command, str(baseline), "--tolerance", "depth=20%"]) == 0
+    baseline.write_text("{}")
+    assert cli.main([*command, str(baseline)]) == 1 and "baseline.json" in capsys.readouterr().err
+
+
+@pytest.fixture
+def threads_restored():
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+def test_copies_in_several_processes_give_exactly_what_one_gives(bag, tmp_path, threads_restored):
+    """With as many threads each: the sums inside the network depend on how they are shared out."""
+    settings = replace(SETTINGS, threads=1)
+    copies = [shutil.copytree(bag, tmp_path / f"copy_{number:02}") for number in range(4)]
+    labels = Replay(settings).perceiver.labels
+    outcome = evaluate(bags_in(copies), settings, labels, tmp_path / "out", engine=LocalWorkers(2), retries=1)
+    assert [result.name for result in outcome.bags] == [copy.name for copy in copies] and not outcome.failed
+    one = evaluate(bags_in([bag]), settings, labels, tmp_path / "one", engine=InProcess(), retries=1).metrics()
+    many = outcome.metrics()
+    assert many["frames"] == 4 * one["frames"]
+    assert many["metrics"] == one["metrics"] and many["per_class"] == one["per_class"]
+    write_run(outcome, tmp_path / "out")
+    assert len(metrics(tmp_path / "out")["per_bag"]) == 4
+
+
+def test_a_frame_that_cannot_be_read_is_counted_and_the_others_are_used(bag, tmp_path, replay):
+    damaged = tmp_path / "damaged"
+    with BagReader(bag) as source, BagWriter(damaged) as target:
+        images = 0
+        for topic, kind, stamp_ns, data in source.raw_messages():
+            if topic == "/left/image":
+                images += 1
+                data = data[: len(data) // 2] if images == 3 else data
+            target.write_raw(topic, kind, data, stamp_ns)
+    result = replay.run(damaged, "damaged")
+    assert len(result.stamps_ns) == 5 and sum(result.dropped.values()) == 1
+    assert "/left/image" in next(iter(result.dropped))
+
+
+def test_a_failed_bag_is_reported_and_the_others_are_there(bag, tmp_path, capsys):
+    broken = tmp_path / "broken"
+    shutil.copytree(bag, broken)
+    for file in broken.glob("*.mcap"):
+        file.write_bytes(file.read_bytes()[:2000])
+    out = tmp_path / "out"
+    assert cli.main(["evaluate", str(bag), str(broken), "--out", str(out), "--scene", "street"]) == 1
+    found = metrics(out)
+    assert found["bags"] == ["street"] and list(found["failed"]) == ["broken"]
+    assert "broken failed" in capsys.readouterr().err and "broken" in (out / "report.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["nowhere"], "nowhere"),
+        (["{bag}", "--map", "nonsense"], "nonsense"),
+        (["{bag}", "--tolerance", "much"], "much"),
+        (["{bag}", "--checkpoint", "none.safetensors"], "none.safetensors"),
+    ],
+)
+def test_wrong_arguments_are_named(bag, tmp_path, capsys, arguments, says):
+    given = [argument.replace("{bag}", str(bag)) for argument in arguments]
+    assert cli.main(["evaluate", *given, "--out", str(tmp_path / "out")]) == 1
+    assert says in capsys.readouterr().err and not (tmp_path / "out" / "metrics.json").exists()
