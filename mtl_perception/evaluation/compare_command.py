@@ -18,6 +18,8 @@ from mtl_perception.evaluation.score import Score, ScoreOptions
 from mtl_perception.evaluation.scores import all_scores
 from mtl_perception.resources import config_file
 
+_WIDTH = 130
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of the `compare` command."""
@@ -42,7 +44,9 @@ def run(arguments: argparse.Namespace) -> int:
 
     first, second = (load_run(folder, scores) for folder in (arguments.first, arguments.second))
     comparison = compare_runs(first, second, (str(arguments.first), str(arguments.second)), arguments.seed)
-    comparison.show(Console())
+    console = Console()
+    # What is not read on a terminal need not fit into one.
+    comparison.show(console if console.is_terminal else Console(width=_WIDTH))
     if arguments.out is not None:
         arguments.out.mkdir(parents=True, exist_ok=True)
         (arguments.out / "compare.json").write_text(as_json(comparison.to_dict()), encoding="utf-8")

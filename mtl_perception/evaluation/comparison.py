@@ -31,9 +31,9 @@ from mtl_perception.evaluation.run import RunResult
 from mtl_perception.evaluation.score import Better, Score
 from mtl_perception.evaluation.statistics import TaskStatistics
 
-Verdict = Literal["better", "worse", "undecided", ""]
+Verdict = Literal["better", "worse", "same", "undecided", ""]
 
-_COLOURS: dict[Verdict, str] = {"better": "green", "worse": "red", "undecided": "yellow", "": ""}
+_COLOURS: dict[Verdict, str] = {"better": "green", "worse": "red", "same": "", "undecided": "yellow", "": ""}
 
 
 @dataclass(frozen=True)
@@ -63,9 +63,11 @@ class MetricComparison:
 
     @property
     def verdict(self) -> Verdict:
-        """Whether the second run is better: decided only if the interval does not contain 0."""
+        """Whether the second run is better: decided only if the interval does not contain 0, or is nothing but 0."""
         if self.better is None or math.isnan(self.difference):
             return ""
+        if self.interval == (0.0, 0.0) and self.difference == 0:
+            return "same"
         if self.interval is None or self.interval[0] <= 0 <= self.interval[1]:
             return "undecided"
         return "better" if (self.interval[0] > 0) == (self.better == "higher") else "worse"
@@ -124,11 +126,11 @@ class Comparison:
         """Print the table."""
         table = Table(title=escape(f"A: {self.names[0]}   B: {self.names[1]}"), title_justify="left")
         for name in ("task", "metric"):
-            table.add_column(name)
+            table.add_column(name, no_wrap=True)
         for name in ("A", "B", "B - A"):
-            table.add_column(name, justify="right")
+            table.add_column(name, justify="right", no_wrap=True)
         table.add_column("95 % interval")
-        table.add_column("B is")
+        table.add_column("B is", no_wrap=True)
         task = ""
         for entry in self.metrics:
             if task and entry.task != task:
@@ -143,7 +145,7 @@ class Comparison:
                 number(entry.second),
                 _signed(entry.difference),
                 between(entry.interval),
-                f"[{colour}]{entry.verdict}" if colour else "",
+                f"[{colour}]{entry.verdict}" if colour else entry.verdict,
             )
         console.print(table)
         for name, tasks in zip(self.names, self.only, strict=True):

@@ -32,7 +32,7 @@ def test_a_run_does_not_differ_from_itself(small_scores, small_bag):
     run = run_of(small_scores, small_bag("a"), small_bag("b", seed=1))
     for entry in compared(run, run).values():
         assert entry.paired and entry.difference == 0 and entry.interval == (0.0, 0.0)
-        assert entry.verdict == ("undecided" if entry.better else "")
+        assert entry.verdict == ("same" if entry.better else "")
 
 
 def test_a_clear_difference_is_decided_in_the_metrics_own_direction(small_scores, small_bag):

@@ -46,7 +46,7 @@ _SETTINGS: Any = {
     "legend.frameon": False,
     "lines.linewidth": 1.4,
 }
-_WIDTH = 5.6  # inches; the page scales them
+_WIDTH = 4.5  # inches; the page scales them
 _MOST_BARS = 40
 _WIDE_RANGE = 50  # from here on an axis of sizes is logarithmic
 
@@ -86,7 +86,7 @@ def class_bars(title: str, metric: str, values: Mapping[str, float]) -> str:
 def curves(title: str, metric: str, lines: Sequence[Curve]) -> str:
     """Return a metric over time, a line a bag."""
     with matplotlib.rc_context(_SETTINGS):
-        figure = Figure(figsize=(_WIDTH, 2.5), layout="constrained")
+        figure = Figure(figsize=(_WIDTH, 2.4), layout="constrained")
         axes = figure.add_subplot()
         for index, line in enumerate(lines):
             colour = _COLOURS[index % len(_COLOURS)]
@@ -107,7 +107,7 @@ def error_histogram(histogram: Histogram) -> str:
     edges = np.asarray(histogram.edges, dtype=np.float64)
     shares = 100 * counts / max(counts.sum(), 1.0)
     with matplotlib.rc_context(_SETTINGS):
-        figure = Figure(figsize=(_WIDTH, 2.5), layout="constrained")
+        figure = Figure(figsize=(_WIDTH, 2.4), layout="constrained")
         axes = figure.add_subplot()
         inner = edges[edges > 0]
         if edges[0] >= 0 and len(inner) > 2 and inner[-1] / inner[0] > _WIDE_RANGE and not _even(edges):
@@ -129,7 +129,7 @@ def reliability_diagram(reliability: Reliability) -> str:
     observed = np.asarray(reliability.observed, dtype=np.float64)[filled]
     counts = np.asarray(reliability.counts, dtype=np.float64)[filled]
     with matplotlib.rc_context(_SETTINGS):
-        figure = Figure(figsize=(_WIDTH, 3.6), layout="constrained")
+        figure = Figure(figsize=(_WIDTH, 3.2), layout="constrained")
         axes, below = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))
         positive = np.concatenate([predicted, observed])
         low, high = (float(positive.min()), float(positive.max())) if len(positive) else (0.0, 1.0)
