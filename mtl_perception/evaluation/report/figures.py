@@ -134,7 +134,7 @@ def reliability_diagram(reliability: Reliability) -> str:
         positive = np.concatenate([predicted, observed])
         low, high = (float(positive.min()), float(positive.max())) if len(positive) else (0.0, 1.0)
         wide = low > 0 and high / low > _WIDE_RANGE and high > 1
-        ends = (low, high) if wide else (min(0.0, low), max(high, 1.0 if high <= 1 else high))
+        ends = (low, high) if wide else (min(0.0, low), 1.0 if 0.4 < high <= 1 or high == 0 else high)
         axes.plot(ends, ends, color=_INK, linewidth=0.9, linestyle=(0, (4, 3)), label="as it should be")
         axes.plot(predicted, observed, color=_COLOURS[1], marker="o", markersize=3.5, label="as it is")
         if wide:
