@@ -25,6 +25,7 @@ from launch.events import Shutdown
 from launch.events.process import ProcessExited
 from launch.substitutions import LaunchConfiguration, PythonExpression
 from launch_ros.actions import Node, PushROSNamespace, SetParameter, SetRemap
+from launch_ros.parameter_descriptions import ParameterValue
 
 from launch import LaunchContext, LaunchDescription
 
@@ -90,7 +91,10 @@ def group(context: LaunchContext, share: Path) -> list[GroupAction]:
     scoring: list[Node] = []
     if LaunchConfiguration("evaluation").perform(context).lower() in ("true", "1"):
         managed.append("evaluation")
-        scoring = [evaluation({**of_bag, "report_folder": LaunchConfiguration("report")})]
+        # As text whatever it looks like: an empty one would become nothing.
+        report = ParameterValue(LaunchConfiguration("report"), value_type=str)
+        name = {"report_name": Path(bag).resolve().stem} if bag else {}
+        scoring = [evaluation({**of_bag, **name, "report_folder": report})]
     wait_for = [f"{name}/progress" for name in managed]
     return [
         GroupAction(
