@@ -87,15 +87,17 @@ def group(context: LaunchContext, share: Path) -> list[GroupAction]:
 
         # Nobody has said how to play it: every frame of every camera.
         of_bag = {"cameras": bag_cameras(bag), "frame_policy": "every"}
-    managed = ["perception", "mapping"]
+    # Without evaluation, as the parameter file says.
+    managed: dict[str, object] = {}
+    waits: dict[str, object] = {}
     scoring: list[Node] = []
     if LaunchConfiguration("evaluation").perform(context).lower() in ("true", "1"):
-        managed.append("evaluation")
+        names = ["perception", "mapping", "evaluation"]
+        managed, waits = {"node_names": names}, {"wait_for": [f"{name}/progress" for name in names]}
         # As text whatever it looks like: an empty one would become nothing.
         report = ParameterValue(LaunchConfiguration("report"), value_type=str)
-        name = {"report_name": Path(bag).resolve().stem} if bag else {}
-        scoring = [evaluation({**of_bag, **name, "report_folder": report})]
-    wait_for = [f"{name}/progress" for name in managed]
+        called = {"report_name": Path(bag).resolve().stem} if bag else {}
+        scoring = [evaluation({**of_bag, **called, "report_folder": report})]
     return [
         GroupAction(
             [
@@ -105,14 +107,14 @@ def group(context: LaunchContext, share: Path) -> list[GroupAction]:
                 SetParameter("use_sim_time", LaunchConfiguration("use_sim_time")),
                 *nodes(share, of_bag, managed),
                 *scoring,
-                *(player({**of_bag, "bag": bag, "wait_for": wait_for}) if bag else []),
+                *(player({**of_bag, **waits, "bag": bag}) if bag else []),
             ]
         )
     ]
 
 
-def nodes(share: Path, parameters: dict[str, object], managed: list[str]) -> list[Node]:
-    """Return the nodes, with a manager of those in `managed`.
+def nodes(share: Path, parameters: dict[str, object], managed: dict[str, object]) -> list[Node]:
+    """Return the nodes; `managed` are parameters of their manager.
 
     None has `name=`, which would give one name to all nodes of a composed process.
     """
@@ -121,7 +123,7 @@ def nodes(share: Path, parameters: dict[str, object], managed: list[str]) -> lis
         node("perception_and_mapping", parameters, condition=IfCondition(composed)),
         node("perception_node", parameters, condition=UnlessCondition(composed)),
         node("mapping_node", parameters, condition=UnlessCondition(composed)),
-        node("lifecycle_manager", {"autostart": LaunchConfiguration("autostart"), "node_names": managed}),
+        node("lifecycle_manager", {"autostart": LaunchConfiguration("autostart"), **managed}),
         Node(
             package="rviz2",
             executable="rviz2",
