@@ -43,6 +43,7 @@ setup(
     ],
     python_requires=">=3.10",
     install_requires=[
+        'backports.zstd; python_version < "3.14"',
         "jinja2",
         "matplotlib",
         "numpy",

@@ -35,7 +35,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--suite", choices=SUITES, default=network.SUITE, help="what to measure (default: %(default)s)")
     parser.add_argument("--out", type=Path, default=Path("bench.json"), help="the file to write (default: %(default)s)")
     parser.add_argument(
-        "--size", type=image_size, metavar="WxH", help="size of the images (default: 640x480, of the world 224x128, of a rendered bag 256x192)"
+        "--size",
+        type=image_size,
+        metavar="WxH",
+        help="size of the images (default: 640x480, of the world 224x128, of a rendered bag 256x192)",
     )
     of_network = parser.add_argument_group("network")
     of_network.add_argument(

@@ -33,6 +33,7 @@ from rosbags.interfaces import (
 )
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, Reader, ReaderError, StoragePlugin, Writer
 from rosbags.rosbag2.storage_mcap import McapReader
+from rosbags.serde import SerdeError
 from rosbags.typesys import Stores, TypesysError, get_types_from_idl, get_types_from_msg, get_typestore
 from rosbags.typesys.store import Typestore
 
@@ -280,7 +281,13 @@ class BagReader:
         for topic, message_type, stamp_ns, data in self.raw_messages(topics, start_ns, stop_ns):
             if message_type not in self._types.fielddefs:
                 _register_installed(self._types, message_type)
-            yield topic, stamp_ns, self._types.deserialize_cdr(data, message_type)
+            try:
+                message = self._types.deserialize_cdr(data, message_type)
+            except (SerdeError, struct.error, ValueError, IndexError) as error:
+                raise BagError(
+                    f"bag {self.path}: {topic}: the message of {stamp_ns} is no {message_type}: {error}"
+                ) from error
+            yield topic, stamp_ns, message
 
     def _span(
         self, chunks: McapChunks, connections: Collection[Connection], start_ns: int, stop_ns: int

@@ -140,15 +140,17 @@ def evaluate(
     done = {job.name: result for job in jobs if (result := _finished(out, job, keys[job.name])) is not None}
     todo = [job for job in jobs if job.name not in done]
 
+    def with_key(result: BagResult) -> BagResult:
+        return dataclasses.replace(result, runtime={**result.runtime, _KEY: keys[result.name]})
+
     def keep(result: BagResult) -> None:
-        keyed = dataclasses.replace(result, runtime={**result.runtime, _KEY: keys[result.name]})
-        keyed.save(bag_folder(out, result.name))
+        with_key(result).save(bag_folder(out, result.name))
 
     with FleetProgress(len(jobs), len(done)) as progress:
         outcome = run_fleet(
             todo, partial(_make_work, settings), engine=engine, retries=retries, keep=keep, progress=progress
         )
-    results = [*done.values(), *outcome.results]
+    results = [*done.values(), *map(with_key, outcome.results)]
     return RunResult(
         bags=tuple(sorted(results, key=lambda result: result.name)),
         failed=outcome.failed,

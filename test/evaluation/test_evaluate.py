@@ -3,6 +3,7 @@
 """The replay of real bags and the `evaluate` command, with the network of the package."""
 
 import json
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -77,10 +78,9 @@ def test_the_command_writes_the_report(run_folder, bag):
     assert {"depth", "semantic", "motion_mask", "occupancy", "map"} <= set(found["metrics"])
     assert "was not trained for it" in found["left_out"]["edges"]
     report = (run_folder / "report.html").read_text()
-    assert "data:image/png;base64" in report and "http://" not in report.replace("http://www.w3.org", "")
-    assert (run_folder / "report.md").read_text().count("abs_rel") or "AbsRel" in (run_folder / "report.md").read_text()
-    runtime = json.loads((run_folder / "runtime.json").read_text())
-    assert runtime
+    assert "data:image/webp;base64" in report and not re.search(r"""(src|href)\s*=\s*["']?(https?:)?//""", report)
+    assert "abs_rel" in (run_folder / "report.md").read_text()
+    assert json.loads((run_folder / "runtime.json").read_text())["bags"]["street"]["frames_per_second"] > 0
     assert str(bag.parent) not in (run_folder / "metrics.json").read_text()
 
 
@@ -90,11 +90,10 @@ def test_the_same_bag_gives_the_same_bytes(run_folder, bag, tmp_path):
 
 
 def test_an_interrupted_run_goes_on_from_the_bags_that_are_done(run_folder, bag, capfd):
-    before = (run_folder / "bags" / "street" / "statistics.npz").stat().st_mtime_ns
     content = (run_folder / "metrics.json").read_bytes()
     assert cli.main(["evaluate", str(bag), "--out", str(run_folder), "--scene", "street"]) == 0
     assert "1 of 1 bags were evaluated before" in " ".join(capfd.readouterr().err.split())
-    assert (run_folder / "metrics.json").read_bytes() == content and before
+    assert (run_folder / "metrics.json").read_bytes() == content
 
 
 def test_other_settings_begin_anew(run_folder, bag, tmp_path, capfd):
