@@ -38,12 +38,13 @@ def test_the_order_of_the_bags_changes_no_byte(tmp_path, small_scores, small_bag
     bags = [small_bag("a", seed=1), small_bag("b", seed=2), small_bag("c", seed=3)]
     for name, order in (("one", bags), ("two", bags[::-1])):
         slower = tuple(replace(bag, runtime={"seconds": 9.0}) for bag in order)
-        write_run(RunResult(slower, {"z": "damaged"}, {"a": 1}, small_scores, {"max_depth": 80.0}), tmp_path / name)
+        failed = dict(list({"y": "empty", "z": "damaged"}.items())[:: 1 if name == "one" else -1])
+        write_run(RunResult(slower, failed, {"a": 1}, small_scores, {"max_depth": 80.0}), tmp_path / name)
     first, second = ((tmp_path / name / "metrics.json").read_bytes() for name in ("one", "two"))
     assert first == second
     assert first.endswith(b"}\n") and b"seconds" not in first
     content = json.loads(first)
-    assert content["failed"] == {"z": "damaged"} and content["settings"] == {"max_depth": 80.0}
+    assert content["failed"] == {"y": "empty", "z": "damaged"} and content["settings"] == {"max_depth": 80.0}
 
 
 def test_what_is_left_out_is_told_once_or_a_bag(small_scores, small_bag):
