@@ -127,7 +127,7 @@ def judged(
     sparse = sparse_depth or {}
     cameras = {
         name: JudgedCamera(frame.rig[name], camera, truth.cameras.get(name, CameraTruth()), sparse.get(name))
-        for name, camera in prediction.cameras.items()
+        for name, camera in sorted(prediction.cameras.items())  # sums must not depend on how a rig is written down
         if name in truth.cameras or name in sparse
     }
     return JudgedFrame(prediction, truth, cameras, frame.rig)
