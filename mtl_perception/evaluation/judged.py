@@ -199,6 +199,6 @@ def _seen_at(target: _CameraKey, source: _CameraKey, pixels: NDArray[np.float64]
     if model == "equidistant" and distortion.any():
         straight = cv2.fisheye.undistortPoints(points, K, distortion, P=source_K)
     else:
-        lens = distortion if distortion.any() else None
+        lens = distortion if distortion.any() else np.zeros(4)
         straight = cv2.undistortPointsIter(points, K, lens, R=np.eye(3), P=source_K, criteria=_EXACT)
     return straight[:, 0].astype(np.float32)

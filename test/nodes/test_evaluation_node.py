@@ -35,7 +35,9 @@ ROUNDED = ("ego_motion", "detections")
 @pytest.fixture(scope="module")
 def bag(tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("bags") / "street"
-    settings = WorldSettings("street", seed=5, seconds=FRAMES / 5, rate_hz=5.0, cameras="surround4", image_size=(96, 64))
+    settings = WorldSettings(
+        "street", seed=5, seconds=FRAMES / 5, rate_hz=5.0, cameras="surround4", image_size=(96, 64)
+    )
     write_world(settings, path, processes=1)
     return path
 
