@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -22,13 +22,15 @@ from mtl_perception.evaluation.score import Score, ScoreOptions
 
 APART_NS = 1_000_000_000
 """Frames nearer to each other in time show the same; only one of them is kept."""
+MOST_KEPT_BYTES = 256 * 2**20
+"""Of images with what is true of them; beyond, frames are drawn at once."""
 
 
 class Gallery:
     """Keeps the best and worst frames by each task's key metric, at least a second apart.
 
-    Of a rig's cameras the one that is worst off in that frame is shown. A frame is drawn only when it is better or
-    worse than what is kept, and once if it is both.
+    Of a rig's cameras the one that is worst off in that frame is shown. Frames are drawn at the end, since of many that
+    are the best so far few remain so; before, when all that are kept need more than `MOST_KEPT_BYTES`.
     """
 
     def __init__(self, scores: Sequence[Score], labels: LabelSpace, per_task: int = 3) -> None:
@@ -53,13 +55,17 @@ class Gallery:
             values: per task its key metric on this frame; tasks that are not scored here are missing or NaN.
         """
         stamp_ns = judged.prediction.stamp_ns
+        kept: list[_Kept] = []
         for task, shelves in self._shelves.items():
             value = values.get(task, math.nan)
             wanting = [shelf for shelf in shelves.values() if math.isfinite(value) and shelf.wants(value, stamp_ns)]
-            drawn = self._drawn(task, judged) if wanting else None
-            if drawn is not None:
+            if wanting:
+                kept.append(_Kept(task, value, stamp_ns, judged))
                 for shelf in wanting:
-                    shelf.put(_Kept(value, stamp_ns, *drawn))
+                    shelf.put(kept[-1])
+        if kept and self._kept_bytes() > MOST_KEPT_BYTES:
+            for entry in kept:
+                entry.draw(self._drawn)
 
     def pictures(self) -> tuple[Picture, ...]:
         """Return the kept frames: per task the worst ones, the very worst first, then the best ones."""
@@ -70,11 +76,17 @@ class Gallery:
                 # Of few frames some are among the worst and the best.
                 entries = [entry for entry in shelf.entries if entry.stamp_ns not in shown]
                 shown.update(entry.stamp_ns for entry in entries)
-                found += [
-                    Picture(task, kind, entry.camera, entry.stamp_ns, entry.value, _png(entry.image))
-                    for entry in entries
-                ]
+                for entry in entries:
+                    drawn = entry.draw(self._drawn)
+                    if drawn is not None:
+                        camera, image = drawn
+                        found.append(Picture(task, kind, camera, entry.stamp_ns, entry.value, _png(image)))
         return tuple(found)
+
+    def _kept_bytes(self) -> int:
+        entries = [entry for shelves in self._shelves.values() for shelf in shelves.values() for entry in shelf.entries]
+        frames = {id(entry.judged): entry.judged for entry in entries if entry.judged is not None}
+        return sum(_bytes(judged) for judged in frames.values())
 
     def _drawn(self, task: str, judged: JudgedFrame) -> tuple[str, Image] | None:
         if task in self._above.tasks:
@@ -88,12 +100,23 @@ class Gallery:
         return None if worst is None else (worst[0], worst[1].draw())
 
 
-@dataclass(frozen=True, eq=False)
+_Drawn = tuple[str, Image] | None
+
+
+@dataclass(eq=False)
 class _Kept:
+    """A frame that is among the best or worst of a task: as it is, until it has been drawn."""
+
+    task: str
     value: float
     stamp_ns: int
-    camera: str
-    image: Image
+    judged: JudgedFrame | None
+    drawn: _Drawn = None
+
+    def draw(self, draw: Callable[[str, JudgedFrame], _Drawn]) -> _Drawn:
+        if self.judged is not None:
+            self.drawn, self.judged = draw(self.task, self.judged), None
+        return self.drawn
 
 
 class _Shelf:
@@ -116,6 +139,12 @@ class _Shelf:
 
     def _rank(self, entry: _Kept) -> float:
         return self._sign * entry.value
+
+
+def _bytes(judged: JudgedFrame) -> int:
+    """Return the size of a frame's images."""
+    parts = [part for camera in judged.cameras.values() for part in (camera.prediction, camera.truth)]
+    return sum(value.nbytes for part in parts for value in vars(part).values() if isinstance(value, np.ndarray))
 
 
 def _png(image: NDArray[np.uint8]) -> bytes:
