@@ -46,6 +46,7 @@ setup(
         'backports.zstd; python_version < "3.14"',
         "jinja2",
         "matplotlib",
+        "numba",
         "numpy",
         "onnx",
         "onnxruntime",

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import os
 import sys
 import traceback
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 USAGE_ERROR = 2  # as argparse does
 FAILURE = 1
@@ -22,11 +23,15 @@ INTERRUPTED = 130  # 128 + SIGINT, as shells do
 
 @dataclass(frozen=True)
 class Command:
-    """A command's name, the module that does it, and what it does in one line."""
+    """A command's name, the module that does it, and what it does in one line.
+
+    `environment` holds variables that are set before that module is imported, unless they are set already.
+    """
 
     name: str
     module: str
     help: str
+    environment: Mapping[str, str] = field(default_factory=dict)
 
 
 COMMANDS = (
@@ -37,7 +42,12 @@ COMMANDS = (
     ),
     Command("world-pictures", "mtl_perception.running.world_pictures", "show what such worlds look like, seed by seed"),
     Command("convert", "mtl_perception.data.recordings.command", "turn a recording of another kind into a bag"),
-    Command("evaluate", "mtl_perception.evaluation.command", "judge a checkpoint by replaying bags, one or hundreds"),
+    Command(
+        "evaluate",
+        "mtl_perception.evaluation.command",
+        "judge a checkpoint by replaying bags, one or hundreds",
+        {"GOMP_SPINCOUNT": "1000"},  # torch's threads must not keep cores busy that others could use while they wait
+    ),
     Command("compare", "mtl_perception.evaluation.compare_command", "compare two evaluations, with intervals"),
     Command("train", "mtl_perception.training.train", "train the network, or continue a training"),
     Command("validate", "mtl_perception.training.validate", "measure a checkpoint on validation data"),
@@ -75,6 +85,8 @@ def _parser(asked_for: str) -> argparse.ArgumentParser:
         description = command.help[0].upper() + command.help[1:] + "."
         subparser = commands.add_parser(command.name, help=command.help, description=description)
         if command.name == asked_for:
+            for name, value in command.environment.items():
+                os.environ.setdefault(name, value)
             module = importlib.import_module(command.module)
             module.add_arguments(subparser)
             subparser.set_defaults(run=module.run)

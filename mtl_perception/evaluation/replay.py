@@ -34,6 +34,7 @@ from mtl_perception.evaluation.statistics import FrameStatistics, TaskStatistics
 from mtl_perception.evaluation.truth.bag import EvaluationBag, TruthSample
 from mtl_perception.evaluation.truth.mapping import TopicMapping
 from mtl_perception.mapping import Mapper, MapperConfig, MappingError
+from mtl_perception.mapping.views import as_published
 from mtl_perception.pipeline import Perceiver
 
 MAP = "map"
@@ -226,7 +227,7 @@ class _BagReplay:
     def _map(self, seen: _Seen) -> None:
         began = time.perf_counter()
         try:
-            self._mapper.fuse(seen.prediction)
+            self._mapper.fuse(as_published(seen.prediction))
         except MappingError as error:
             self._not_mapped[_reason(error)] += 1
         self._seconds["map"] += time.perf_counter() - began

@@ -4,7 +4,9 @@
 
 from __future__ import annotations
 
+import os
 import queue
+import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
@@ -13,6 +15,7 @@ from typing import Generic, TypeVar
 Item = TypeVar("Item")
 
 _POLL_S = 0.1
+_NICENESS = 10
 
 
 class Stage(Generic[Item]):
@@ -70,6 +73,7 @@ class Stage(Generic[Item]):
             raise self._error
 
     def _run(self) -> None:
+        _step_back()
         while (item := self._items.get()) is not None:
             try:
                 self._work(item)
@@ -118,6 +122,12 @@ def ahead(items: Iterable[Item], count: int) -> Iterator[Item]:
     finally:
         stop.set()
         thread.join()
+
+
+def _step_back() -> None:
+    """Let the network's threads go first: each waits for the slowest of them, this thread keeps nobody waiting."""
+    if sys.platform == "linux":  # where it means the thread alone
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
 
 
 def _drain(items: queue.Queue) -> None:

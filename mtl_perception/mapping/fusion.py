@@ -11,14 +11,13 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from mtl_perception.core import UNKNOWN
 from mtl_perception.core.transforms import Transform, inverse, transform_points
 from mtl_perception.mapping.blocks import BLOCK, VOXELS, BlockStore, pack, unpack
 from mtl_perception.mapping.config import MapperConfig
 from mtl_perception.mapping.views import DepthView
+from mtl_perception.mapping.voxel_update import prepare, update_voxels
 
 _STRIDE = 2  # every second pixel finds the blocks to make; blocks are many pixels wide
-_BATCH = 128  # blocks whose voxels are updated at a time: their arrays stay in the processor's cache
 _TILE = 16  # pixels; tile of the coarse depth image that tells hidden blocks
 
 
@@ -27,6 +26,7 @@ class Fusion:
 
     def __init__(self, config: MapperConfig) -> None:
         """Make an empty volume."""
+        prepare()
         self.config = config
         self.store = BlockStore(config.voxel_size, config.max_blocks)
         self.dropped_blocks = 0
@@ -96,79 +96,25 @@ class Fusion:
 
     def _update(self, keys: NDArray[np.int32], view: DepthView) -> NDArray[np.int32]:
         """Update the voxels of blocks `keys` (N, 3); return the keys of those that changed."""
-        rows = self.store.activate(keys)
         pixel_from_world = _projection(view)
         corners = transform_points(pixel_from_world, keys * (BLOCK * self.config.voxel_size)).astype(np.float32)
         offsets = (_LATTICE * self.config.voxel_size) @ pixel_from_world[:3, :3].T.astype(np.float32)
+        voxels, config = self.store.voxels, self.config
         changed = np.zeros(len(keys), dtype=bool)
-        for start in range(0, len(keys), _BATCH):
-            part = slice(start, start + _BATCH)
-            changed[part] = self._update_batch(rows[part], corners[part], offsets, view)
+        update_voxels(
+            self.store.activate(keys),
+            corners,
+            np.ascontiguousarray(offsets, dtype=np.float32),
+            *(np.ascontiguousarray(image) for image in (view.depth, view.weight, view.colour, view.label)),
+            np.ascontiguousarray(view.label_weight),
+            *(voxels[name] for name in ("tsdf", "weight", "color", "label", "votes")),
+            np.float32(config.truncation),
+            np.float32(config.max_depth + config.truncation),
+            np.float32(config.max_weight),
+            np.float32(config.min_weight),
+            changed,
+        )
         return keys[changed]
-
-    def _update_batch(
-        self, rows: NDArray[np.int64], corners: NDArray[np.float32], offsets: NDArray[np.float32], view: DepthView
-    ) -> NDArray[np.bool_]:
-        """Update blocks in `rows` (N,); return which changed. `corners` and `offsets` as in `_measured`."""
-        voxel, pixel, sdf = self._measured(corners, offsets, view)
-        block = voxel // VOXELS
-        at = voxel + ((rows - np.arange(len(rows))) * VOXELS).take(block)
-        weight = view.weight.ravel().take(pixel)
-        tsdf = np.minimum(sdf / np.float32(self.config.truncation), np.float32(1.0))
-
-        all_tsdf, all_weight = self.store.flat("tsdf"), self.store.flat("weight")
-        old_tsdf, old_weight = all_tsdf.take(at), all_weight.take(at)
-        new_weight = old_weight + weight
-        new_tsdf = (old_tsdf * old_weight + tsdf * weight) / new_weight
-        all_tsdf[at] = new_tsdf
-        all_weight[at] = np.minimum(new_weight, np.float32(self.config.max_weight))
-
-        in_band = tsdf < 1.0
-        band = np.flatnonzero(in_band)
-        at, pixel = at.take(band), pixel.take(band)
-        self._mix_colours(at, view.colour.reshape(-1, 3).take(pixel, axis=0), (weight / new_weight).take(band))
-        self._vote(at, view.label.ravel().take(pixel), view.label_weight.ravel().take(pixel))
-
-        appeared = (old_weight < self.config.min_weight) & (new_weight >= self.config.min_weight)
-        changed = np.zeros(len(rows), dtype=bool)
-        changed[block[in_band | appeared | (new_tsdf != old_tsdf)]] = True
-        return changed
-
-    def _measured(
-        self, corners: NDArray[np.float32], offsets: NDArray[np.float32], view: DepthView
-    ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
-        """Return the voxels (M,) that the view measures (index into N * VOXELS), their pixels and signed distances.
-
-        `corners` (N, 3) are where blocks begin, `offsets` (VOXELS, 3) lead from there to their voxels; as `_projection`
-        has them.
-        """
-        x, y, z = ((corners[:, None, axis] + offsets[None, :, axis]).ravel() for axis in range(3))
-        height, width = view.depth.shape
-        with np.errstate(divide="ignore", invalid="ignore"):
-            u, v = np.rint(np.divide(x, z, out=x), out=x), np.rint(np.divide(y, z, out=y), out=y)
-            pixel = v.astype(np.int32) * np.int32(width) + u.astype(np.int32)
-        sdf = view.depth.ravel().take(pixel, mode="clip") - z
-        measured = sdf > -self.config.truncation  # NaN compares false
-        measured &= (z > 1e-3) & (z < self.config.max_depth + self.config.truncation)
-        measured &= (u >= 0) & (u < width) & (v >= 0) & (v < height)
-        voxel = np.flatnonzero(measured)
-        return voxel, pixel.take(voxel).astype(np.int64), sdf.take(voxel)
-
-    def _mix_colours(self, at: NDArray[np.int64], colour: NDArray[np.uint8], share: NDArray[np.float32]) -> None:
-        colours = self.store.flat("color")
-        old = colours.take(at, axis=0)
-        coloured = (old[:, 0] != 0) | (old[:, 1] != 0) | (old[:, 2] != 0)
-        share = np.where(coloured, share, np.float32(1.0))  # the first colour counts in full
-        colours[at] = old + (colour - old) * share[:, None]
-
-    def _vote(self, at: NDArray[np.int64], label: NDArray[np.uint8], weight: NDArray[np.float32]) -> None:
-        known = np.flatnonzero((label != UNKNOWN) & (weight > 0))
-        at, label, weight = at.take(known), label.take(known), weight.take(known)
-        leaders, leads = self.store.flat("label"), self.store.flat("votes")
-        leader, lead = leaders.take(at), leads.take(at)
-        lead = np.where(leader == label, lead + weight, lead - weight)
-        leaders[at] = np.where(lead < 0, label, leader)
-        leads[at] = np.minimum(np.abs(lead), np.float32(self.config.max_weight))
 
 
 def _projection(view: DepthView) -> Transform:

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -56,6 +56,12 @@ def views_of(prediction: Prediction, config: MapperConfig, labels: LabelSpace) -
     for name, camera in prediction.cameras.items():
         _check(camera, f"camera '{name}'")
     return [_view(camera, config, labels) for camera in prediction.cameras.values()]
+
+
+def as_published(prediction: Prediction) -> Prediction:
+    """Return what `perception/frame` carries of a prediction: the same map must come of both."""
+    cameras = {name: replace(camera, semantic_confidence=None) for name, camera in prediction.cameras.items()}
+    return replace(prediction, cameras=cameras, occupancy=None)
 
 
 def _check(prediction: CameraPrediction, where: str) -> None:

@@ -16,6 +16,7 @@ from std_srvs.srv import Trigger
 
 from mtl_perception.core import LabelSpace, Prediction
 from mtl_perception.mapping import MapFormatError, Mapper, MappingError
+from mtl_perception.mapping.views import as_published
 from mtl_perception.messages.predictions import from_rig_prediction
 from mtl_perception.messages.stamps import stamp_ns_from
 from mtl_perception.resources import config_file
@@ -71,11 +72,7 @@ class MappingNode(ManagedNode):
         worker = self._worker
         if worker is None or not self.is_active:
             return
-        # What does not travel in perception/frame is not used either, so that both ways give the same map.
-        cameras = {
-            name: dataclasses.replace(camera, semantic_confidence=None) for name, camera in prediction.cameras.items()
-        }
-        prediction = dataclasses.replace(prediction, cameras=cameras, occupancy=None)
+        prediction = as_published(prediction)
         worker.submit(
             _Frame(
                 prediction.stamp_ns, clock.fork() if clock else self._arrival(prediction.stamp_ns), lambda: prediction
