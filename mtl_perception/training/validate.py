@@ -6,21 +6,26 @@ from __future__ import annotations
 
 import argparse
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
-from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from mtl_perception.core import UNKNOWN, Camera
+from mtl_perception.core import UNOBSERVED
 from mtl_perception.data.datasets import WorldDataset
 from mtl_perception.data.recordings import open_recording
 from mtl_perception.data.world.conditions import Conditions
-from mtl_perception.evaluation.metrics import BinaryOverlap, Confusion, DepthErrors
+from mtl_perception.evaluation.judged import JudgedFrame, judged
+from mtl_perception.evaluation.score import Score, ScoreOptions
+from mtl_perception.evaluation.scores.depth import DepthScore
+from mtl_perception.evaluation.scores.motion_mask import MotionMaskScore
+from mtl_perception.evaluation.scores.occupancy import OccupancyScore
+from mtl_perception.evaluation.scores.semantic import SemanticScore
+from mtl_perception.evaluation.statistics import FrameStatistics, TaskStatistics
 from mtl_perception.network import load_checkpoint, save_checkpoint
 from mtl_perception.pipeline import Perceiver
 from mtl_perception.resources import default_checkpoint
@@ -29,6 +34,8 @@ FIRST_UNSEEN_SEED = 1_000_000
 GAP_S = 0.2
 FRAMES_PER_WORLD = 4
 RGBD_FIRST_ID = 700
+
+Row = tuple[int, FrameStatistics]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -58,41 +65,29 @@ def run(arguments: argparse.Namespace) -> int:
 
 def validate_room(perceiver: Perceiver, folder: Path, every: int) -> dict[str, Any]:
     """Metric depth on the held-out frames of the RGB-D recording (ids from 700), at its 640x480."""
-    errors = DepthErrors(farthest=10.0)
+    score = DepthScore(perceiver.labels, ScoreOptions(max_depth=10.0))
     recording = open_recording("rgbd", folder, first=RGBD_FIRST_ID)
-    (camera,) = recording.rig
-    indices = range(0, len(recording), every)
-    for index in track(indices, description="recorded room: depth", transient=True):
+    rows = []
+    for index in track(range(0, len(recording), every), description="recorded room: depth", transient=True):
         sample = recording.sample(index)
-        prediction = perceiver(sample.frame, ("depth",)).cameras[camera.name]
-        truth = sample.truth.cameras[camera.name].depth
-        assert prediction.depth is not None and truth is not None
-        errors.add(_resized(prediction.depth, camera, cv2.INTER_LINEAR), truth)
-    return {"rgbd_room.depth": {**errors.result(), "frames": len(indices)}}
+        rows.append(_scored(score, index, judged(perceiver(sample.frame, ("depth",)), sample.frame, sample.truth)))
+    return {"rgbd_room.depth": {**_metrics(score, rows), "frames": len(rows)}}
 
 
 def validate_camvid(perceiver: Perceiver, folder: Path, every: int) -> dict[str, Any]:
-    """Semantics on CamVid's validation images: 11 classes, void ignored, scored at 480x360.
+    """Semantics on CamVid's validation images: its classes, void ignored, scored at 480x360.
 
     The network chooses among all its classes; one that CamVid does not have (a wall, say) is simply wrong.
     """
-    candidates = perceiver.labels.candidates("camvid")[:11]
-    to_camvid = np.full(256, UNKNOWN, np.uint8)
-    for camvid_id, classes in enumerate(candidates):
-        to_camvid[np.flatnonzero(classes)] = camvid_id
-    confusion = Confusion(11)
+    score = SemanticScore(perceiver.labels, ScoreOptions())
     recording = open_recording("camvid", folder, split="val")
-    (camera,) = recording.rig
-    indices = range(0, len(recording), every)
-    for index in track(indices, description="CamVid: semantics", transient=True):
+    rows = []
+    for index in track(range(0, len(recording), every), description="CamVid: semantics", transient=True):
         sample = recording.sample(index)
-        prediction = perceiver(sample.frame, ("semantic",)).cameras[camera.name]
-        truth = sample.truth.cameras[camera.name].semantic
-        assert prediction.semantic is not None and truth is not None
-        confusion.add(_resized(to_camvid[prediction.semantic], camera, cv2.INTER_NEAREST), truth)
-    names = ("sky", "building", "pole", "road", "pavement", "tree", "sign", "fence", "car", "pedestrian", "bicyclist")
-    per_class = {name: round(float(v), 4) for name, v in zip(names, confusion.per_class(), strict=True)}
-    return {"camvid.semantic": {**confusion.result(), "images": len(indices), "per_class": per_class}}
+        rows.append(_scored(score, index, judged(perceiver(sample.frame, ("semantic",)), sample.frame, sample.truth)))
+    totals = TaskStatistics.of(rows).total()
+    per_class = {name: round(values["iou"], 4) for name, values in score.per_class(totals).items()}
+    return {"camvid.semantic": {**_metrics(score, rows), "images": len(rows), "per_class": per_class}}
 
 
 def validate_streets(perceiver: Perceiver, worlds: int) -> dict[str, Any]:
@@ -101,10 +96,16 @@ def validate_streets(perceiver: Perceiver, worlds: int) -> dict[str, Any]:
     Occupancy counts the voxels that the truth observes (those that a camera ray reaches); `iou_above_ground` only those
     more than half a metre above the road.
     """
-    depth, motion, occupancy, above = DepthErrors(farthest=80.0), BinaryOverlap(), BinaryOverlap(), BinaryOverlap()
-    height = perceiver.grid.centres()[..., 2] > 0.5
+    labels, options = perceiver.labels, ScoreOptions()
+    scores: tuple[Score, ...] = (
+        DepthScore(labels, options),
+        MotionMaskScore(labels, options),
+        OccupancyScore(labels, options),
+    )
+    above = OccupancyScore(labels, options)
+    low = perceiver.grid.centres()[..., 2] <= 0.5
     streets = WorldDataset(
-        perceiver.labels,
+        labels,
         ("street",),
         first_seed=FIRST_UNSEEN_SEED,
         worlds=worlds,
@@ -115,35 +116,33 @@ def validate_streets(perceiver: Perceiver, worlds: int) -> dict[str, Any]:
         gap_s=(GAP_S, GAP_S),
         grid=perceiver.grid,
     )
+    rows: dict[str, list[Row]] = {score.task: [] for score in scores}
+    rows_above: list[Row] = []
     for index in track(range(len(streets)), description="rendered streets", transient=True):
         sample = streets[index]
         assert sample.previous is not None and sample.truth.occupancy is not None
         perceiver.reset()
         perceiver(sample.previous, ("motion_mask",))
-        prediction = perceiver(sample.frame)
-        for name, camera in prediction.cameras.items():
-            truth = sample.truth.cameras[name]
-            assert camera.depth is not None and camera.motion_mask is not None
-            assert truth.depth is not None and truth.motion_mask is not None
-            surface = np.where(np.isfinite(truth.depth), truth.depth, np.nan)
-            depth.add(_resized(camera.depth, sample.frame.rig[name], cv2.INTER_LINEAR), surface)
-            mask = _resized(camera.motion_mask, sample.frame.rig[name], cv2.INTER_NEAREST)
-            motion.add(mask > 0, truth.motion_mask > 0)
-        assert prediction.occupancy is not None
-        occupied, observed = sample.truth.occupancy.occupied, sample.truth.occupancy.observed
-        occupancy.add(prediction.occupancy.occupied, occupied, observed)
-        above.add(prediction.occupancy.occupied, occupied, observed & height)
-    return {
-        "streets.depth": depth.result(),
-        "streets.motion_mask": motion.result(),
-        "streets.occupancy": {**occupancy.result(), "iou_above_ground": above.result()["iou"]},
-        "streets": {"worlds": worlds, "first_seed": FIRST_UNSEEN_SEED, "frames": len(streets)},
-    }
+        both = judged(perceiver(sample.frame), sample.frame, sample.truth)
+        for score in scores:
+            rows[score.task].append(_scored(score, index, both))
+        seen = sample.truth.occupancy
+        high = replace(seen, labels=np.where(low, np.uint8(UNOBSERVED), seen.labels))
+        rows_above.append(_scored(above, index, replace(both, truth=replace(both.truth, occupancy=high))))
+    figures: dict[str, Any] = {f"streets.{score.task}": _metrics(score, rows[score.task]) for score in scores}
+    figures["streets.occupancy"]["iou_above_ground"] = _metrics(above, rows_above)["iou"]
+    return figures | {"streets": {"worlds": worlds, "first_seed": FIRST_UNSEEN_SEED, "frames": len(streets)}}
 
 
-def _resized(image: NDArray, camera: Camera, interpolation: int) -> NDArray:
-    """Return a predicted image at the size of the camera's own."""
-    return cv2.resize(image, (camera.width, camera.height), interpolation=interpolation)
+def _scored(score: Score, index: int, both: JudgedFrame) -> Row:
+    row = score.frame(both)
+    assert row is not None  # the data have a truth for the task, and the network is asked for it
+    return index, row
+
+
+def _metrics(score: Score, rows: list[Row]) -> dict[str, float]:
+    metrics = score.metrics(TaskStatistics.of(rows).total())
+    return {name: value for name, value in metrics.items() if np.isfinite(value)}
 
 
 def _print(figures: dict[str, Any]) -> None:
