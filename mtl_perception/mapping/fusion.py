@@ -12,10 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtl_perception.core.transforms import Transform, inverse, transform_points
+from mtl_perception.mapping import block_search, voxel_update
+from mtl_perception.mapping.block_search import blocks_at_surfaces, blocks_in_sight, farthest_of_tiles
 from mtl_perception.mapping.blocks import BLOCK, VOXELS, BlockStore, pack, unpack
 from mtl_perception.mapping.config import MapperConfig
 from mtl_perception.mapping.views import DepthView
-from mtl_perception.mapping.voxel_update import prepare, update_voxels
+from mtl_perception.mapping.voxel_update import update_voxels
 
 _STRIDE = 2  # every second pixel finds the blocks to make; blocks are many pixels wide
 _TILE = 16  # pixels; tile of the coarse depth image that tells hidden blocks
@@ -26,7 +28,8 @@ class Fusion:
 
     def __init__(self, config: MapperConfig) -> None:
         """Make an empty volume."""
-        prepare()
+        voxel_update.prepare()
+        block_search.prepare()
         self.config = config
         self.store = BlockStore(config.voxel_size, config.max_blocks)
         self.dropped_blocks = 0
@@ -45,15 +48,18 @@ class Fusion:
 
     def _blocks_at_surfaces(self, view: DepthView) -> NDArray[np.int32]:
         """Return the keys (N, 3) of blocks that a measured surface's band reaches."""
-        depth = view.depth[::_STRIDE, ::_STRIDE]
-        solid = np.isfinite(depth)
-        depth, rays = depth[solid], view.rays[::_STRIDE, ::_STRIDE][solid]
-        band = np.array([-1.0, 0.0, 1.0], dtype=np.float32) * self.config.truncation
-        points = rays * (depth + band[:, None])[..., None]
-        world = transform_points(view.world_from_camera, points.reshape(-1, 3))
-        keys = pack(np.floor(world / (BLOCK * self.config.voxel_size)).astype(np.int64))
-        distinct = keys[np.flatnonzero(np.diff(keys, prepend=-1))]  # neighbours mostly lie in one block
-        return unpack(np.unique(distinct))
+        found = np.empty(3 * view.depth[::_STRIDE, ::_STRIDE].size, np.int64)
+        count = blocks_at_surfaces(
+            view.depth,
+            view.rays,
+            np.float32(self.config.truncation),
+            _STRIDE,
+            np.ascontiguousarray(view.world_from_camera[:3, :3], dtype=np.float64),
+            np.ascontiguousarray(view.world_from_camera[:3, 3], dtype=np.float64),
+            BLOCK * self.config.voxel_size,
+            found,
+        )
+        return unpack(np.unique(found[:count]))
 
     def _within_bound(
         self, wanted: NDArray[np.int32], robot: NDArray[np.float64]
@@ -80,19 +86,23 @@ class Fusion:
         """Return the keys (N, 3) of blocks of the map that the view looks at or through, to carve free space."""
         keys = self.store.keys()
         edge = BLOCK * self.config.voxel_size
-        centres = transform_points(inverse(view.world_from_camera), (keys + 0.5) * edge)
-        radius = 0.87 * edge
         height, width = view.depth.shape
-        z = np.maximum(centres[:, 2], 1e-3)
-        u, v = ((centres / z[:, None]) @ view.K.T)[:, :2].T
-        margin = radius * view.K[0, 0] / z
-        sees = (centres[:, 2] > -radius) & (centres[:, 2] < self.config.max_depth + radius)
-        near = centres[:, 2] < 2 * radius  # the projection of a block around the camera means nothing
-        sees &= near | ((u > -margin) & (u < width + margin) & (v > -margin) & (v < height + margin))
-        row = np.clip(v / _TILE, 0, (height - 1) // _TILE).astype(np.int64)
-        column = np.clip(u / _TILE, 0, (width - 1) // _TILE).astype(np.int64)
-        hidden = centres[:, 2] - radius > _farthest(view.depth)[row, column] + self.config.truncation
-        return keys[sees & (near | (margin > _TILE) | ~hidden)]
+        farthest = np.empty((-(-height // _TILE), -(-width // _TILE)), np.float32)
+        farthest_of_tiles(view.depth, _TILE, farthest)
+        sees = np.empty(len(keys), dtype=bool)
+        blocks_in_sight(
+            transform_points(inverse(view.world_from_camera), (keys + 0.5) * edge),
+            np.ascontiguousarray(view.K, dtype=np.float64),
+            0.87 * edge,
+            self.config.max_depth,
+            np.float32(self.config.truncation),
+            height,
+            width,
+            _TILE,
+            farthest,
+            sees,
+        )
+        return keys[sees]
 
     def _update(self, keys: NDArray[np.int32], view: DepthView) -> NDArray[np.int32]:
         """Update the voxels of blocks `keys` (N, 3); return the keys of those that changed."""
@@ -122,16 +132,6 @@ def _projection(view: DepthView) -> Transform:
     intrinsics = np.eye(4)
     intrinsics[:3, :3] = view.K
     return intrinsics @ inverse(view.world_from_camera)
-
-
-def _farthest(depth: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the largest depth of each tile of 16x16 pixels and its neighbours; -1 where nothing is measured."""
-    height, width = (-(-size // _TILE) for size in depth.shape)
-    padded = np.full(((height + 2) * _TILE, (width + 2) * _TILE), -1.0, np.float32)
-    image = padded[_TILE : _TILE + depth.shape[0], _TILE : _TILE + depth.shape[1]]
-    image[:] = np.where(np.isnan(depth), np.float32(-1.0), depth)
-    tiles = padded.reshape(height + 2, _TILE, width + 2, _TILE).max(axis=(1, 3))
-    return np.max([tiles[i : i + height, j : j + width] for i in range(3) for j in range(3)], axis=0)
 
 
 _Z, _Y, _X = np.unravel_index(np.arange(VOXELS), (BLOCK, BLOCK, BLOCK))
