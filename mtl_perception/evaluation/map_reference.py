@@ -139,7 +139,7 @@ def _true_view(camera: JudgedCamera, own_labels: bool) -> CameraPrediction:
     truth, prediction = camera.truth, camera.prediction
     assert truth.depth is not None  # it is dense
     depth = _seen(camera, truth.depth, np.nan)
-    depth = np.where(np.isinf(depth), np.float32(np.nan), depth)  # sky: no surface, as predictions have it
+    depth[np.isinf(depth)] = np.nan  # sky: no surface, as predictions have it
     semantic, confidence = prediction.semantic, prediction.semantic_confidence
     if own_labels and truth.semantic is not None:
         semantic, confidence = _seen(camera, truth.semantic, UNKNOWN), None
@@ -157,9 +157,9 @@ def _true_view(camera: JudgedCamera, own_labels: bool) -> CameraPrediction:
 
 def _seen(camera: JudgedCamera, image: NDArray, outside: float) -> NDArray:
     """Return a truth image as the prediction's camera sees it, nearest pixel."""
-    column, row, inside = _nearest(_key(camera.camera), _key(camera.prediction.camera))
-    seen = image[row, column]
-    seen[~inside] = outside
+    pixels, beside = _nearest(_key(camera.camera), _key(camera.prediction.camera))
+    seen = image.take(pixels)
+    seen.ravel()[beside] = outside
     return seen
 
 
@@ -224,8 +224,8 @@ def _key(camera: Camera) -> _CameraKey:
 
 
 @lru_cache(maxsize=32)
-def _nearest(target: _CameraKey, source: _CameraKey) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.bool_]]:
-    """Return column and row in the target's image, and whether they are inside, of each pixel of a pinhole camera."""
+def _nearest(target: _CameraKey, source: _CameraKey) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Return, for each pixel of a pinhole camera, its flat place (H, W) in the target's image; and which have none."""
     pinhole = Camera("source", source[0], source[1], np.frombuffer(source[2]).reshape(3, 3), np.eye(4))
     rays = pixel_rays(pinhole).reshape(-1, 1, 3)
     K, model, distortion = np.frombuffer(target[2]).reshape(3, 3), target[3], np.frombuffer(target[4])
@@ -236,7 +236,7 @@ def _nearest(target: _CameraKey, source: _CameraKey) -> tuple[NDArray[np.intp], 
         pixels, _ = cv2.projectPoints(rays, still, still, K, distortion)
     column, row = np.rint(pixels.reshape(source[1], source[0], 2)).astype(np.intp).transpose(2, 0, 1)
     inside = (column >= 0) & (column < target[0]) & (row >= 0) & (row < target[1])
-    return np.where(inside, column, 0), np.where(inside, row, 0), inside
+    return np.where(inside, row * target[0] + column, 0), np.flatnonzero(~inside)
 
 
 def _rays(camera: Camera, pixels: NDArray[np.float64]) -> NDArray[np.float64]:

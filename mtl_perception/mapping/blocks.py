@@ -74,14 +74,16 @@ class BlockStore:
         Raises:
             MemoryError: there is no room for so many blocks.
         """
-        missing = keys[self.find(keys) < 0]
+        rows = self.find(keys)
+        missing = np.flatnonzero(rows < 0)
         if len(missing):
             if len(self) + len(missing) > len(self.voxels["tsdf"]):
                 raise MemoryError(f"{len(self) + len(missing)} blocks do not fit, {len(self.voxels['tsdf'])} do")
-            rows, _ = self._rows.insert(_tensor(missing))
+            made, _ = self._rows.insert(_tensor(keys[missing]))
+            rows[missing] = made.numpy()
             for name in ATTRIBUTES:  # a row may have belonged to a block that was erased
-                self.voxels[name][rows.numpy()] = 255 if name == "label" else 0
-        return self.find(keys)
+                self.voxels[name][rows[missing]] = 255 if name == "label" else 0
+        return rows
 
     def erase(self, keys: NDArray[np.int32]) -> None:
         """Remove blocks by their keys (N, 3)."""

@@ -65,6 +65,8 @@ class Fusion:
         self, wanted: NDArray[np.int32], robot: NDArray[np.float64]
     ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
         """Keep the blocks nearest to the robot when not all fit; return what may be made and what was dropped."""
+        if len(self.store) + len(wanted) <= self.config.max_blocks:
+            return wanted, np.zeros((0, 3), np.int32)
         new = wanted[self.store.find(wanted) < 0]
         if len(self.store) + len(new) <= self.config.max_blocks:
             return wanted, np.zeros((0, 3), np.int32)
@@ -114,7 +116,7 @@ class Fusion:
         update_voxels(
             self.store.activate(keys),
             corners,
-            np.ascontiguousarray(offsets, dtype=np.float32),
+            np.ascontiguousarray(offsets.T, dtype=np.float32),
             *(np.ascontiguousarray(image) for image in (view.depth, view.weight, view.colour, view.label)),
             np.ascontiguousarray(view.label_weight),
             *(voxels[name] for name in ("tsdf", "weight", "color", "label", "votes")),

@@ -15,11 +15,12 @@ import open3d as o3d
 from numpy.typing import NDArray
 
 from mtl_perception.core import LabelSpace, Prediction
-from mtl_perception.mapping import storage
+from mtl_perception.mapping import depth_gate, storage
 from mtl_perception.mapping.blocks import Key
 from mtl_perception.mapping.config import MapperConfig
 from mtl_perception.mapping.fusion import Fusion
 from mtl_perception.mapping.grid import GridMap, GroundGrid
+from mtl_perception.mapping.measured import MeasuredBlocks
 from mtl_perception.mapping.meshing import EMPTY_MESH, MeshArrays, MeshBlock, blocks_to_mesh, joined, mesh_blocks
 from mtl_perception.mapping.objects import MapObject, ObjectRegistry
 from mtl_perception.mapping.scene_graph import SceneGraphView, spark_graph, view_of
@@ -68,6 +69,7 @@ class Mapper:
         Raises:
             ValueError: `config.ground_labels` names a class that `labels` does not have.
         """
+        depth_gate.prepare()
         self.config = config
         self.labels = labels
         self._with_grid = with_grid
@@ -79,7 +81,7 @@ class Mapper:
         self._grid = GroundGrid(self.config, self.labels)
         self._objects = ObjectRegistry(self.config, self.labels)
         self._meshes: dict[Key, MeshBlock] = {}
-        self._seen_ns: dict[Key, tuple[int, int]] = {}
+        self._measured = MeasuredBlocks()
         self._unmeshed: list[NDArray[np.int32]] = []  # keys of blocks that have changed since they were meshed
         self._frames = 0
         self._stamp_ns = 0
@@ -156,7 +158,7 @@ class Mapper:
     def objects(self) -> tuple[MapObject, ...]:
         """Return the static things in the map; an object keeps its id from call to call."""
         self._mesh_changes()
-        return self._objects.current(self._seen_ns)
+        return self._objects.current(self._measured, self._stamp_ns)
 
     def scene_graph(self) -> SceneGraphView:
         """Return the scene graph as plain data."""
@@ -190,10 +192,7 @@ class Mapper:
         self._grid.restore(saved.grid)
         self._meshes = mesh_blocks(self._fusion.store, saved.keys, self.config.min_weight)
         self._objects.restore(saved.objects, saved.next_object_id, self._meshes)
-        self._seen_ns = {
-            _as_key(key): (first, last)
-            for key, (first, last) in zip(saved.keys.tolist(), saved.seen_ns.tolist(), strict=True)
-        }
+        self._measured.restore(saved.keys, saved.seen_ns)
         self._frames, self._stamp_ns = saved.frames, saved.stamp_ns
 
     def _fuse(self, prediction: Prediction, seconds: dict[str, float]) -> None:
@@ -205,22 +204,15 @@ class Mapper:
             results = [self._fusion.integrate(view, robot) for view in views]
             measured = np.concatenate([keys for keys, _ in results])
             dropped = np.concatenate([keys for _, keys in results])
-            self._note(measured, dropped, prediction.stamp_ns)
+            self._measured.note(measured, prediction.stamp_ns)
+            # another camera may have brought a dropped block back
+            self._measured.forget(dropped[self._fusion.store.find(dropped) < 0])
             self._unmeshed += [measured, dropped]
         with _timed(seconds, "grid"):
             if self._with_grid:
                 self._grid.integrate(views, prediction.world_from_base)
         self._frames += 1
         self._stamp_ns = prediction.stamp_ns
-
-    def _note(self, measured: NDArray[np.int32], dropped: NDArray[np.int32], stamp_ns: int) -> None:
-        """Keep when the blocks of the map were first and last measured."""
-        for key in map(_as_key, measured.tolist()):
-            first, _ = self._seen_ns.get(key, (stamp_ns, stamp_ns))
-            self._seen_ns[key] = (first, stamp_ns)
-        gone = dropped[self._fusion.store.find(dropped) < 0]  # another camera may have brought a block back
-        for key in map(_as_key, gone.tolist()):
-            self._seen_ns.pop(key, None)
 
     def _mesh_changes(self) -> tuple[dict[Key, MeshBlock], tuple[Key, ...]]:
         """Mesh again what depends on changed blocks; return the new meshes and the keys that have none any more."""
@@ -238,14 +230,13 @@ class Mapper:
 
     def _state(self) -> storage.SavedMap:
         keys, voxels = self._fusion.store.contents()
-        unseen = (self._stamp_ns, self._stamp_ns)  # made at the edge of a surface's band, and never measured
-        seen = [self._seen_ns.get(_as_key(key), unseen) for key in keys.tolist()]
         return storage.SavedMap(
             frames=self._frames,
             stamp_ns=self._stamp_ns,
             keys=keys,
             voxels=voxels,
-            seen_ns=np.array(seen, dtype=np.int64).reshape(-1, 2),
+            # a block at the edge of a surface's band may never have been measured
+            seen_ns=self._measured.of(keys, self._stamp_ns),
             grid=self._grid.state(),
             objects=self.objects(),
             next_object_id=self._objects.next_id,

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from mtl_perception.core import LabelSpace
 from mtl_perception.mapping.blocks import Key, pack
 from mtl_perception.mapping.config import MapperConfig
+from mtl_perception.mapping.measured import MeasuredBlocks
 from mtl_perception.mapping.meshing import MeshBlock
 
 
@@ -73,10 +74,10 @@ class ObjectRegistry:
         self.note(blocks, ())
         self.objects, self.next_id, self._is_current = objects, next_id, True
 
-    def current(self, seen_ns: dict[Key, tuple[int, int]]) -> tuple[MapObject, ...]:
-        """Return the objects as of now; `seen_ns` is per block the stamp of its first and of its last change."""
+    def current(self, measured: MeasuredBlocks, now_ns: int) -> tuple[MapObject, ...]:
+        """Return the objects as of now, with the stamps of when their blocks were measured."""
         if not self._is_current:
-            self.objects = self._recognised(_clusters(self._things, seen_ns, self._config))
+            self.objects = self._recognised(_clusters(self._things, measured, now_ns, self._config))
             self._is_current = True
         return self.objects
 
@@ -104,7 +105,7 @@ class ObjectRegistry:
 
 
 def _clusters(
-    things: dict[Key, tuple[MeshBlock, NDArray[np.int64]]], seen_ns: dict[Key, tuple[int, int]], config: MapperConfig
+    things: dict[Key, tuple[MeshBlock, NDArray[np.int64]]], measured: MeasuredBlocks, now_ns: int, config: MapperConfig
 ) -> list[MapObject]:
     """Return the objects among chosen vertices, without ids (-1), in an order that follows from the mesh alone."""
     if not things:
@@ -115,7 +116,7 @@ def _clusters(
     labels = np.concatenate([block.labels[chosen] for block, chosen in parts])
     colours = np.concatenate([block.colours[chosen] for block, chosen in parts])
     confidence = np.concatenate([block.confidence[chosen] for block, chosen in parts])
-    stamps = np.repeat([seen_ns[key] for key in keys], [len(chosen) for _, chosen in parts], axis=0)
+    stamps = np.repeat(measured.of(np.array(keys, np.int32), now_ns), [len(chosen) for _, chosen in parts], axis=0)
 
     cells = pack(np.floor(points / config.object_gap).astype(np.int64))
     found = []

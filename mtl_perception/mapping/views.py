@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from mtl_perception.core import UNKNOWN, Camera, CameraPrediction, LabelSpace, Prediction, pixel_rays
 from mtl_perception.core.transforms import Transform
 from mtl_perception.mapping.config import MapperConfig
+from mtl_perception.mapping.depth_gate import gate_depth
 from mtl_perception.mapping.errors import MappingError
 
 SKY = "sky"
@@ -88,18 +89,25 @@ def _check_pose(pose: Transform | None, where: str) -> None:
 
 def _view(prediction: CameraPrediction, config: MapperConfig, labels: LabelSpace) -> DepthView:
     assert prediction.depth is not None and prediction.world_from_camera is not None  # checked in views_of
-    depth = prediction.depth.astype(np.float32)
+    depth = prediction.depth.astype(np.float32, order="C")
     label = np.full(depth.shape, UNKNOWN, np.uint8) if prediction.semantic is None else prediction.semantic
     weight = np.ones(depth.shape, np.float32)
+    gated = np.zeros(depth.shape, dtype=bool) if prediction.motion_mask is None else prediction.motion_mask > 0
     with np.errstate(invalid="ignore"):
-        gated = ~(depth >= config.min_depth) | _ramps(depth, config.max_depth_ramp) | _unmappable(labels)[label]
-        if prediction.motion_mask is not None:
-            gated |= prediction.motion_mask > 0
         if prediction.depth_std is not None:
             gated |= ~(prediction.depth_std <= config.max_relative_std * depth)
             weight = (1.0 / (1.0 + (prediction.depth_std / config.truncation) ** 2)).astype(np.float32)
-        depth[depth > config.max_depth] = np.inf
-    depth[gated] = np.nan
+        logarithm = np.log(np.where(depth > 0, depth, np.float32(np.nan)))
+    gate_depth(
+        depth,
+        logarithm,
+        np.ascontiguousarray(label),
+        _unmappable(labels),
+        np.float32(config.min_depth),
+        np.float32(config.max_depth),
+        np.float32(config.max_depth_ramp),
+        gated,
+    )
     confidence = prediction.semantic_confidence
     return DepthView(
         world_from_camera=prediction.world_from_camera,
@@ -123,16 +131,3 @@ def _unmappable(labels: LabelSpace) -> NDArray[np.bool_]:
     table = labels.movable.copy()
     table[[label.id for label in labels.labels if label.name == SKY]] = True
     return table
-
-
-def _ramps(depth: NDArray[np.float32], limit: float) -> NDArray[np.bool_]:
-    """Which pixels lie halfway between a near and a far surface, on the slope that a network draws across an edge."""
-    ramps = np.zeros(depth.shape, dtype=bool)
-    log = np.log(np.where(depth > 0, depth, np.nan))
-    for axis in (0, 1):
-        step = np.diff(log, axis=axis)
-        before, after = (step[:-1], step[1:]) if axis == 0 else (step[:, :-1], step[:, 1:])
-        both = (np.minimum(before, after) > limit) | (np.maximum(before, after) < -limit)
-        inner = ramps[1:-1] if axis == 0 else ramps[:, 1:-1]
-        inner |= both
-    return ramps

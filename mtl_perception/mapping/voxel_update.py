@@ -54,7 +54,7 @@ def update_voxels(  # type: ignore[no-untyped-def]
     Args:
         rows: (N,) of the blocks in the arrays `all_...`.
         corners: (N, 3), where a block begins, as (u * z, v * z, z): pixels times metres, and metres.
-        offsets: (V, 3), the way from there to each voxel of a block, in the same form.
+        offsets: (3, V), the way from there to each voxel of a block, in the same form.
         depth: (H, W) metres along the optical axis; NaN where nothing is measured, +inf for free space.
         weight: (H, W) of the depth, in exact observations.
         colour: (H, W, 3) RGB.
@@ -68,42 +68,52 @@ def update_voxels(  # type: ignore[no-untyped-def]
     """
     height, width = depth.shape
     zero, one, near = np.float32(0.0), np.float32(1.0), np.float32(1e-3)
+    depths, weights, colours = depth.reshape(-1), weight.reshape(-1), colour.reshape(-1, 3)
+    labels, label_weights = label.reshape(-1), label_weight.reshape(-1)
+    pixels = np.empty(offsets.shape[1], np.int32)
+    away = np.empty(offsets.shape[1], np.float32)
     for block in range(len(rows)):
         row = rows[block]
+        corner_u, corner_v, corner_z = corners[block, 0], corners[block, 1], corners[block, 2]
+        for voxel in range(len(pixels)):  # without branches, so that several voxels are done at once
+            z = corner_z + offsets[2, voxel]
+            u = np.rint((corner_u + offsets[0, voxel]) / z)
+            v = np.rint((corner_v + offsets[1, voxel]) / z)
+            inside = (near < z) & (z < far) & (zero <= u) & (u < width) & (zero <= v) & (v < height)
+            pixels[voxel] = np.int32(v) * np.int32(width) + np.int32(u) if inside else np.int32(-1)
+            away[voxel] = z
         matters = False
-        for voxel in range(len(offsets)):
-            z = corners[block, 2] + offsets[voxel, 2]
-            if not near < z < far:
+        for voxel in range(len(pixels)):
+            pixel = pixels[voxel]
+            if pixel < 0:
                 continue
-            u = np.rint((corners[block, 0] + offsets[voxel, 0]) / z)
-            v = np.rint((corners[block, 1] + offsets[voxel, 1]) / z)
-            if not (zero <= u < width and zero <= v < height):
-                continue
-            i, j = np.int64(v), np.int64(u)
-            distance = depth[i, j] - z
+            distance = depths[pixel] - away[voxel]
             if not distance > -truncation:  # NaN compares false
                 continue
-            tsdf = min(distance / truncation, one)
             old_tsdf, old_weight = all_tsdf[row, voxel], all_weight[row, voxel]
-            new_weight = old_weight + weight[i, j]
-            new_tsdf = (old_tsdf * old_weight + tsdf * weight[i, j]) / new_weight
-            all_tsdf[row, voxel] = new_tsdf
+            new_weight = old_weight + weights[pixel]
             all_weight[row, voxel] = min(new_weight, max_weight)
+            if distance >= truncation and old_tsdf == one:  # free as before, the most frequent case by far
+                matters |= old_weight < min_weight <= new_weight
+                continue
+            tsdf = min(distance / truncation, one)
+            new_tsdf = (old_tsdf * old_weight + tsdf * weights[pixel]) / new_weight
+            all_tsdf[row, voxel] = new_tsdf
             if tsdf == one:
                 matters |= new_tsdf != old_tsdf or old_weight < min_weight <= new_weight
                 continue
             matters = True
-            share = weight[i, j] / new_weight
+            share = weights[pixel] / new_weight
             mixed = all_colour[row, voxel]
             if mixed[0] == zero and mixed[1] == zero and mixed[2] == zero:
                 share = one  # the first colour counts in full
             for channel in range(3):
-                mixed[channel] += (np.float32(colour[i, j, channel]) - mixed[channel]) * share
-            if label[i, j] == UNKNOWN or not label_weight[i, j] > zero:
+                mixed[channel] += (np.float32(colours[pixel, channel]) - mixed[channel]) * share
+            if labels[pixel] == UNKNOWN or not label_weights[pixel] > zero:
                 continue
             lead = all_votes[row, voxel]
-            lead = lead + label_weight[i, j] if all_label[row, voxel] == label[i, j] else lead - label_weight[i, j]
+            lead += label_weights[pixel] if all_label[row, voxel] == labels[pixel] else -label_weights[pixel]
             if lead < zero:
-                all_label[row, voxel] = label[i, j]
+                all_label[row, voxel] = labels[pixel]
             all_votes[row, voxel] = min(abs(lead), max_weight)
         changed[block] = matters

@@ -1,0 +1,54 @@
+# Copyright 2026 The mtl_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""When the blocks of a map were first and last measured."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mtl_perception.mapping.blocks import pack
+
+
+class MeasuredBlocks:
+    """Per block the stamps of the first and of the last frame that measured it, in arrays sorted by block."""
+
+    def __init__(self) -> None:
+        """Know no block."""
+        self._blocks = np.zeros(0, np.int64)
+        self._stamps_ns = np.zeros((0, 2), np.int64)
+
+    def note(self, keys: NDArray[np.int32], stamp_ns: int) -> None:
+        """Keep that blocks `keys` (N, 3), some perhaps several times, were measured now."""
+        blocks = np.unique(pack(keys))
+        place, known = self._find(blocks)
+        self._stamps_ns[place[known], 1] = stamp_ns
+        self._blocks = np.insert(self._blocks, place[~known], blocks[~known])
+        self._stamps_ns = np.insert(self._stamps_ns, place[~known], stamp_ns, axis=0)
+
+    def forget(self, keys: NDArray[np.int32]) -> None:
+        """Forget blocks `keys` (N, 3), known or not."""
+        place, known = self._find(pack(keys))
+        self._blocks = np.delete(self._blocks, place[known])
+        self._stamps_ns = np.delete(self._stamps_ns, place[known], axis=0)
+
+    def of(self, keys: NDArray[np.int32], never_ns: int) -> NDArray[np.int64]:
+        """Return the first and the last stamp (N, 2) of blocks `keys` (N, 3); `never_ns` where none measured it."""
+        place, known = self._find(pack(keys))
+        stamps = np.full((len(keys), 2), never_ns, np.int64)
+        stamps[known] = self._stamps_ns[place[known]]
+        return stamps
+
+    def restore(self, keys: NDArray[np.int32], stamps_ns: NDArray[np.int64]) -> None:
+        """Know blocks `keys` (N, 3), none twice, with first and last stamps (N, 2), and no others."""
+        blocks = pack(keys)
+        order = np.argsort(blocks)
+        self._blocks, self._stamps_ns = blocks[order], stamps_ns[order]
+
+    def _find(self, blocks: NDArray[np.int64]) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
+        """Return where packed blocks (N,) are or belong, and whether they are there."""
+        place = np.searchsorted(self._blocks, blocks)
+        known = np.zeros(len(blocks), dtype=bool)
+        inside = place < len(self._blocks)
+        known[inside] = self._blocks[place[inside]] == blocks[inside]
+        return place, known
