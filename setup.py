@@ -43,7 +43,7 @@ setup(
     ],
     python_requires=">=3.10",
     install_requires=[
-        'backports.zstd; python_version < "3.14"',
+        "backports.zstd",
         "jinja2",
         "matplotlib",
         "numba",
@@ -59,7 +59,6 @@ setup(
         "rich",
         "rosbags",
         "safetensors",
-        "scikit-image",
         "scipy",
         "setuptools",
         "spark-dsg",
@@ -67,7 +66,9 @@ setup(
         "tqdm",
         "transformers",
     ],
-    extras_require={"test": ["pytest", "pytest-timeout"]},
+    extras_require={
+        "test": ["evo", "pycocotools", "pytest", "pytest-timeout", "scikit-image", "torchmetrics"],
+    },
     zip_safe=False,
     entry_points={
         "console_scripts": [

@@ -19,16 +19,23 @@ INTERFACES = sorted(path for kind in ("msg", "srv") for path in (ROOT / "mtl_per
 # Imports whose rosdep key is not their own name. Every other import must be a key itself.
 ROSDEP_KEYS = {
     "cv2": "python3-opencv",
+    "jinja2": "python3-jinja2",
+    "markupsafe": "python3-jinja2",  # comes with it
+    "matplotlib": "python3-matplotlib",
+    "numba": "python3-numba",
     "numpy": "python3-numpy",
     "pydantic": "python3-pydantic",
     "rich": "python3-rich",
+    "scipy": "python3-scipy",
     "tqdm": "python3-tqdm",
     "yaml": "python3-yaml",
 }
 # Imports that no rosdep key gives on every supported distribution, and their name in requirements.in.
 WITHOUT_ROSDEP_KEY = {
+    "backports": "backports.zstd",
     "onnxruntime": "onnxruntime",
     "open3d": "open3d",
+    "ray": "ray",
     "rosbags": "rosbags",
     "safetensors": "safetensors",
     "spark_dsg": "spark-dsg",

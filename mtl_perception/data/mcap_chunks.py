@@ -10,20 +10,15 @@ messages are, and no chunk is decompressed further than the last one that was as
 from __future__ import annotations
 
 import struct
-import sys
 from collections import OrderedDict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 import numpy as np
+from backports import zstd
 from rosbags.rosbag2 import ReaderError
 from rosbags.rosbag2.storage_mcap import ChunkInfo, McapReader, decompress
-
-if sys.version_info >= (3, 14):
-    from compression import zstd
-else:
-    from backports import zstd
 
 DecompressionError = zstd.ZstdError
 """What reading a damaged chunk may raise, by rosbags as well."""
