@@ -18,12 +18,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
 
-from ament_index_python.packages import PackageNotFoundError, get_package_share_path
 from rclpy.serialization import serialize_message
 from rosbags.interfaces import (
     Connection,
     ConnectionExtRosbag2,
-    MessageDefinitionFormat,
     Qos,
     QosDurability,
     QosHistory,
@@ -34,10 +32,12 @@ from rosbags.interfaces import (
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, Reader, ReaderError, StoragePlugin, Writer
 from rosbags.rosbag2.storage_mcap import McapReader
 from rosbags.serde import SerdeError
-from rosbags.typesys import Stores, TypesysError, get_types_from_idl, get_types_from_msg, get_typestore
+from rosbags.typesys import Stores, get_typestore
 from rosbags.typesys.store import Typestore
 
+from mtl_perception.data.errors import BagError
 from mtl_perception.data.mcap_chunks import DecompressionError, McapChunks
+from mtl_perception.data.message_types import register_installed, types_of
 
 STORAGES = ("mcap", "sqlite3")
 
@@ -53,10 +53,6 @@ _MESSAGE_INDEX = struct.Struct("<BQHI")
 
 # What rosbags and what it reads with raise on a damaged file.
 _DAMAGES = (ReaderError, OSError, EOFError, struct.error, sqlite3.Error, DecompressionError)
-
-
-class BagError(ValueError):
-    """A bag cannot be read or written; the message names the file."""
 
 
 @dataclass(frozen=True)
@@ -141,7 +137,7 @@ class BagWriter:
         self._writer.write(self._topics[topic], stamp_ns, data)
 
     def _add(self, topic: str, message_type: str) -> Connection:
-        _register_installed(self._types, message_type)
+        register_installed(self._types, message_type)
         qos = _offered_qos(latched=topic.endswith(LATCHED))
         return self._writer.add_connection(topic, message_type, typestore=self._types, offered_qos_profiles=[qos])
 
@@ -277,10 +273,10 @@ class BagReader:
             BagError: a topic is not in the bag, its type's definition is nowhere to be found, or the file is damaged.
         """
         if self._types is None:
-            self._types = self._typestore()
+            self._types = types_of(self._reader.connections)
         for topic, message_type, stamp_ns, data in self.raw_messages(topics, start_ns, stop_ns):
             if message_type not in self._types.fielddefs:
-                _register_installed(self._types, message_type)
+                register_installed(self._types, message_type)
             try:
                 message = self._types.deserialize_cdr(data, message_type)
             except (SerdeError, struct.error, ValueError, IndexError) as error:
@@ -308,17 +304,6 @@ class BagReader:
             raise BagError(f"bag {self.path} has no topic {missing[0]}, it has {', '.join(self.topics)}")
         return [connection for connection in self._reader.connections if connection.topic in topics]
 
-    def _typestore(self) -> Typestore:
-        """Prefer the definitions in the bag: a recording of another distribution may differ from what is installed."""
-        types = get_typestore(Stores.EMPTY)
-        for connection in self._reader.connections:
-            parse = _PARSERS.get(connection.msgdef.format)
-            if parse is not None:
-                types.register(parse(connection))
-        standard = get_typestore(Stores.ROS2_KILTED)
-        missing = [c.msgtype for c in self._reader.connections if c.msgtype not in types.fielddefs]
-        return standard if missing and len(missing) == len(self._reader.connections) else _merged(types, standard)
-
 
 def _indexed_stamps(storage: McapReader, topic: str) -> Iterator[int]:
     """Read the stamps of a topic from the index record that follows each chunk; no chunk is decompressed."""
@@ -345,54 +330,6 @@ def type_name(message: Any) -> str:
     """Return the name `package/msg/Name` of an rclpy message's type."""
     kind = type(message)
     return f"{kind.__module__.split('.')[0]}/msg/{kind.__name__}"
-
-
-_PARSERS = {
-    MessageDefinitionFormat.MSG: lambda c: get_types_from_msg(c.msgdef.data, c.msgtype),
-    MessageDefinitionFormat.IDL: lambda c: get_types_from_idl(c.msgdef.data),
-}
-
-
-def _merged(types: Typestore, standard: Typestore) -> Typestore:
-    """Add the standard types that the bag does not define itself."""
-    for name, definition in standard.fielddefs.items():
-        if name not in types.fielddefs:
-            types.fielddefs[name] = definition
-            types.types[name] = standard.types[name]
-    return types
-
-
-def _register_installed(types: Typestore, message_type: str) -> None:
-    """Add a type, and those it is made of, from the .msg files that its package has installed."""
-    if message_type in types.fielddefs:
-        return
-    package, _, name = message_type.split("/")
-    try:
-        path = get_package_share_path(package) / "msg" / f"{name}.msg"
-        definitions = get_types_from_msg(path.read_text(), message_type)
-    except (PackageNotFoundError, OSError, TypesysError) as error:
-        raise BagError(f"message type {message_type}: no definition is installed ({error})") from error
-    for part in sorted(_parts(definitions)):
-        if part not in definitions:
-            _register_installed(types, part)
-    types.register(definitions)
-
-
-def _parts(definitions: Any) -> set[str]:
-    """Return the names of the message types that fields refer to."""
-    names: set[str] = set()
-
-    def collect(node: Any) -> None:
-        if isinstance(node, tuple):
-            for item in node:
-                collect(item)
-        elif isinstance(node, str) and node.count("/") == 2 and "/msg/" in node:
-            names.add(node)
-
-    for _, fields in definitions.values():
-        for _, description in fields:
-            collect(description)
-    return names
 
 
 def _qos(connection: Connection) -> list[Qos]:

@@ -23,7 +23,8 @@ from pydantic import BaseModel, Field
 from rclpy.node import Node
 from rosgraph_msgs.msg import Clock
 
-from mtl_perception.data.bags import BagError, BagReader
+from mtl_perception.data.bags import BagReader
+from mtl_perception.data.errors import BagError
 from mtl_perception.messages.stamps import NANOSECONDS, to_time
 from mtl_perception.ros import qos
 from mtl_perception.ros.parameters import ReadOnly

@@ -13,7 +13,8 @@ import pytest
 from std_msgs.msg import String
 
 from mtl_perception.core.ground_truth import CameraTruth, GroundTruth, Sample
-from mtl_perception.data.bags import STORAGES, BagError, BagWriter
+from mtl_perception.data.bags import STORAGES, BagWriter
+from mtl_perception.data.errors import BagError
 from mtl_perception.data.recordings.bag import BagRecording, read
 from mtl_perception.data.sample_messages import sample_messages, static_messages
 

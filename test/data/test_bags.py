@@ -15,7 +15,8 @@ from vision_msgs.msg import Detection3DArray
 
 from mtl_perception.core.camera import Camera
 from mtl_perception.core.transforms import BODY_FROM_OPTICAL
-from mtl_perception.data.bags import STORAGES, BagError, BagReader, BagWriter, bag_cameras
+from mtl_perception.data.bags import STORAGES, BagReader, BagWriter, bag_cameras
+from mtl_perception.data.errors import BagError
 from mtl_perception.messages.cameras import to_camera_info
 from mtl_perception.messages.images import array_to_image, image_to_array
 from mtl_perception_msgs.msg import Progress, RigPrediction

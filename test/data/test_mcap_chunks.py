@@ -9,7 +9,8 @@ import pytest
 from std_msgs.msg import String, UInt8MultiArray
 
 from mtl_perception.data import mcap_chunks
-from mtl_perception.data.bags import BagError, BagReader, BagWriter
+from mtl_perception.data.bags import BagReader, BagWriter
+from mtl_perception.data.errors import BagError
 
 TOPICS = ("/a", "/b", "/c")
 

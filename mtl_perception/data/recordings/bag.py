@@ -25,7 +25,8 @@ from mtl_perception.core.frame import CabinFrame, RigFrame
 from mtl_perception.core.ground_truth import Box, CameraTruth, GroundTruth, Sample, Sweep
 from mtl_perception.core.prediction import EgoMotion
 from mtl_perception.core.transforms import Transform, interpolate
-from mtl_perception.data.bags import BagError, BagReader
+from mtl_perception.data.bags import BagReader
+from mtl_perception.data.errors import BagError
 from mtl_perception.data.recordings.recording import Recording
 from mtl_perception.data.sample_messages import CAMERA_TRUTH, GROUND_TRUTH
 from mtl_perception.messages.bev import from_bev_map

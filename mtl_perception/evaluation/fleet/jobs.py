@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mtl_perception.data.bags import BagError
+from mtl_perception.data.errors import BagError
 
 _METADATA = "metadata.yaml"
 _METADATA_KEY = b"rosbag2_bagfile_information"

@@ -12,12 +12,14 @@ from numpy.typing import NDArray
 
 from mtl_perception.evaluation.judged import JudgedCamera, JudgedFrame
 from mtl_perception.evaluation.score import Better, Histogram, Reliability, Score
-from mtl_perception.evaluation.scores.binning import DeviationBins, EqualBins, OctaveBins, Places
-from mtl_perception.evaluation.scores.images import chosen, true_image
+from mtl_perception.evaluation.scores.binning import DeviationBins, EqualBins, OctaveBins
+from mtl_perception.evaluation.scores.compiled import LANES, add_depths
+from mtl_perception.evaluation.scores.images import true_image
 from mtl_perception.evaluation.statistics import FrameStatistics, Totals, ratio
 
-_BANDS = (5.0, 10.0, 20.0, 40.0, 80.0)
+_BANDS = np.array([5.0, 10.0, 20.0, 40.0, 80.0], np.float32)
 _BAND_NAMES = ("0-5 m", "5-10 m", "10-20 m", "20-40 m", "40-80 m", "over 80 m")
+_WITHIN = np.array([1.25, 1.25**2, 1.25**3], np.float32)
 _RELATIVE = EqualBins(limit=1.0, count=50)
 _DEVIATION = DeviationBins(OctaveBins(first=-6, last=5))
 
@@ -99,27 +101,57 @@ class DepthScore(Score):
         known = _known(camera)
         if known is None:
             return None
-        predicted, truth, deviation = known
+        predicted, truth, deviation = (
+            np.ascontiguousarray([] if image is None else image, dtype=np.float32).ravel() for image in known
+        )
         nearest, farthest = np.float32(self.options.min_depth), np.float32(self.options.max_depth)
-        scored = np.flatnonzero((truth >= nearest) & (truth <= farthest))
-        truth, predicted = chosen(truth, scored), chosen(predicted, scored)
-        if not truth.size:
+        scale = np.float32(1)
+        if self.options.median_scaling:
+            scored = (truth >= nearest) & (truth <= farthest) & (predicted > 0)
+            scale = _median_ratio(predicted[scored], truth[scored])
+        counts = np.zeros((LANES, len(_BAND_NAMES)), np.int64)
+        sums = np.zeros((3, *counts.shape))
+        within = np.zeros(len(_WITHIN), np.int64)
+        relative_counts = np.zeros((LANES, _RELATIVE.count), np.int64)
+        deviation_counts = np.zeros((LANES, _DEVIATION.bins.count), np.int64)
+        deviation_sums = np.zeros((2, *deviation_counts.shape))
+        quotients = np.empty_like(truth)
+        scored_pixels, predicted_pixels = add_depths(
+            truth,
+            predicted,
+            deviation,
+            scale,
+            (nearest, farthest),
+            _BANDS,
+            _WITHIN,
+            _RELATIVE.count,
+            _DEVIATION.bins.first,
+            counts,
+            sums,
+            within,
+            relative_counts,
+            deviation_counts,
+            deviation_sums,
+            quotients,
+        )
+        if not scored_pixels:
             return None
-        scale = _median_ratio(predicted, truth) if self.options.median_scaling else np.float32(1)
-        # fmin takes the limit where there is no prediction (NaN)
-        limited = np.maximum(np.fmin(predicted * scale, farthest), nearest)
-        squared, sums = _errors(limited, truth)
-        if deviation is None:
-            stated = squared = np.zeros(0, np.float32)
-        else:
-            stated = chosen(deviation, scored)
-            told = np.flatnonzero(np.isfinite(stated))
-            # a depth within the limits is never off by more than the farther one
-            stated = np.clip(chosen(stated, told) * scale, np.float32(0), farthest)
-            squared = chosen(squared, told)
-        sums |= _DEVIATION.sums(stated, squared)
-        sums["predicted"] = truth.size - np.count_nonzero(np.isnan(predicted))
-        return sums
+        absolute_relative, squared, squared_relative = sums.sum(axis=1)
+        variance, squared_error = deviation_sums.sum(axis=1)
+        return {
+            "pixels": counts.sum(axis=0),
+            "absolute_relative": absolute_relative,
+            "squared": squared,
+            "squared_relative": squared_relative.sum(),
+            # NumPy has a logarithm of many numbers at once
+            "squared_log": np.square(np.log(quotients[:scored_pixels])).sum(dtype=np.float64),
+            "within": within,
+            "relative_counts": relative_counts.sum(axis=0),
+            "deviation_count": deviation_counts.sum(axis=0),
+            "deviation_variance": variance,
+            "deviation_squared_error": squared_error,
+            "predicted": predicted_pixels,
+        }
 
 
 def _known(camera: JudgedCamera) -> tuple[NDArray, NDArray, NDArray | None] | None:
@@ -136,29 +168,4 @@ def _known(camera: JudgedCamera) -> tuple[NDArray, NDArray, NDArray | None] | No
 
 
 def _median_ratio(predicted: NDArray, truth: NDArray) -> np.float32:
-    both = predicted > 0
-    if not both.any():
-        return np.float32(1)
-    return np.float32(np.median(truth[both]) / np.median(predicted[both]))
-
-
-def _errors(predicted: NDArray, truth: NDArray) -> tuple[NDArray, dict[str, Any]]:
-    """Return the squared errors (N,) and the sums of what is known of one image; both (N,) metres, in the limits."""
-    error = np.abs(predicted - truth)
-    squared, relative = np.square(error), error / truth
-    quotient = predicted / truth
-    quotient_log = np.log(quotient)
-    np.maximum(quotient, truth / predicted, out=quotient)
-    band = np.zeros(truth.shape, np.uint8)
-    for farthest in _BANDS:
-        band += truth > np.float32(farthest)
-    bands = Places(band, len(_BAND_NAMES))
-    return squared, {
-        "pixels": bands.counts(),
-        "absolute_relative": bands.sums(relative),
-        "squared": bands.sums(squared),
-        "squared_relative": (relative * error).sum(dtype=np.float64),
-        "squared_log": np.square(quotient_log).sum(dtype=np.float64),
-        "within": np.array([np.count_nonzero(quotient < np.float32(1.25**power)) for power in (1, 2, 3)]),
-        "relative_counts": _RELATIVE.counts(relative),
-    }
+    return np.float32(np.median(truth) / np.median(predicted)) if len(truth) else np.float32(1)

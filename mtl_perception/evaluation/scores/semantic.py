@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtl_perception.core import LabelSpace
-from mtl_perception.evaluation.judged import JudgedCamera, JudgedFrame
+from mtl_perception.evaluation.judged import JudgedFrame
 from mtl_perception.evaluation.score import Better, Reliability, Score
+from mtl_perception.evaluation.scores.compiled import LANES, add_labels
 from mtl_perception.evaluation.scores.images import true_image
 from mtl_perception.evaluation.statistics import FrameStatistics, Totals, ratio
 
@@ -53,25 +54,35 @@ class SemanticScore(Score):
         cells = _cells(self.labels, judged.truth.dataset)
         classes = len(self.labels)
         confusion = np.zeros(classes * (classes + 1), np.int64)
-        bins: list[NDArray[Any]] = [np.zeros(CONFIDENCE_BINS, kind) for kind in (np.int64, np.int64, np.float64)]
+        shape = LANES, CONFIDENCE_BINS
+        pixels, right, confidences = np.zeros(shape, np.int64), np.zeros(shape, np.int64), np.zeros(shape)
         found = False
         for camera in judged.cameras.values():
             predicted, truth = camera.predicted("semantic"), true_image(camera, "semantic")
             if predicted is None or truth is None:
                 continue
             found = True
-            pairs = truth.astype(np.int64).ravel() * _IDS + predicted.ravel()
-            counts = np.bincount(pairs, minlength=len(cells))
-            present = np.flatnonzero(counts)
-            present = present[cells[present] != _VOID]
-            np.add.at(confusion, cells[present], counts[present])
-            for total, part in zip(bins, self._confidences(camera, cells[pairs], predicted), strict=True):
-                total += part
+            add_labels(
+                _flat(truth, np.uint8),
+                _flat(predicted, np.uint8),
+                _flat(camera.predicted("semantic_confidence"), np.float32),
+                cells,
+                classes,
+                confusion,
+                pixels,
+                right,
+                confidences,
+            )
         if not found:
             return None
-        names = ("confidence_pixels", "confidence_right", "confidence_sum")
-        matrix = confusion.reshape(classes, classes + 1)
-        return FrameStatistics({"confusion": matrix, **dict(zip(names, bins, strict=True))})
+        return FrameStatistics(
+            {
+                "confusion": confusion.reshape(classes, classes + 1),
+                "confidence_pixels": pixels.sum(axis=0),
+                "confidence_right": right.sum(axis=0),
+                "confidence_sum": confidences.sum(axis=0),
+            }
+        )
 
     def metrics(self, totals: Totals) -> dict[str, float]:
         """Return miou, pixel_accuracy and ece."""
@@ -107,23 +118,9 @@ class SemanticScore(Score):
         right = np.array([ratio(hits, count) for _, hits, count in _bins(totals)])
         return [Reliability("semantic confidence", "confidence", "part that is right", stated, right, counts)]
 
-    def _confidences(
-        self, camera: JudgedCamera, cells: NDArray[np.int64], predicted: NDArray[np.uint8]
-    ) -> tuple[NDArray[Any], ...]:
-        """Return per bin the pixels, how many of them are right, and the sum of their confidences."""
-        confidence = camera.predicted("semantic_confidence")
-        if confidence is None:
-            return (np.zeros(CONFIDENCE_BINS, np.int64),) * 3
-        flat = confidence.ravel()
-        told = (cells != _VOID) & (predicted.ravel() < len(self.labels)) & np.isfinite(flat)
-        value, cell = flat[told], cells[told]
-        bins = np.minimum((value * CONFIDENCE_BINS).astype(np.int64), CONFIDENCE_BINS - 1)
-        right = cell % (len(self.labels) + 2) == 0  # the diagonal of a matrix with one column more than rows
-        return (
-            np.bincount(bins, minlength=CONFIDENCE_BINS),
-            np.bincount(bins[right], minlength=CONFIDENCE_BINS),
-            np.bincount(bins, value, minlength=CONFIDENCE_BINS),
-        )
+
+def _flat(image: NDArray | None, kind: type[np.generic]) -> NDArray:
+    return np.ascontiguousarray([] if image is None else image, dtype=kind).ravel()
 
 
 def _bins(totals: Totals) -> list[tuple[Any, Any, Any]]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mtl_perception.core.ground_truth import Sample
-from mtl_perception.data.bags import BagError
+from mtl_perception.data.errors import BagError
 from mtl_perception.data.recordings.bag import BagRecording, CameraTopics
 from mtl_perception.data.sample_messages import GROUND_TRUTH
 from mtl_perception.evaluation.judged import SparseDepth

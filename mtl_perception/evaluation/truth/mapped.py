@@ -17,7 +17,7 @@ from mtl_perception.core.frame import RigFrame
 from mtl_perception.core.ground_truth import CameraTruth, GroundTruth, Sample, Sweep
 from mtl_perception.core.prediction import EgoMotion
 from mtl_perception.core.transforms import Transform, inverse
-from mtl_perception.data.bags import BagError
+from mtl_perception.data.errors import BagError
 from mtl_perception.data.recordings.bag import BagRecording, pose_at
 from mtl_perception.data.sample_messages import GROUND_TRUTH
 from mtl_perception.evaluation.judged import SparseDepth

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from mtl_perception.data.bags import BagError, BagReader
+from mtl_perception.data.bags import BagReader
+from mtl_perception.data.errors import BagError
 from mtl_perception.evaluation.fleet import Advanced, BagJob, Work
 from mtl_perception.evaluation.result import BagResult
 from mtl_perception.evaluation.statistics import FrameStatistics, TaskStatistics

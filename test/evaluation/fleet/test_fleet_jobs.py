@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mtl_perception.data.bags import BagError
+from mtl_perception.data.errors import BagError
 from mtl_perception.evaluation.fleet import BagJob, bags_in
 
 

@@ -16,7 +16,8 @@ from mtl_perception.core.frame import RigFrame
 from mtl_perception.core.ground_truth import Box, CameraTruth, GroundTruth, Sample, Sweep
 from mtl_perception.core.transforms import BODY_FROM_OPTICAL, Transform, inverse, transform_from
 from mtl_perception.core.voxels import Occupancy, VoxelGrid
-from mtl_perception.data.bags import BagError, BagWriter
+from mtl_perception.data.bags import BagWriter
+from mtl_perception.data.errors import BagError
 from mtl_perception.data.recordings.bag import CameraTopics
 from mtl_perception.data.sample_messages import TopicMessage, sample_messages, static_messages
 from mtl_perception.evaluation.truth import EvaluationBag, TopicMapping, read_mappings
