@@ -12,25 +12,32 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from mtl_perception.core.camera import Rig
 from mtl_perception.core.frame import CabinFrame, RigFrame
 from mtl_perception.core.ground_truth import Box, CameraTruth, GroundTruth, Sample, Sweep
 from mtl_perception.core.prediction import EgoMotion
 from mtl_perception.core.transforms import Transform, interpolate
 from mtl_perception.data.bags import BagReader
 from mtl_perception.data.errors import BagError
+from mtl_perception.data.recordings.bag_rig import (
+    CameraTopics,
+    all_messages,
+    base_from,
+    camera_topics,
+    checked_topics,
+    parents_of,
+    rig_of,
+)
 from mtl_perception.data.recordings.recording import Recording
 from mtl_perception.data.sample_messages import CAMERA_TRUTH, GROUND_TRUTH
 from mtl_perception.messages.bev import from_bev_map
-from mtl_perception.messages.cameras import camera_from_info
 from mtl_perception.messages.detections import read_detections
 from mtl_perception.messages.driving import from_cabin_joints, from_driving_context, from_steering
 from mtl_perception.messages.images import depth_to_array, image_to_array, values_to_array
@@ -44,14 +51,6 @@ _POSES_AROUND_NS = 200_000_000  # how far from an image a pose to interpolate fr
 _FOLLOWS_WITHIN = 3  # periods
 _RIG_TRUTH = ("occupancy", "bev_map", "ego_motion", "steering", "driving_context")
 _SWEEP_TRUTH = ("lidar", "detections", "detection_velocities")
-
-
-@dataclass(frozen=True)
-class CameraTopics:
-    """Where a camera's data is in a bag: sensor_msgs/Image or CompressedImage, and sensor_msgs/CameraInfo."""
-
-    image: str
-    info: str
 
 
 def read(source: Path) -> Recording:
@@ -91,10 +90,11 @@ class BagRecording(Recording):
         self._bag: BagReader | None = None
         self._opened_in = 0
         bag = self.reader()
-        self._camera_topics = _camera_topics(bag) if cameras is None else _checked_topics(bag, cameras)
-        self._static = [[read_transform(t, "/tf_static") for t in m.transforms] for _, _, m in _all(bag, "/tf_static")]
-        self.rig = _rig(bag, self._camera_topics, self._static, keep_order=cameras is not None)
-        self.dataset = next((str(m.data) for _, _, m in _all(bag, f"{GROUND_TRUTH}/dataset")), "")
+        self._camera_topics = camera_topics(bag) if cameras is None else checked_topics(bag, cameras)
+        static = [message.transforms for _, _, message in all_messages(bag, "/tf_static")]
+        self._static = [[read_transform(transform, "/tf_static") for transform in told] for told in static]
+        self.rig = rig_of(bag, self._camera_topics, self._static, keep_order=cameras is not None)
+        self.dataset = next((str(m.data) for _, _, m in all_messages(bag, f"{GROUND_TRUTH}/dataset")), "")
         self.has_poses = "/odom" in bag.topics
         self._tells_motion = truth is None or "ego_motion" in truth
         self._recorded_ns = bag.stamps_ns(self._camera_topics[self.rig.names[0]].image)
@@ -137,7 +137,7 @@ class BagRecording(Recording):
 
     def base_from(self, frame: str) -> Transform | None:
         """Return where a frame is on the robot (`base_from_frame`), by `/tf_static`; None where that does not say."""
-        return _base_from(self.rig.base_frame, frame, _parents(self._static))
+        return base_from(self.rig.base_frame, frame, parents_of(self._static))
 
     def base_pose(self, index: int, stamp_ns: int) -> Transform | None:
         """Return the base's pose at a stamp near a frame (`odom_from_base`); None where it is not known."""
@@ -298,82 +298,6 @@ class BagRecording(Recording):
         for field in CAMERA_TRUTH:
             if truth is None or field in truth:
                 yield from (f"{GROUND_TRUTH}/{camera}/{field}" for camera in self._camera_topics)
-
-
-def _camera_topics(bag: BagReader) -> dict[str, CameraTopics]:
-    names = bag.cameras
-    if not names:
-        raise BagError(f"bag {bag.path} has no camera: no <camera>/image with a <camera>/camera_info")
-    plain = {name: f"/{name}/image" for name in names}
-    images = {name: topic if topic in bag.topics else f"{topic}/compressed" for name, topic in plain.items()}
-    return {name: CameraTopics(image, f"/{name}/camera_info") for name, image in images.items()}
-
-
-def _checked_topics(bag: BagReader, cameras: Mapping[str, CameraTopics]) -> dict[str, CameraTopics]:
-    if not cameras:
-        raise BagError(f"bag {bag.path}: no camera is named")
-    for name, topics in cameras.items():
-        for topic in (topics.image, topics.info):
-            if topic not in bag.topics:
-                there = ", ".join(bag.topics)
-                raise BagError(f"bag {bag.path} has no topic {topic} (of camera '{name}'), it has {there}")
-    return dict(cameras)
-
-
-def _rig(
-    bag: BagReader,
-    topics: Mapping[str, CameraTopics],
-    static: Sequence[Sequence[StampedTransform]],
-    *,
-    keep_order: bool,
-) -> Rig:
-    """Return the cameras with their places; the base frame is that of `/odom`, else what holds the first camera."""
-    names = list(topics)
-    infos = {name: next(_all(bag, topics[name].info), None) for name in names}
-    parents = _parents(static)
-    frames = {name: str(info[2].header.frame_id) for name, info in infos.items() if info is not None}
-    for name in names:
-        if name not in frames:
-            raise BagError(f"bag {bag.path}: {topics[name].info} has no message")
-        if frames[name] not in parents:
-            raise BagError(f"bag {bag.path}: /tf_static does not say where the camera '{name}' is")
-    for transforms in () if keep_order else static:
-        order = [transform.source_frame for transform in transforms]
-        if set(frames.values()) <= set(order):
-            names = sorted(names, key=lambda name: order.index(frames[name]))
-            break
-    odometry = next(_all(bag, "/odom"), None)
-    base = parents[frames[names[0]]].target_frame if odometry is None else str(odometry[2].child_frame_id)
-    cameras = []
-    for name in names:
-        info = infos[name]
-        assert info is not None  # it has a frame
-        mount = _base_from(base, frames[name], parents)
-        if mount is None:
-            raise BagError(f"bag {bag.path}: /tf_static does not lead from {base} to {frames[name]}")
-        cameras.append(camera_from_info(name, info[2], mount, topics[name].info))
-    return Rig(tuple(cameras), base)
-
-
-def _parents(static: Sequence[Sequence[StampedTransform]]) -> dict[str, StampedTransform]:
-    return {transform.source_frame: transform for transforms in static for transform in transforms}
-
-
-def _base_from(base: str, frame: str, parents: Mapping[str, StampedTransform]) -> Transform | None:
-    """Return the transform `base_from_frame` along a chain of static transforms; None where there is no such chain."""
-    result = np.eye(4)
-    for _ in range(len(parents) + 1):
-        if frame == base:
-            return result
-        if frame not in parents:
-            return None
-        result = parents[frame].target_from_source @ result
-        frame = parents[frame].target_frame
-    return None  # a circle
-
-
-def _all(bag: BagReader, topic: str) -> Iterator[tuple[str, int, Any]]:
-    return bag.messages([topic]) if topic in bag.topics else iter(())
 
 
 def _nearest(messages: Sequence[Any], stamp_ns: int) -> Any | None:

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from mtl_perception.core.ground_truth import Sample
 from mtl_perception.data.errors import BagError
-from mtl_perception.data.recordings.bag import BagRecording, CameraTopics
+from mtl_perception.data.recordings.bag import BagRecording
+from mtl_perception.data.recordings.bag_rig import CameraTopics
 from mtl_perception.data.sample_messages import GROUND_TRUTH
 from mtl_perception.evaluation.judged import SparseDepth
 from mtl_perception.evaluation.truth.mapped import MappedTopics

@@ -18,7 +18,7 @@ from mtl_perception.core.transforms import BODY_FROM_OPTICAL, Transform, inverse
 from mtl_perception.core.voxels import Occupancy, VoxelGrid
 from mtl_perception.data.bags import BagWriter
 from mtl_perception.data.errors import BagError
-from mtl_perception.data.recordings.bag import CameraTopics
+from mtl_perception.data.recordings.bag_rig import CameraTopics
 from mtl_perception.data.sample_messages import TopicMessage, sample_messages, static_messages
 from mtl_perception.evaluation.truth import EvaluationBag, TopicMapping, read_mappings
 from mtl_perception.messages.cameras import to_camera_info
