@@ -54,7 +54,9 @@ class MapReference:
     def add(self, judged: JudgedFrame) -> None:
         """Add what is true of a frame; frames without a pose or without true depth add nothing."""
         own_labels = not judged.truth.dataset
-        dense = {name: camera for name, camera in judged.cameras.items() if _is_dense(camera.truth.depth)}
+        # In the order in which the map fuses them: averages are rounded, and the last of many votes decides.
+        known = [(name, judged.cameras[name]) for name in judged.prediction.cameras if name in judged.cameras]
+        dense = {name: camera for name, camera in known if _is_dense(camera.truth.depth)}
         try:
             if dense:
                 views = {name: _true_view(camera, own_labels) for name, camera in dense.items()}
