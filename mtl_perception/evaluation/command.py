@@ -17,6 +17,7 @@ from typing import Any
 import yaml
 from rich.console import Console
 
+import mtl_perception
 from mtl_perception.core import LabelSpace
 from mtl_perception.evaluation.fleet import BagJob, Engine, InProcess, LocalWorkers, RayEngine, Work, bags_in, run_fleet
 from mtl_perception.evaluation.gate import Tolerance, print_regressions, read_baseline, regressions
@@ -233,7 +234,14 @@ def _key(job: BagJob, settings: ReplaySettings) -> str:
     files = sorted(path for path in job.path.rglob("*") if path.is_file()) if job.path.is_dir() else [job.path]
     stamps = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in files]
     checkpoint = settings.checkpoint or default_checkpoint()
-    facts = {**_facts(settings), "checkpoint": hashlib.sha256(checkpoint.read_bytes()).hexdigest(), "files": stamps}
+    facts = {
+        **_facts(settings),
+        "version": mtl_perception.__version__,
+        "device": settings.device,
+        "threads": settings.threads,
+        "checkpoint": hashlib.sha256(checkpoint.read_bytes()).hexdigest(),
+        "files": stamps,
+    }
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 

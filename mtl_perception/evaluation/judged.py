@@ -92,7 +92,7 @@ class JudgedCamera:
     def _native(self, name: str, image: NDArray) -> NDArray:
         source, target = self.prediction.camera, self.camera
         size = (target.width, target.height)
-        if target.is_rectified and _same_view(source, target):
+        if target.is_rectified and _same_view(_key(source), _key(target)):
             if (source.width, source.height) == size:
                 return image
             return _resized(name, image, size)
@@ -163,11 +163,6 @@ def _finished(name: str, image: NDArray) -> NDArray:
     return image
 
 
-def _same_view(first: Camera, second: Camera) -> bool:
-    """Whether two rectified cameras of perhaps different sizes see exactly the same rectangle of the world."""
-    return np.allclose(first.K, second.resized(first.width, first.height).K, rtol=1e-6, atol=1e-6)
-
-
 _CameraKey = tuple[int, int, bytes, str, bytes]
 
 
@@ -175,6 +170,13 @@ def _key(camera: Camera) -> _CameraKey:
     K = np.asarray(camera.K, dtype=np.float64)
     distortion = np.asarray(camera.distortion, dtype=np.float64)
     return camera.width, camera.height, K.tobytes(), camera.distortion_model, distortion.tobytes()
+
+
+@lru_cache(maxsize=32)
+def _same_view(first: _CameraKey, second: _CameraKey) -> bool:
+    """Whether two rectified cameras of perhaps different sizes see exactly the same rectangle of the world."""
+    one, other = (Camera("", *key[:2], np.frombuffer(key[2]).reshape(3, 3), np.eye(4)) for key in (first, second))
+    return np.allclose(one.K, other.resized(one.width, one.height).K, rtol=1e-6, atol=1e-6)
 
 
 @lru_cache(maxsize=32)

@@ -101,9 +101,8 @@ class EvaluationNode(ManagedNode):
             self._listen(topic, kind, qos.sensor_input(_DEPTH, lossless=lossless))
         self._listen(values.odom_topic, Odometry, qos.sensor_input(10 * _DEPTH, lossless=lossless))
         self._listen(DATASET, String, qos.latched())
-        self._inputs["perception/progress"] = self.create_subscription(
-            Progress, "perception/progress", self._perception_done, qos.progress()
-        )
+        for topic in ("perception/progress", "mapping/progress"):
+            self._inputs[topic] = self.create_subscription(Progress, topic, self._reported, qos.progress())
         self._inputs["/diagnostics"] = self.create_subscription(
             DiagnosticArray, "/diagnostics", self._diagnosed, _DEPTH
         )
@@ -164,9 +163,8 @@ class EvaluationNode(ManagedNode):
             kind, topic, receive, profile, raw=True, qos_overriding_options=qos.overridable()
         )
 
-    def _perception_done(self, progress: Progress) -> None:
-        if not progress.used:
-            self._submit(partial(self._live.note_not_predicted, progress.category or progress.reason))
+    def _reported(self, progress: Progress) -> None:
+        self._submit(partial(self._live.note, progress))
 
     def _diagnosed(self, array: DiagnosticArray) -> None:
         name = f"{self.get_namespace()}/perception: network".lstrip("/")

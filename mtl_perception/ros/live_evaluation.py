@@ -34,9 +34,10 @@ from mtl_perception.messages.stamps import NANOSECONDS
 from mtl_perception.ros.evaluation_frames import FrameReader, Surroundings
 from mtl_perception.ros.evaluation_queue import FrameQueue, Waiting
 from mtl_perception.ros.evaluation_topics import FRAME, TRUTH
+from mtl_perception.ros.live_runtime import LiveRuntime
 from mtl_perception.ros.message_store import MessageStore
 from mtl_perception.ros.poses import PoseHistory
-from mtl_perception_msgs.msg import RigPrediction
+from mtl_perception_msgs.msg import Progress, RigPrediction
 
 DATASET = f"{TRUTH}/dataset"
 MAX_BYTES = 1 << 30
@@ -46,7 +47,7 @@ FULL = "max_frames have been scored"
 _KEPT_NS = NANOSECONDS  # what is so much older than the newest judged frame belongs to no later one
 _MAP = "map"
 _DRIVING = "driving_context"
-_NOT_PREDICTED = "perception"
+_PERCEPTION = "perception"
 _LEFT_OUT = "left out: "
 
 
@@ -97,6 +98,7 @@ class LiveEvaluation:
     Attributes:
         dropped: how many frames could not be scored, by reason; also those that perception has not used.
         network: what predicts; set it as soon as it is known.
+        runtime: of the nodes.
     """
 
     def __init__(
@@ -135,6 +137,7 @@ class LiveEvaluation:
         self._sparse_heard = False
         self._seconds = 0.0
         self._began_s = time.monotonic()
+        self.runtime = LiveRuntime()
         self.dropped: Counter[str] = Counter()
 
     @property
@@ -154,7 +157,7 @@ class LiveEvaluation:
             return f"{FULL} ({self._settings.max_frames}): save and reset, or raise it"
         if self._store.lost:
             return f"{self._store.lost} messages had to go before their frames were predicted"
-        unusable = self.dropped.total() - sum(n for why, n in self.dropped.items() if why.startswith(_NOT_PREDICTED))
+        unusable = self.dropped.total() - sum(n for why, n in self.dropped.items() if why.startswith(_PERCEPTION))
         return f"{unusable} frames could not be scored: {self.dropped.most_common(1)[0][0]}" if unusable else ""
 
     def facts(self) -> dict[str, object]:
@@ -166,9 +169,11 @@ class LiveEvaluation:
             **{f"given up waiting for {topic}": count for topic, count in self.queue.incomplete.items()},
         }
 
-    def note_not_predicted(self, reason: str) -> None:
-        """Take notice of a frame that perception has not used."""
-        self.dropped[f"{_NOT_PREDICTED}: {reason}"] += 1
+    def note(self, progress: Progress) -> None:
+        """Take notice of what a node reports with a frame: when it was done, or why perception has not used it."""
+        self.runtime.note(progress)
+        if not progress.used and progress.node == _PERCEPTION:
+            self.dropped[f"{_PERCEPTION}: {progress.category or progress.reason}"] += 1
 
     def take(self, topic: str, stamp_ns: int, data: bytes) -> None:
         """Take a serialised message and score what can be scored now."""
@@ -248,6 +253,7 @@ class LiveEvaluation:
                 "seconds": time.monotonic() - self._began_s,
                 "stage_ms": {"judge": 1e3 * self._seconds / max(self.frames, 1)},
                 "incomplete": dict(sorted(self.queue.incomplete.items())),
+                **self.runtime.told(),
             },
             pictures=tuple(self._gallery.pictures()) if self._settings.pictures else (),
         )
