@@ -63,10 +63,10 @@ class MetricComparison:
 
     @property
     def verdict(self) -> Verdict:
-        """Whether the second run is better: decided only if the interval does not contain 0, or is nothing but 0."""
+        """Whether the second run is better: decided only if the interval is all above or below 0; or nothing differs."""
         if self.better is None or math.isnan(self.difference):
             return ""
-        if self.interval == (0.0, 0.0) and self.difference == 0:
+        if self.difference == 0 and self.interval in (None, (0.0, 0.0)):
             return "same"
         if self.interval is None or self.interval[0] <= 0 <= self.interval[1]:
             return "undecided"

@@ -72,20 +72,21 @@ def add_depths(  # type: ignore[no-untyped-def]
             stated[number] = deviation[pixel]
         number += 1
 
-    band = np.zeros(number, np.int64)
-    error, relative = np.empty(number, np.float32), np.empty(number, np.float32)
+    band = np.zeros(number, np.uint8)
+    error, relative, inverses = np.empty_like(true), np.empty_like(true), np.empty_like(true)
     for limit in bands:
         for pixel in range(number):
-            band[pixel] += true[pixel] > limit
+            band[pixel] += np.uint8(true[pixel] > limit)
     for pixel in range(number):  # without branches, so that several pixels are done at once
         error[pixel] = abs(near[pixel] - true[pixel])
         relative[pixel] = error[pixel] / true[pixel]
         quotients[pixel] = near[pixel] / true[pixel]
+        inverses[pixel] = true[pixel] / near[pixel]
     for place in range(len(within_limits)):
         limit = within_limits[place]
         count = 0
         for pixel in range(number):
-            count += (quotients[pixel] < limit) & (true[pixel] / near[pixel] < limit)
+            count += (quotients[pixel] < limit) & (inverses[pixel] < limit)
         within[place] += count
 
     factor, last = np.float32(relative_bins), np.float32(relative_bins - 1)
