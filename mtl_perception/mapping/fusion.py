@@ -43,7 +43,7 @@ class Fusion:
         wanted = self._blocks_at_surfaces(view)
         wanted, dropped = self._within_bound(wanted, robot)
         seen = self._blocks_in_sight(view)
-        keys = unpack(np.union1d(pack(wanted), pack(seen)))
+        keys = unpack(_distinct(np.concatenate([pack(wanted), pack(seen)])))
         return self._update(keys, view), dropped
 
     def _blocks_at_surfaces(self, view: DepthView) -> NDArray[np.int32]:
@@ -59,7 +59,7 @@ class Fusion:
             BLOCK * self.config.voxel_size,
             found,
         )
-        return unpack(np.unique(found[:count]))
+        return unpack(_distinct(found[:count]))
 
     def _within_bound(
         self, wanted: NDArray[np.int32], robot: NDArray[np.float64]
@@ -127,6 +127,12 @@ class Fusion:
             changed,
         )
         return keys[changed]
+
+
+def _distinct(packed: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return packed keys in order, each once; several times as fast as np.unique for some thousands of them."""
+    ordered = np.sort(packed)
+    return ordered[np.flatnonzero(np.diff(ordered, prepend=-1))]
 
 
 def _projection(view: DepthView) -> Transform:
