@@ -1,6 +1,6 @@
 # Copyright 2026 The mtl_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""The passes over the pixels of every frame, compiled when they are first used (one to two seconds in all).
+"""The passes over the pixels of every frame, compiled when they are first used (a second in all).
 
 Python's lock is let go, so that others can work meanwhile. Neighbouring pixels are often in the same bin, and adding to
 one sum again and again must wait for the addition before; so sums are made in LANES, to be added up by the caller.
@@ -32,6 +32,9 @@ def add_depths(  # type: ignore[no-untyped-def]
     deviation_counts,
     deviation_sums,
     quotients,
+    space,
+    bits,
+    band,
 ):
     """Add up the errors of depths. Lengths are float32 metres.
 
@@ -51,6 +54,9 @@ def add_depths(  # type: ignore[no-untyped-def]
         deviation_counts: (LANES, bins), added to: pixels by their stated deviation.
         deviation_sums: (2, LANES, bins), added to: the squared stated deviation, and the squared error.
         quotients: (N,), of which the first are set to p / t of the pixels that are scored.
+        space: six arrays (N,) to work in: compiling what makes arrays would take longer than all the rest.
+        bits: the third of them, its bits as int32.
+        band: (N,) uint8 zeros to work in.
 
     Returns:
         How many pixels are scored, and how many of them have a prediction.
@@ -59,7 +65,7 @@ def add_depths(  # type: ignore[no-untyped-def]
         raise ValueError("depth: images of different sizes")
     nearest, farthest = limits
     has_deviation = len(deviation) > 0
-    true, near, stated = np.empty_like(truth), np.empty_like(truth), np.empty_like(truth)
+    true, near, stated, error, relative, inverses = space
     number, found = 0, 0
     for pixel in range(len(truth)):
         if not nearest <= truth[pixel] <= farthest:
@@ -72,8 +78,6 @@ def add_depths(  # type: ignore[no-untyped-def]
             stated[number] = deviation[pixel]
         number += 1
 
-    band = np.zeros(number, np.uint8)
-    error, relative, inverses = np.empty_like(true), np.empty_like(true), np.empty_like(true)
     for limit in bands:
         for pixel in range(number):
             band[pixel] += np.uint8(true[pixel] > limit)
@@ -99,7 +103,6 @@ def add_depths(  # type: ignore[no-untyped-def]
         relative_counts[lane, np.int64(min(relative[pixel] * factor, last))] += 1
 
     if has_deviation:
-        bits = stated.view(np.int32)
         offset, last_place = 2 * (127 + first_octave), deviation_counts.shape[1] - 1
         for pixel in range(number):
             if not np.isfinite(stated[pixel]):

@@ -115,7 +115,7 @@ class DepthScore(Score):
         relative_counts = np.zeros((LANES, _RELATIVE.count), np.int64)
         deviation_counts = np.zeros((LANES, _DEVIATION.bins.count), np.int64)
         deviation_sums = np.zeros((2, *deviation_counts.shape))
-        quotients = np.empty_like(truth)
+        quotients, *space = np.empty((7, truth.size), np.float32)
         scored_pixels, predicted_pixels = add_depths(
             truth,
             predicted,
@@ -133,6 +133,9 @@ class DepthScore(Score):
             deviation_counts,
             deviation_sums,
             quotients,
+            tuple(space),
+            space[2].view(np.int32),
+            np.zeros(truth.size, np.uint8),
         )
         if not scored_pixels:
             return None
