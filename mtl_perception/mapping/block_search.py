@@ -52,7 +52,9 @@ def blocks_at_surfaces(depth, rays, band, stride, rotation, translation, edge, f
     margin = 1e-6  # of an edge; nearer to a face than that only the exact division tells the block
     inner = 1.0 - margin
     edges = 1.0 / edge
-    cells = np.full((3, 3), np.inf)  # per place in the band, the block of the pixel before
+    cells = np.empty((3, 3))  # per place in the band, the block of the pixel before
+    for place in range(3):
+        cells[place, 0] = np.inf
     count = 0
     for i in range(0, height, stride):
         for j in range(0, width, stride):
@@ -91,10 +93,13 @@ def farthest_of_tiles(depth, tile, farthest):  # type: ignore[no-untyped-def]
     """
     height, width = depth.shape
     rows, columns = farthest.shape
-    largest = np.full(width, np.float32(-1.0))
-    farthest[:] = np.float32(-1.0)
+    largest = np.empty(width, np.float32)
     for row in range(rows):
-        largest[:] = np.float32(-1.0)
+        for column in range(columns):
+            farthest[row, column] = np.float32(-1.0)
+    for row in range(rows):
+        for j in range(width):
+            largest[j] = np.float32(-1.0)
         for i in range(row * tile, min((row + 1) * tile, height)):
             for j in range(width):
                 largest[j] = depth[i, j] if depth[i, j] > largest[j] else largest[j]  # NaN compares false
