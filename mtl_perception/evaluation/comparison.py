@@ -63,7 +63,7 @@ class MetricComparison:
 
     @property
     def verdict(self) -> Verdict:
-        """Whether the second run is better: decided only if the interval is all above or below 0; or nothing differs."""
+        """Whether the second run is better: decided only if the interval is above or below 0, or nothing differs."""
         if self.better is None or math.isnan(self.difference):
             return ""
         if self.difference == 0 and self.interval in (None, (0.0, 0.0)):
