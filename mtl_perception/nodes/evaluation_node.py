@@ -111,10 +111,12 @@ class EvaluationNode(ManagedNode):
     def deactivate(self) -> None:
         """Stop listening, score what has come, write the report; the scores stay."""
         inputs, self._inputs, self._monitor = self._inputs, {}, None
-        if self._jobs is not None:
-            self._jobs.ask(self._finish).result()
-        for subscription in inputs.values():
-            self.destroy_subscription(subscription)
+        try:
+            if self._jobs is not None:
+                self._jobs.ask(self._finish).result()
+        finally:
+            for subscription in inputs.values():
+                self.destroy_subscription(subscription)
 
     def cleanup(self) -> None:
         """Give everything back."""
@@ -213,8 +215,16 @@ class EvaluationNode(ManagedNode):
     def _finish(self) -> None:
         self._live.advance(at_once=True)
         self._publish_metrics()
-        if self._settings.value.report_folder and self._live.frames != self._saved_frames:
+        if self._live.frames == self._saved_frames:
+            return
+        if not self._settings.value.report_folder:
+            self.get_logger().info(self._summary)
+            return
+        try:
             self._write()
+        except (ValueError, OSError) as error:  # the node has stopped all the same
+            self._trouble = f"no report was written: {error}"
+            self.get_logger().error(self._trouble)
 
     def _write(self) -> str:
         values = self._settings.value

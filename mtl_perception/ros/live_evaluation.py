@@ -8,7 +8,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -304,8 +303,8 @@ class LiveEvaluation:
     def _why_not(self, task: str, sources: Mapping[str, str]) -> str:
         if task == _MAP:
             return "maps are scored by the command evaluate only"
-        if task not in sources:
-            return "no truth for it has come"
         own = tuple(SCENE_CLASSES) if task == _DRIVING else (task,)
-        reasons = chain((why for name, why in self.network.left_out if name in own), ("",))
-        return next(reasons) or "no frame has both a prediction and the truth"
+        of_network = next((why for name, why in self.network.left_out if name in own), "")
+        if of_network or task in sources:
+            return of_network or "no frame has both a prediction and the truth"
+        return "no truth for it has come"

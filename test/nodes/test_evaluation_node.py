@@ -168,6 +168,20 @@ def test_truth_that_makes_no_sense_drops_the_frame_by_name(graph, truth, evaluat
     assert node.set_parameters(graph.overrides(report_folder="/nowhere"))[0].successful is False  # it is configured
 
 
+def test_a_report_that_cannot_be_written_keeps_no_node_active(graph, truth, evaluation, tmp_path):
+    (tmp_path / "file").touch()
+    node = evaluation(report_folder=str(tmp_path / "file" / "report"))
+    heard = graph.hear(EvaluationMetrics, "evaluation/metrics")
+    truth(1.0)
+    graph.until(lambda: heard and heard[-1].frames == 1, "metrics")
+    assert node.trigger_deactivate() == TransitionCallbackReturn.SUCCESS
+    answer = graph.call(Trigger, "evaluation/save")
+    assert not answer.success and str(tmp_path / "file") in answer.message
+    assert node.trigger_activate() == TransitionCallbackReturn.SUCCESS
+    truth(1.2)
+    graph.until(lambda: heard[-1].frames == 2, "the next frame beside the first")
+
+
 def values(graph) -> dict[str, str]:
     status = graph.statuses.get("evaluation: scores")
     return {} if status is None else {entry.key: entry.value for entry in status.values}
