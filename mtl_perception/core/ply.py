@@ -18,16 +18,21 @@ _ORDER = {"binary_little_endian": "<", "binary_big_endian": ">", "ascii": "<"}
 
 
 def write_ply(path: Path, vertices: NDArray, triangles: NDArray, comment: str) -> None:
-    """Write a mesh to `path`, over what is there.
-
-    Args:
-        path: the file.
-        vertices: (V,) of a structured type; its fields (x, y, z, red, ...) become the properties.
-        triangles: (T, 3), indices of vertices.
-        comment: one line about units, frame and meaning.
+    """Write a mesh to `path`, over what is there; see `ply_bytes`.
 
     Raises:
         OSError: the file cannot be written.
+    """
+    path.write_bytes(ply_bytes(vertices, triangles, comment))
+
+
+def ply_bytes(vertices: NDArray, triangles: NDArray, comment: str) -> bytes:
+    """Return a mesh as the content of a PLY file.
+
+    Args:
+        vertices: (V,) of a structured type; its fields (x, y, z, red, ...) become the properties.
+        triangles: (T, 3), indices of vertices.
+        comment: one line about units, frame and meaning.
     """
     fields = [(name, vertices.dtype[name].newbyteorder("<")) for name in vertices.dtype.names or ()]
     header = ["ply", "format binary_little_endian 1.0", f"comment {comment}", f"element vertex {len(vertices)}"]
@@ -38,7 +43,7 @@ def write_ply(path: Path, vertices: NDArray, triangles: NDArray, comment: str) -
         packed[name] = vertices[name]
     faces = np.zeros(len(triangles), dtype=[("count", "u1"), ("corners", "<i4", 3)])
     faces["count"], faces["corners"] = 3, triangles
-    path.write_bytes("\n".join(header).encode("ascii") + packed.tobytes() + faces.tobytes())
+    return "\n".join(header).encode("ascii") + packed.tobytes() + faces.tobytes()
 
 
 def read_vertices(path: Path) -> NDArray:

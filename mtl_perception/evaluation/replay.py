@@ -34,6 +34,7 @@ from mtl_perception.evaluation.statistics import FrameStatistics, TaskStatistics
 from mtl_perception.evaluation.truth.bag import EvaluationBag, TruthSample
 from mtl_perception.evaluation.truth.mapping import TopicMapping
 from mtl_perception.mapping import Mapper, MapperConfig, MappingError
+from mtl_perception.mapping.ply import mesh_bytes
 from mtl_perception.mapping.views import as_published
 from mtl_perception.pipeline import Perceiver
 
@@ -143,6 +144,7 @@ class _BagReplay:
         self._gallery = Gallery(scores, perceiver.labels)
         self._rows: dict[str, list[tuple[int, FrameStatistics]]] = {score.task: [] for score in scores}
         self._stamps: list[int] = []
+        self._map_ply = b""
         self._dropped: Counter[str] = Counter()
         self._not_mapped: Counter[str] = Counter()
         self._seconds: defaultdict[str, float] = defaultdict(float)
@@ -184,6 +186,7 @@ class _BagReplay:
             },
             runtime=self._runtime(seconds, machine),
             pictures=tuple(pictures),
+            map_ply=self._map_ply,
         )
 
     def _samples(self) -> Iterator[tuple[int, TruthSample]]:
@@ -241,6 +244,7 @@ class _BagReplay:
             self._rows[MAP].append((len(self._stamps) - 1, row))
         if not len(mesh.triangles):
             return []
+        self._map_ply = mesh_bytes(mesh)
         seen = from_above(Surface(mesh.vertices, mesh.triangles, mesh.colours))
         _, png = cv2.imencode(".png", cv2.cvtColor(seen, cv2.COLOR_RGB2BGR))
         return [Picture(MAP, "map", "", self._stamps[-1], float("nan"), png.tobytes())]

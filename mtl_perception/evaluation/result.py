@@ -22,6 +22,7 @@ _FACTS = "result.json"
 _ARRAYS = "statistics.npz"
 _RUNTIME = "runtime.json"
 _PICTURES = "pictures"
+_MAP = "map.ply"
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,7 @@ class BagResult:
         network: preset, checkpoint and tasks of the network.
         runtime: what differs from run to run: seconds, frames per second, memory, energy.
         pictures: for the report.
+        map_ply: the map's labelled mesh as the content of a PLY file; empty where there is no map.
     """
 
     name: str
@@ -76,6 +78,7 @@ class BagResult:
     network: Mapping[str, Any]
     runtime: Mapping[str, Any]
     pictures: tuple[Picture, ...] = ()
+    map_ply: bytes = field(default=b"", repr=False)
 
     def save(self, folder: Path) -> Path:
         """Write all of it to a folder, which replaces one that is there; return the folder.
@@ -101,6 +104,8 @@ class BagResult:
             (temporary / _PICTURES).mkdir()
             for picture in self.pictures:
                 (temporary / _PICTURES / picture.file_name).write_bytes(picture.png)
+            if self.map_ply:
+                (temporary / _MAP).write_bytes(self.map_ply)
             if folder.exists():
                 shutil.rmtree(folder)
             temporary.rename(folder)
@@ -136,6 +141,7 @@ class BagResult:
                 network=facts["network"],
                 runtime=runtime,
                 pictures=pictures,
+                map_ply=(folder / _MAP).read_bytes() if (folder / _MAP).exists() else b"",
             )
         except (KeyError, TypeError, EOFError, BadZipFile, json.JSONDecodeError) as error:
             raise ValueError(f"{folder} is not the result of an evaluation: {error!r}") from error

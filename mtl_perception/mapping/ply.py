@@ -20,9 +20,14 @@ def write_ply(path: Path, mesh: MeshArrays) -> None:
     Raises:
         OSError: the file cannot be written.
     """
+    path.write_bytes(mesh_bytes(mesh))
+
+
+def mesh_bytes(mesh: MeshArrays) -> bytes:
+    """Return a mesh as the content of a PLY file."""
     vertices = np.zeros(len(mesh.vertices), dtype=[*_VERTEX, ("confidence", "f4")])
     for names, values in ((("x", "y", "z"), mesh.vertices), (("red", "green", "blue"), mesh.colours)):
         for name, column in zip(names, values.T, strict=True):
             vertices[name] = column
     vertices["label"], vertices["confidence"] = mesh.labels, mesh.confidence
-    ply.write_ply(path, vertices, mesh.triangles, "positions in metres, world frame; label 255 is unknown")
+    return ply.ply_bytes(vertices, mesh.triangles, "positions in metres, world frame; label 255 is unknown")

@@ -24,13 +24,14 @@ def result(name: str = "drive") -> BagResult:
         network={"preset": "nano", "tasks": ["depth"]},
         runtime={"seconds": 1.5},
         pictures=(Picture("depth", "best", "left/eye", 5, 0.25, b"png"),),
+        map_ply=b"ply",
     )
 
 
 def test_saved_and_loaded_is_the_same(tmp_path):
     before = result()
     after = BagResult.load(before.save(tmp_path / "bags" / "drive"))
-    for field in ("name", "dropped", "left_out", "truth", "network", "runtime", "pictures"):
+    for field in ("name", "dropped", "left_out", "truth", "network", "runtime", "pictures", "map_ply"):
         assert getattr(after, field) == getattr(before, field)
     assert np.array_equal(after.stamps_ns, before.stamps_ns)
     one, other = before.statistics["depth"], after.statistics["depth"]
