@@ -295,4 +295,4 @@ def test_a_rehearsed_preset_computes_everything_and_says_nothing(tmp_path: Path,
         assert (prediction.ego_motion, prediction.steering, prediction.driving_context) == (None, None, {})
         for camera in prediction.cameras.values():
             images = vars(camera).keys() - {"camera", "stamp_ns", "world_from_camera", "colour"}
-            assert len(images) == 9 and all(getattr(camera, image) is None for image in images)
+            assert len(images) == 10 and all(getattr(camera, image) is None for image in images)

@@ -106,6 +106,7 @@ class _Actors(Crew):
     def __init__(self, engine: RayEngine, make_work: MakeWork, advanced: WorkerAdvanced) -> None:
         self._engine, self._advanced = engine, advanced
         self._workers: dict[int, _Hired] = {}
+        self._ask_next_s = 0.0
         self._hired = 0
         self._end = ExitStack()
         try:
@@ -151,10 +152,12 @@ class _Actors(Crew):
         while True:
             busy = {hired.doing: worker for worker, hired in self._workers.items() if hired.doing is not None}
             done, _ = self._ray.wait(list(busy), timeout=_ASK_EVERY_S)
+            if time.monotonic() >= self._ask_next_s:  # also while many short bags end one after the other
+                self._ask_next_s = time.monotonic() + _ASK_EVERY_S
+                self._ask_how_far()
             events = [self._answered(busy[reference]) for reference in done]
             if events:
                 return events
-            self._ask_how_far()
             if not any(hired.is_ready for hired in self._workers.values()) and time.monotonic() - began_s > _START_S:
                 raise ChildProcessError(
                     f"no worker could be started within {_START_S:.0f} s on the Ray cluster '{self._engine.address}'"

@@ -36,7 +36,7 @@ def test_twelve_copies_are_all_there_although_a_worker_is_killed(
     environment = dict(os.environ)
     outcome = run_fleet(
         jobs,
-        partial(make_work, faults, 0.02),
+        partial(make_work, faults, 0.25),  # a bag takes long enough to be asked twice how far it is
         engine=RayEngine("local", workers=2),
         retries=1,
         keep=kept.append,
