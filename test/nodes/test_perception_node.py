@@ -186,6 +186,7 @@ def test_nothing_is_computed_that_nobody_wants(graph, robot, start):
     depth = graph.hear(Image, "perception/front/depth")
     robot.send(1.1)
     graph.until(lambda: depth, "depth")
+    graph.until(lambda: len(graph.progress["perception"]) == 2, "progress, which is reported after the depth was sent")
     assert graph.progress["perception"][-1].used
 
 
