@@ -11,7 +11,10 @@ from mtl_perception.core import UNOBSERVED
 from mtl_perception.network import CameraBatch, MultiTaskNetwork, PreviousFrame
 from mtl_perception.network.geometry import depth_scale
 from mtl_perception.network.motion.reprojection import thumbnail
-from mtl_perception.training.losses import depth_loss, motion_loss, occupancy_loss, semantic_loss
+from mtl_perception.training.losses.depth import depth_loss
+from mtl_perception.training.losses.motion import motion_loss
+from mtl_perception.training.losses.semantic import semantic_loss
+from mtl_perception.training.losses.volume import occupancy_loss
 from mtl_perception.training.samples import TrainingBatch
 
 

@@ -7,7 +7,10 @@ import pytest
 import torch
 
 from mtl_perception.core import FREE, UNLABELLED, UNOBSERVED
-from mtl_perception.training.losses import depth_loss, motion_loss, occupancy_loss, semantic_loss
+from mtl_perception.training.losses.depth import depth_loss
+from mtl_perception.training.losses.motion import motion_loss
+from mtl_perception.training.losses.semantic import semantic_loss
+from mtl_perception.training.losses.volume import occupancy_loss
 from mtl_perception.training.samples import UNKNOWN_MOTION
 
 BINS = torch.tensor([1.0, 2.0, 4.0, 8.0])
