@@ -34,6 +34,8 @@ class NetworkOutput:
         complete_flow, independent_flow: (N, 3, h, w), metres from the current to the previous image, in
             optical axes: all of it, and what is left of it without the camera's own motion where the mask says moving
             (see `flow_composition`).
+        flow_mask_logits: (N, h, w), of the mask that the independent flow was made with; where masks come from
+            reprojection, `motion_logits` are others.
         occupancy_logits: (B, 1 + labels, X, Y, Z): occupied or not, then the labels.
         reached: (B, X, Y, Z), mean probability that the surface lies in the voxel or beyond it; 0 where no ray passes.
         boxes: maps of the box head.
@@ -60,6 +62,7 @@ class NetworkOutput:
     ego_motion: EgoMotion | None = None
     complete_flow: Tensor | None = None
     independent_flow: Tensor | None = None
+    flow_mask_logits: Tensor | None = None
     occupancy_logits: Tensor | None = None
     reached: Tensor | None = None
     boxes: BoxMaps | None = None

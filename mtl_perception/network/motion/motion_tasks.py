@@ -114,6 +114,7 @@ class MotionTasks(nn.Module):
             assert depth is not None  # the network decodes it for this task
             complete = self.scene_flow(before, levels, *images, vector)
             still = rigid_flow(_resized(depth.detach(), complete.shape[-2:]), batch.K, motion, FINEST_STRIDE)
+            result["flow_mask_logits"] = logits
             result["complete_flow"] = complete
             result["independent_flow"] = independent_flow(logits.sigmoid(), complete, still)
         return result
