@@ -10,11 +10,12 @@ import cv2
 import numpy as np
 
 from mtl_perception.core import LabelSpace
+from mtl_perception.data.true_boxes import Boxes
 from mtl_perception.drawing.colours import LAYER_COLOURS, bev_from_above
 from mtl_perception.drawing.images import FAINT, INK, Image, beside, legend, paper, stacked, titled, write
 from mtl_perception.drawing.occupancy import occupancy_from_above
 from mtl_perception.evaluation.judged import JudgedFrame
-from mtl_perception.evaluation.scores.detection_matching import Boxes, predicted_boxes, true_boxes
+from mtl_perception.evaluation.scores.detection_matching import predicted_boxes, true_boxes
 from mtl_perception.resources import config_file
 
 TILE_WIDTH = 447

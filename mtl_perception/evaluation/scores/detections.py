@@ -12,9 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtl_perception.core import LabelSpace
+from mtl_perception.data.true_boxes import Boxes
 from mtl_perception.evaluation.judged import JudgedFrame
 from mtl_perception.evaluation.score import Better, Histogram, Reliability, Score, ScoreOptions
-from mtl_perception.evaluation.scores.detection_matching import ERRORS, Boxes, match, predicted_boxes, true_boxes
+from mtl_perception.evaluation.scores.detection_matching import ERRORS, match, predicted_boxes, true_boxes
 from mtl_perception.evaluation.statistics import FrameStatistics, Totals
 from mtl_perception.resources import config_file
 

@@ -15,9 +15,10 @@ import pytest
 
 from mtl_perception.core import Box, Camera, CameraTruth, Detection, GroundTruth, LabelSpace, Prediction, Rig, Sweep
 from mtl_perception.core.transforms import BODY_FROM_OPTICAL, Transform
+from mtl_perception.data.true_boxes import FEWEST_PIXELS
 from mtl_perception.evaluation.judged import JudgedFrame
 from mtl_perception.evaluation.score import ScoreOptions
-from mtl_perception.evaluation.scores.detection_matching import FEWEST_PIXELS, true_boxes
+from mtl_perception.evaluation.scores.detection_matching import true_boxes
 from mtl_perception.evaluation.scores.detections import DetectionsScore
 from mtl_perception.evaluation.statistics import TaskStatistics
 from mtl_perception.resources import config_file
