@@ -183,6 +183,21 @@ class Perceiver:
             **rig,
         )
 
+    @torch.inference_mode()
+    def encode(
+        self, frame: RigFrame, cabin: CabinFrame | None = None
+    ) -> tuple[Tensor, Tensor | None, CabinBatch | None]:
+        """Return what the tasks of driver, vehicle and traffic look at: to train them on features as they will be.
+
+        Returns:
+            The coarsest level of the outside images (N, C, h, w), that of the cabin's (1, S, C, h, w), and the cabin
+            itself; None without a cabin.
+        """
+        _, batch = self._prepare(frame)
+        inside = None if cabin is None else self._cabin_batch(cabin, batch)
+        features, cabin_maps = self.network.encode(batch, tasks=(), cabin=inside)
+        return features.own[-1], cabin_maps, inside
+
     def _prepare(self, frame: RigFrame) -> tuple[dict[str, tuple[Camera, NDArray[np.uint8]]], CameraBatch]:
         """Rectify all images to one size and put them into one batch."""
         cameras = [frame.rig[name] for name in frame.present]

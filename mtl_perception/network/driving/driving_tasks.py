@@ -72,6 +72,24 @@ class DrivingTasks(nn.Module):
             result["frame_memory"]["scene"] = stream
         return result
 
+    def frame_memory(
+        self, coarsest: Tensor, frame_index: Tensor, num_frames: int, tasks: Collection[str]
+    ) -> dict[str, Tensor]:
+        """Return what `NetworkOutput.frame_memory` holds, and compute nothing else: for frames of the past in training.
+
+        Args:
+            coarsest: (N, C, h, w).
+            frame_index: (N,) int64, the frame of each.
+            num_frames: B.
+            tasks: those that are wanted.
+        """
+        memory = {}
+        if "steering" in tasks:
+            memory["tokens"] = self.steering.tokens(self.steering.reduce(coarsest), frame_index, num_frames)
+        if set(tasks).intersection(SCENE_TASKS):
+            memory["scene"], _ = self.scene.streams.scene(self.scene.reduce(coarsest), frame_index, num_frames)
+        return memory
+
 
 class Steering(nn.Module):
     """The steering angle from tokens of the last frames (unified encoder, section III-D)."""

@@ -87,7 +87,7 @@ class SceneStreams(nn.Module):
         Raises:
             ValueError: more frames of the past than the history has.
         """
-        scene, scene_valid = self._outside(outside, frame_index, num_frames)
+        scene, scene_valid = self.scene(outside, frame_index, num_frames)
         driver = driver_valid = joints = joints_valid = None
         if cabin is not None:
             joints, joints_valid = self._joints(cabin, outside.dtype), cabin.joints_valid
@@ -100,7 +100,8 @@ class SceneStreams(nn.Module):
             history, history_valid = self.history(past, past_valid), past_valid.any(dim=1)
         return [driver, scene, history, joints], [driver_valid, scene_valid, history_valid, joints_valid]
 
-    def _outside(self, maps: Tensor, frame_index: Tensor, num_frames: int) -> tuple[Tensor, Tensor]:
+    def scene(self, maps: Tensor, frame_index: Tensor, num_frames: int) -> tuple[Tensor, Tensor]:
+        """Return the stream of the outside cameras (B, C, size, size), as `forward` has it, and its rows (B,) bool."""
         cells = functional.adaptive_avg_pool2d(maps, self.size)
         # One row a frame of 1 / number of its cameras: a product, so that the sum is exact enough in bfloat16 too.
         member = frame_index[None] == torch.arange(num_frames, device=maps.device)[:, None]
