@@ -29,14 +29,12 @@ class Past:
     Attributes:
         previous: what is remembered of each camera.
         seconds: (N,), between a camera's two images; 1 where it has no previous one.
-        stamp_ns: the stamp of the newest frame that one of the previous images is of.
-        newest: (N,) bool, whose previous image is of that frame.
+        stamp_ns: the stamp of the newest frame that one of the previous images is of; `previous.newest` tells which.
     """
 
     previous: PreviousFrame
     seconds: Tensor
     stamp_ns: int
-    newest: Tensor
 
     @property
     def has_poses(self) -> bool:
@@ -84,18 +82,19 @@ class Memory:
             if memory.world_from_camera is not None and name in frame.world_from_camera
         ]
         kept = set.intersection(*(set(memory.features) for memory in rows))
+        stamp_ns = max(memory.frame_stamp_ns for memory in usable.values())
+        newest = torch.tensor([memory.frame_stamp_ns == stamp_ns for memory in rows], device=self._device)
         previous = PreviousFrame(
             features={key: torch.stack([memory.features[key] for memory in rows]) for key in sorted(kept)},
             K=self._tensor([memory.camera.K for memory in rows]),
             previous_from_current=self._tensor(motion) if len(motion) == len(rows) else None,
             valid=torch.tensor([name in usable for name in cameras], device=self._device),
+            newest=newest,
         )
         elapsed_ns = [
             frame.image_stamps_ns[name] - usable[name].stamp_ns if name in usable else 1_000_000_000 for name in cameras
         ]
-        stamp_ns = max(memory.frame_stamp_ns for memory in usable.values())
-        newest = torch.tensor([memory.frame_stamp_ns == stamp_ns for memory in rows], device=self._device)
-        return Past(previous, self._tensor([1e-9 * value for value in elapsed_ns]), stamp_ns, newest)
+        return Past(previous, self._tensor([1e-9 * value for value in elapsed_ns]), stamp_ns)
 
     def history(self, stamp_ns: int) -> History | None:
         """Return what is remembered of the frames before, oldest first; None when there are none."""

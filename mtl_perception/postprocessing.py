@@ -192,7 +192,7 @@ def _ego_motion(output: NetworkOutput, batch: CameraBatch, past: Past) -> EgoMot
     """Return the base's motion since the newest frame before; a camera that was missing there tells of a longer one."""
     if output.ego_motion is None:
         return None
-    told = past.previous.valid & past.newest
+    told = past.previous.of_one_frame
     motion, covariance = rig_motion(
         output.ego_motion.previous_from_current,
         batch.base_from_camera,

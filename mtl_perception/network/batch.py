@@ -54,12 +54,30 @@ class PreviousFrame:
         previous_from_current: (N, 4, 4), the motion of each camera between its two images, metres; None where no poses
             are known: the network then estimates it for the tasks that can do with that.
         valid: (N,) bool; False where a camera has no usable previous image (its row is then meaningless).
+        newest: (N,) bool, whose previous image is of the rig's previous frame, not of an earlier one; None: all that
+            are valid.
     """
 
     features: Mapping[str, Tensor]
     K: Tensor
     previous_from_current: Tensor | None
     valid: Tensor
+    newest: Tensor | None = None
+
+    @property
+    def of_one_frame(self) -> Tensor:
+        """The rows (N,) bool whose previous images show the rig at one moment."""
+        return self.valid if self.newest is None else self.valid & self.newest
+
+    def select(self, rows: Tensor) -> PreviousFrame:
+        """Return what is remembered of some of the cameras (M,) int64."""
+        return PreviousFrame(
+            {name: each[rows] for name, each in self.features.items()},
+            self.K[rows],
+            None if self.previous_from_current is None else self.previous_from_current[rows],
+            self.valid[rows],
+            None if self.newest is None else self.newest[rows],
+        )
 
 
 @dataclass(frozen=True)

@@ -77,9 +77,15 @@ class DenseConfig(_Section):
 class CrossViewConfig(_Section):
     """CvM: correlations with adjacent cameras and with the previous frame."""
 
+    features: Literal["own", "shared"] = Field(
+        "own",
+        description="what is correlated: `own`: CvM's spatial encoder and transformer; `shared`: the shared levels, "
+        "which costs next to nothing (CvM's ablation: a little worse)",
+    )
     width: int = Field(128, ge=8)
     planes: int = Field(128, ge=2, description="planes of the sweep, uniform in inverse depth")
-    layers: int = Field(6, ge=1)
+    nearest: float | None = Field(None, gt=0, description="the first plane's depth, metres; none: that of the bins")
+    layers: int = Field(6, ge=1, description="`own`: of the transformer")
 
 
 class CrossTaskConfig(_Section):
@@ -99,6 +105,13 @@ class ReprojectionMotionConfig(_Section):
 
     embedding: int = Field(16, ge=4, description="channels of the embedding that is compared over time")
     radius: int = Field(3, ge=1, le=6, description="search radius of that comparison, pixels at stride 4")
+
+
+class AlignmentConfig(_Section):
+    """Ego motion by matching and weighted alignment of the whole rig."""
+
+    width: int = Field(48, ge=8, description="channels of the embedding that is matched over the whole image, stride 8")
+    fine_width: int = Field(16, ge=4, description="channels of the one that refines the matches, stride 4")
 
 
 class PanopticConfig(_Section):
@@ -173,6 +186,9 @@ class NetworkConfig(_Section):
     cross_task: CrossTaskConfig | None = None
     reprojection_motion: ReprojectionMotionConfig | None = Field(
         None, description="motion masks by known poses; left out: the unified encoder's decoder, which needs none"
+    )
+    alignment: AlignmentConfig | None = Field(
+        None, description="ego motion by matching and alignment; left out: the unified encoder's pose decoder"
     )
     panoptic: PanopticConfig | None = None
     volume: VolumeConfig | None = None

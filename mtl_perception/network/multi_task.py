@@ -4,8 +4,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -22,6 +22,7 @@ from mtl_perception.network.config import (
 )
 from mtl_perception.network.cross_view.cross_view_module import CrossViewFusion, CrossViewModule
 from mtl_perception.network.cross_view.neighbours import select_neighbours
+from mtl_perception.network.cross_view.shared_features import SharedFeatureCrossView
 from mtl_perception.network.dense.dense_tasks import EMBEDDED_LEVEL, DenseTasks
 from mtl_perception.network.driving.driving_tasks import DrivingTasks
 from mtl_perception.network.driving.streams import CabinBatch
@@ -29,6 +30,8 @@ from mtl_perception.network.encoding.feature_pyramid import FeaturePyramid
 from mtl_perception.network.encoding.shared_encoder import SharedEncoder
 from mtl_perception.network.encoding.token_reassembly import TokenReassembly
 from mtl_perception.network.geometry import GEOMETRY_CHANNELS, depth_scale, geometry_channels
+from mtl_perception.network.motion.alignment import Alignment
+from mtl_perception.network.motion.ego_motion import EgoMotion
 from mtl_perception.network.motion.motion_tasks import MotionTasks
 from mtl_perception.network.output import NetworkOutput
 from mtl_perception.network.panoptic.light import LightPanopticHead
@@ -45,23 +48,30 @@ class Features:
         last: the encoder's last map (N, C", h, w).
         own: four levels (N, C, h, w), finest first, of each image by itself: what is kept for the next frame.
         levels: the same with what other views say; the same tensors where there is no cross-view module.
-        cross_view: (N, C, H/8, W/8), the cross-view features, to be kept for the next frame.
+        kept: what is to be kept for the next frame, (N, ...) each.
+        ego_motion: each camera's motion as estimated from the images alone, where it was wanted.
+        alignment: what that follows from, where it comes from alignment.
+        previous: the frame before, with the estimated motion where the true one is not known.
     """
 
     stem: Tensor
     last: Tensor
     own: list[Tensor]
     levels: list[Tensor]
-    cross_view: Tensor | None = None
+    kept: Mapping[str, Tensor] = field(default_factory=dict)
+    ego_motion: EgoMotion | None = None
+    alignment: Alignment | None = None
+    previous: PreviousFrame | None = None
 
     def select(self, rows: Tensor) -> Features:
-        """Return the features of some of the images (M,) int64."""
+        """Return the features of some of the images (M,) int64; what the ego motion follows from is left out."""
         return Features(
             self.stem[rows],
             self.last[rows],
             [level[rows] for level in self.own],
             [level[rows] for level in self.levels],
-            None if self.cross_view is None else self.cross_view[rows],
+            {name: each[rows] for name, each in self.kept.items()},
+            previous=None if self.previous is None else self.previous.select(rows),
         )
 
 
@@ -96,14 +106,14 @@ class MultiTaskNetwork(nn.Module):
         needed = self._needed(config.tasks)
         if config.cross_view is not None and needed.cross_view:
             view = config.cross_view
-            bins = config.depth_bins
-            self.cross_view = CrossViewModule(
-                nearest=bins.nearest,
-                farthest=bins.farthest,
-                width=view.width,
-                planes=view.planes,
-                layers=view.layers,
-            )
+            nearest, farthest = view.nearest or config.depth_bins.nearest, config.depth_bins.farthest
+            self.cross_view: nn.Module
+            if view.features == "shared":
+                self.cross_view = SharedFeatureCrossView(width, view.width, view.planes, nearest, farthest)
+            else:
+                self.cross_view = CrossViewModule(
+                    nearest=nearest, farthest=farthest, width=view.width, planes=view.planes, layers=view.layers
+                )
             self.cross_view_fusion = CrossViewFusion(width, view.width, view.planes)
         if needed.dense:
             self.dense = DenseTasks(config, needed.dense, self.encoder.stem_width, self.encoder.widths[-1])
@@ -147,34 +157,36 @@ class MultiTaskNetwork(nn.Module):
         needed = self._needed(tasks)
         if not needed.driving.intersection(SCENE_TASKS):
             cabin = None  # nobody looks at it
-        features, cabin_maps = self.encode(batch, previous, cross_view=needed.cross_view, cabin=cabin)
+        features, cabin_maps = self.encode(batch, previous, tasks=tasks, cabin=cabin)
         result: dict[str, Any] = {}
-        memory: dict[str, Tensor] = {} if features.cross_view is None else {"cross_view": features.cross_view}
         if needed.dense:
-            result |= self.decode_dense(features, batch, needed.dense, previous)
-            if self.config.dense_dual_branch:
-                memory["embedded"] = features.own[EMBEDDED_LEVEL]
+            result |= self.decode_dense(features, batch, needed.dense)
         if needed.panoptic:
             result |= self.decode_panoptic(features)
         if needed.temporal:
-            moved, kept = self.motion(features.own, batch, needed.temporal, result.get("depth"), previous)
-            result |= moved
-            memory |= kept
+            result |= self.decode_motion(features, batch, needed.temporal, result.get("depth"))
         if needed.volume:
             result |= self.decode_volume(features, result["depth_logits"], batch, needed.volume)
         if needed.driving:
             result |= self.driving(features.own[-1], batch, needed.driving, history, cabin_maps, cabin)
-        return NetworkOutput(**result, memory=memory)
+        return NetworkOutput(**result, memory=features.kept)
 
     def encode(
         self,
         batch: CameraBatch,
         previous: PreviousFrame | None = None,
         *,
-        cross_view: bool = True,
+        tasks: Collection[str] | None = None,
         cabin: CabinBatch | None = None,
     ) -> tuple[Features, Tensor | None]:
         """Run the shared part on every image, those of the cabin included, in one batch.
+
+        Args:
+            batch: the current images.
+            previous: what is remembered of the frame before. Where its poses are not known and the network can tell
+                the motion from the images, it does, and what needs a motion takes that.
+            tasks: what will be decoded; None: everything.
+            cabin: the cabin's images.
 
         Returns:
             The features of the outside cameras, and the coarsest level of the cabin's (B, S, C, h, w), if there is one.
@@ -192,17 +204,21 @@ class MultiTaskNetwork(nn.Module):
             levels = self.neck(encoded.maps)
         count = len(batch.images)
         own = [level[:count] for level in levels]
+        needed = self._needed(self.config.tasks if tasks is None else tasks)
         features = Features(encoded.stem[:count], encoded.maps[-1][:count], own, own)
-        if cross_view and hasattr(self, "cross_view"):
-            features = self._seen_from_elsewhere(features, batch, previous)
+        features = self._moved(features, batch, previous, needed)
+        if needed.cross_view and hasattr(self, "cross_view"):
+            features = self._seen_from_elsewhere(features, batch)
         cabin_maps = None if cabin is None else levels[-1][count:].unflatten(0, cabin.images.shape[:2])
         return features, cabin_maps
 
-    def decode_dense(
-        self, features: Features, batch: CameraBatch, tasks: Collection[str], previous: PreviousFrame | None = None
-    ) -> dict[str, Tensor]:
+    def memory_of(self, batch: CameraBatch) -> Mapping[str, Tensor]:
+        """Return what is kept of images that nothing was known of before: `PreviousFrame.features` for the next."""
+        return self.encode(batch)[0].kept
+
+    def decode_dense(self, features: Features, batch: CameraBatch, tasks: Collection[str]) -> dict[str, Tensor]:
         """Return what `NetworkOutput` says of the dense tasks."""
-        streams, valid = self._embedding_streams(features, previous)
+        streams, valid = self._embedding_streams(features)
         decoded = self.dense(features.levels, features.stem, features.last, tasks, streams, valid)
         result: dict[str, Tensor] = {}
         if "depth" in decoded:
@@ -220,6 +236,15 @@ class MultiTaskNetwork(nn.Module):
             return {"queries": self.panoptic(features.levels)}
         centres, offsets = self.panoptic(features.levels[0], features.stem)
         return {"centre_logits": centres, "centre_offsets": offsets}
+
+    def decode_motion(
+        self, features: Features, batch: CameraBatch, tasks: Collection[str], depth: Tensor | None
+    ) -> dict[str, Any]:
+        """Return what `NetworkOutput` says of the temporal tasks; `depth` (N, h, w) is the dense task's."""
+        result = self.motion(features.own, features.kept, batch, tasks, depth, features.previous)
+        if "ego_motion" in tasks:
+            result |= {"ego_motion": features.ego_motion, "alignment": features.alignment}
+        return result
 
     def decode_volume(
         self, features: Features, depth_logits: Tensor, batch: CameraBatch, tasks: Collection[str]
@@ -247,17 +272,36 @@ class MultiTaskNetwork(nn.Module):
             driving=frozenset(wanted & {"steering", *SCENE_TASKS}),
         )
 
-    def _seen_from_elsewhere(self, features: Features, batch: CameraBatch, previous: PreviousFrame | None) -> Features:
-        kept = None if previous is None else previous.features.get("cross_view")
-        bins = self.config.depth_bins
-        neighbours = select_neighbours(batch, None if kept is None else previous, bins.nearest, bins.farthest)
-        views, cost = self.cross_view(batch.images, batch.K, neighbours, kept)
-        seen = self.cross_view_fusion(features.own, views, cost)
-        return replace(features, levels=seen, cross_view=views)
+    def _moved(
+        self, features: Features, batch: CameraBatch, previous: PreviousFrame | None, needed: _Needed
+    ) -> Features:
+        """Add what is kept for the next frame, and the motion since the last one, as far as anything needs them."""
+        kept: dict[str, Tensor] = {}
+        if self.config.dense_dual_branch and needed.dense:
+            kept["embedded"] = features.own[EMBEDDED_LEVEL]
+        motion = estimated = alignment = None
+        if hasattr(self, "motion"):
+            kept |= self.motion.keep(features.own, batch.images, needed.temporal)
+            unknown = previous is not None and previous.previous_from_current is None
+            for_others = unknown and (needed.temporal or (needed.cross_view and hasattr(self, "cross_view")))
+            if previous is not None and self.motion.estimates and ("ego_motion" in needed.temporal or for_others):
+                estimated, alignment = self.motion.estimate(features.own, kept, batch, previous)
+                motion = None if estimated is None else estimated.previous_from_current
+            if previous is not None and unknown:
+                previous = replace(previous, previous_from_current=motion)
+        return replace(features, kept=kept, ego_motion=estimated, alignment=alignment, previous=previous)
 
-    def _embedding_streams(
-        self, features: Features, previous: PreviousFrame | None
-    ) -> tuple[list[Tensor | None], list[Tensor | None]]:
+    def _seen_from_elsewhere(self, features: Features, batch: CameraBatch) -> Features:
+        previous = features.previous
+        before = None if previous is None else previous.features.get("cross_view")
+        bins = self.config.depth_bins
+        neighbours = select_neighbours(batch, None if before is None else previous, bins.nearest, bins.farthest)
+        source = features.own[1] if isinstance(self.cross_view, SharedFeatureCrossView) else batch.images
+        views, cost = self.cross_view(source, batch.K, neighbours, before)
+        seen = self.cross_view_fusion(features.own, views, cost)
+        return replace(features, levels=seen, kept={**features.kept, "cross_view": views})
+
+    def _embedding_streams(self, features: Features) -> tuple[list[Tensor | None], list[Tensor | None]]:
         """Return what the dense dual branch sees beside its level: other views' features and the previous frame's."""
         if not self.config.dense_dual_branch:
             return [], []
@@ -265,8 +309,8 @@ class MultiTaskNetwork(nn.Module):
         if features.levels is not features.own:
             size = features.own[EMBEDDED_LEVEL].shape[-2:]
             seen = functional.interpolate(features.levels[EMBEDDED_LEVEL - 1], size, mode="bilinear")
-        if previous is not None and "embedded" in previous.features:
-            before, valid = previous.features["embedded"], previous.valid
+        if features.previous is not None and "embedded" in features.previous.features:
+            before, valid = features.previous.features["embedded"], features.previous.valid
         return [seen, before], [None, valid]
 
     def _scale(self, batch: CameraBatch) -> Tensor:

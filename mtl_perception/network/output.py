@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
+from mtl_perception.network.motion.alignment import Alignment
 from mtl_perception.network.motion.ego_motion import EgoMotion
 from mtl_perception.network.panoptic.query_segmentation import QueryOutput
 from mtl_perception.network.volume.center_head import BoxMaps
@@ -30,6 +31,7 @@ class NetworkOutput:
         centre_logits, centre_offsets: (N, h, w) and (N, 2, h, w) pixels of that map: the light panoptic head.
         queries: the query decoder's classes and masks.
         motion_logits: (N, h, w).
+        alignment: what the ego motion follows from, where it comes from alignment.
         ego_motion: each camera's motion between its two images as estimated from them (previous_from_current).
         complete_flow, independent_flow: (N, 3, h, w), metres from the current to the previous image, in
             optical axes: all of it, and what is left of it without the camera's own motion where the mask says moving
@@ -60,6 +62,7 @@ class NetworkOutput:
     queries: QueryOutput | None = None
     motion_logits: Tensor | None = None
     ego_motion: EgoMotion | None = None
+    alignment: Alignment | None = None
     complete_flow: Tensor | None = None
     independent_flow: Tensor | None = None
     flow_mask_logits: Tensor | None = None

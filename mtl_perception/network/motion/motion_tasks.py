@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from torch import Tensor, nn
@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from mtl_perception.network.batch import CameraBatch, PreviousFrame
 from mtl_perception.network.config import NetworkConfig
+from mtl_perception.network.motion.alignment import AlignedEgoMotion, Alignment
 from mtl_perception.network.motion.ego_motion import EgoMotion, EgoMotionDecoder
 from mtl_perception.network.motion.flow_composition import independent_flow, rigid_flow
 from mtl_perception.network.motion.motion_mask import MotionMaskDecoder
@@ -25,8 +26,9 @@ FINEST_STRIDE = 2
 class MotionTasks(nn.Module):
     """What moved between the previous and the current image of each camera (unified encoder, section III).
 
-    Where poses are known they are the camera's motion; where they are not, the pose decoder's estimate is, and its
-    decoder runs for scene flow and motion masks, too. Masks come from reprojection with known poses if the network is
+    Where poses are known they are the camera's motion; where they are not, the network's own estimate is, for scene
+    flow and motion masks, too. The estimate comes from matching and alignment if the network is configured so, else
+    from the unified encoder's pose decoder; no pose ever enters it. Masks come from reprojection if the network is
     configured so, else from the unified encoder's decoder.
     """
 
@@ -34,8 +36,12 @@ class MotionTasks(nn.Module):
         """Build the decoders that `tasks` need."""
         super().__init__()
         width, reprojection = config.neck.width, config.reprojection_motion
-        self.pyramid_tasks = frozenset(tasks) - ({"motion_mask"} if reprojection is not None else set())
-        if self.pyramid_tasks:
+        by_pyramids = frozenset(tasks) - ({"motion_mask"} if reprojection is not None else set())
+        self.flow_tasks = by_pyramids - {"ego_motion"}
+        if config.alignment is not None:
+            if "ego_motion" in tasks:
+                self.alignment = AlignedEgoMotion(width, config.depth_bins, config.alignment)
+        elif by_pyramids:
             self.ego_motion = EgoMotionDecoder(width)
         if "scene_flow" in tasks:
             self.scene_flow = SceneFlowDecoder(width, finest_stride=FINEST_STRIDE)
@@ -44,40 +50,79 @@ class MotionTasks(nn.Module):
         if (reprojection is None and "motion_mask" in tasks) or "scene_flow" in tasks:
             self.motion_mask = MotionMaskDecoder(width, finest_stride=FINEST_STRIDE)
 
+    @property
+    def estimates(self) -> bool:
+        """Whether it can tell the cameras' motion from the images alone."""
+        return hasattr(self, "alignment") or hasattr(self, "ego_motion")
+
+    def keep(self, levels: Sequence[Tensor], images: Tensor, tasks: Collection[str]) -> dict[str, Tensor]:
+        """Return what `tasks` need of these images, in this pass and in the next frame's.
+
+        Args:
+            levels: four maps (N, C, h, w), finest first.
+            images: (N, 3, H, W).
+            tasks: those of the temporal tasks that are wanted, in this pass or the next.
+        """
+        kept: dict[str, Tensor] = {}
+        if "motion_mask" in tasks and hasattr(self, "reprojection"):
+            kept |= {"embedding": self.reprojection.embedding(levels[0]), "thumbnail": thumbnail(images)}
+        if hasattr(self, "alignment"):
+            kept |= self.alignment.matching.embeddings(levels)
+        if self.flow_tasks.intersection(tasks) or hasattr(self, "ego_motion"):
+            kept |= {f"level_{index}": level for index, level in enumerate(levels)} | {"image": images}
+        return kept
+
+    def estimate(
+        self, levels: Sequence[Tensor], kept: Mapping[str, Tensor], batch: CameraBatch, previous: PreviousFrame
+    ) -> tuple[EgoMotion | None, Alignment | None]:
+        """Tell the cameras' motion from the images alone; None where the previous frame does not have what it needs.
+
+        When training, alignment is not solved: its parts are trained, and where the poses are known nobody needs it.
+        """
+        if hasattr(self, "alignment"):
+            if "match_coarse" not in previous.features:
+                return None, None
+            alignment = self.alignment(levels, kept, batch, previous.features)
+            if self.training and previous.previous_from_current is not None:
+                return None, alignment
+            return self.alignment.solve(alignment, batch, previous.K, previous.of_one_frame), alignment
+        if "image" not in previous.features:
+            return None, None
+        before = [previous.features[f"level_{index}"] for index in range(len(levels))]
+        return self.ego_motion(before, levels), None
+
     def forward(
         self,
         levels: Sequence[Tensor],
+        kept: Mapping[str, Tensor],
         batch: CameraBatch,
         tasks: Collection[str],
         depth: Tensor | None,
         previous: PreviousFrame | None,
-    ) -> tuple[dict[str, Any], dict[str, Tensor]]:
-        """Decode.
+    ) -> dict[str, Any]:
+        """Decode masks and flow, as far as there is what they need.
 
         Args:
             levels: four maps (N, C, h, w) of the current images, finest first.
+            kept: what `keep` gave for them.
             batch: the current images.
             tasks: those of the temporal tasks that are wanted.
             depth: (N, h, w) metres; scene flow and reprojection need it, and no gradient reaches it from here.
-            previous: what was kept of the frame before, or None.
+            previous: what was kept of the frame before, with the cameras' motion, known or estimated; or None.
 
         Returns:
-            What `NetworkOutput` says of these tasks, and what is to be kept for the next frame.
+            What `NetworkOutput` says of these tasks.
         """
         result: dict[str, Any] = {}
-        kept: dict[str, Tensor] = {}
-        if "motion_mask" in tasks and hasattr(self, "reprojection"):
-            embedding = self.reprojection.embedding(levels[0])
-            kept |= {"embedding": embedding, "thumbnail": thumbnail(batch.images)}
-            if previous is not None and previous.previous_from_current is not None and "embedding" in previous.features:
-                assert depth is not None  # the network decodes it for this task
-                result["motion_logits"] = self.compare(levels[0], embedding, depth, batch, previous)
-        wanted = self.pyramid_tasks.intersection(tasks)
-        if wanted:
-            kept |= {f"level_{index}": level for index, level in enumerate(levels)} | {"image": batch.images}
-            if previous is not None and "image" in previous.features:
-                result |= self._pyramids(levels, batch, wanted, depth, previous)
-        return result, kept
+        if previous is None or previous.previous_from_current is None:
+            return result
+        if "embedding" in kept and "motion_mask" in tasks and "embedding" in previous.features:
+            assert depth is not None  # the network decodes it for this task
+            result["motion_logits"] = self.compare(levels[0], kept["embedding"], depth, batch, previous)
+        wanted = self.flow_tasks.intersection(tasks)
+        if wanted and "image" in previous.features:
+            result |= self._pyramids(levels, batch, wanted, depth, previous, previous.previous_from_current)
+        return result
 
     def compare(
         self, finest: Tensor, embedding: Tensor, depth: Tensor, batch: CameraBatch, previous: PreviousFrame
@@ -93,18 +138,10 @@ class MotionTasks(nn.Module):
         tasks: Collection[str],
         depth: Tensor | None,
         previous: PreviousFrame,
+        motion: Tensor,
     ) -> dict[str, Any]:
         before = [previous.features[f"level_{index}"] for index in range(len(levels))]
         result: dict[str, Any] = {}
-        motion = previous.previous_from_current
-        if "ego_motion" in tasks or motion is None:
-            estimate: EgoMotion = self.ego_motion(before, levels)
-            if "ego_motion" in tasks:
-                result["ego_motion"] = estimate
-            if motion is None:
-                motion = estimate.previous_from_current
-        if not {"scene_flow", "motion_mask"}.intersection(tasks):
-            return result
         vector = vector_from_matrix(motion)
         images = (previous.features["image"], batch.images)
         logits = self.motion_mask(before, levels, *images, vector)

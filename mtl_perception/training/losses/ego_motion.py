@@ -1,0 +1,95 @@
+# Copyright 2026 The mtl_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""The loss of ego motion by alignment: of its matches, of how precise it thinks they are, and of its own depth."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from mtl_perception.network.geometry import reproject
+from mtl_perception.network.motion.alignment import FREEDOM
+from mtl_perception.network.motion.matching import COARSE_STRIDE, STRIDE, Matches
+
+FAR = 4.0
+"""Fine matches farther off than this (cells) have been lost by the coarse match, which has a loss of its own."""
+
+
+def matching_loss(
+    matches: Matches,
+    depth: Tensor,
+    truth: Tensor,
+    still: Tensor,
+    K: Tensor,
+    previous_K: Tensor,
+    previous_from_current: Tensor,
+) -> Tensor:
+    """Return the cross-entropy of coarse matches, L1 of the fine ones, and the likelihood of what alignment sees.
+
+    A match is right where the true depth and the true motion say: on pixels that stand still and that the previous
+    image contains. What alignment minimises is the distance of a match from the reprojection of the *predicted* depth;
+    under the true motion that follows a t distribution of the predicted precision, on all pixels with a surface, moving
+    ones and those that have left the image as well: these are to be told by a low precision.
+
+    Args:
+        matches: of N images.
+        depth: (N, h, w) at stride 4, the alignment's own prediction, metres; gets no gradient from here.
+        truth: (N, H, W), metres; NaN unknown, +inf no surface.
+        still: (N, H, W) bool, what is known not to move by itself.
+        K, previous_K: (N, 3, 3) at stride 1.
+        previous_from_current: (N, 4, 4), the true motion.
+    """
+    coarse = _coarse(
+        matches, _nearest(truth, COARSE_STRIDE), _nearest(still, COARSE_STRIDE), K, previous_K, previous_from_current
+    )
+    true_depth = _nearest(truth, STRIDE)
+    measured = torch.isfinite(true_depth)
+    metres = torch.where(measured, true_depth, torch.ones_like(true_depth))
+    where, in_front = reproject(metres, K, previous_from_current, previous_K, STRIDE)
+    right = measured & in_front & _nearest(still, STRIDE) & _inside(where)
+    distance = (matches.fine - where).abs().sum(dim=-1)
+    near = right & (distance.detach() < FAR)
+    fine = (distance * near).sum() / near.sum().clamp(min=1)
+
+    # Where no depth is known (and at the sky, which alignment sees at a large depth) nothing is asked of the precision.
+    predicted, in_front = reproject(depth.detach(), K, previous_from_current, previous_K, STRIDE)
+    known = measured & in_front
+    squared = (matches.fine.detach() - predicted).square().sum(dim=-1)
+    nll = (FREEDOM + 2) / 2 * torch.log1p(matches.log_precision.exp() * squared / FREEDOM) - matches.log_precision
+    likelihood = (nll * known).sum() / known.sum().clamp(min=1)
+    return 0.3 * coarse + fine + 0.1 * likelihood
+
+
+def _coarse(
+    matches: Matches, truth: Tensor, still: Tensor, K: Tensor, previous_K: Tensor, previous_from_current: Tensor
+) -> Tensor:
+    """Return the cross-entropy between the softmax and the right place, spread over its four cells."""
+    height, width = truth.shape[1:]
+    measured = torch.isfinite(truth)
+    metres = torch.where(measured, truth, torch.ones_like(truth))
+    where, in_front = reproject(metres, K, previous_from_current, previous_K, COARSE_STRIDE)
+    right = (measured & still & in_front & _inside(where)).flatten(1)
+    # Bilinear weights of the right place among the cells: sharper than a window, and exact to a part of a cell.
+    x, y = where[..., 0].flatten(1), where[..., 1].flatten(1)
+    log_probability = matches.similarity.float().log_softmax(dim=2)
+    loss = torch.zeros_like(x)
+    for dx in (0, 1):
+        for dy in (0, 1):
+            column = (x.floor() + dx).clamp(0, width - 1)
+            row = (y.floor() + dy).clamp(0, height - 1)
+            share = (1 - (x - column).abs()).clamp(min=0) * (1 - (y - row).abs()).clamp(min=0)
+            place = (row * width + column).long()
+            loss = loss - share * log_probability.gather(2, place[..., None])[..., 0]
+    return (loss * right).sum() / right.sum().clamp(min=1)
+
+
+def _inside(pixels: Tensor) -> Tensor:
+    """Return which pixels (N, h, w, 2) lie between the middles of a map of that size's outermost ones."""
+    height, width = pixels.shape[1:3]
+    x, y = pixels.unbind(dim=-1)
+    return (x >= 0) & (x <= width - 1) & (y >= 0) & (y <= height - 1)
+
+
+def _nearest(truth: Tensor, stride: int) -> Tensor:
+    """Sample a truth image (N, H, W) at a stride: depths must not be averaged over an edge."""
+    return truth[:, stride // 2 :: stride, stride // 2 :: stride]
