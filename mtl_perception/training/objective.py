@@ -4,80 +4,338 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
 import torch
+from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
-from mtl_perception.core import UNOBSERVED
-from mtl_perception.network import CameraBatch, MultiTaskNetwork, PreviousFrame
+from mtl_perception.core import UNOBSERVED, LabelSpace
+from mtl_perception.core.prediction import Task
+from mtl_perception.network import MultiTaskNetwork, PreviousFrame
 from mtl_perception.network.geometry import depth_scale
-from mtl_perception.network.motion.reprojection import thumbnail
+from mtl_perception.network.motion.alignment import Alignment
+from mtl_perception.network.motion.ego_motion import EgoMotion
+from mtl_perception.network.motion.matching import Matches
+from mtl_perception.network.multi_task import Features
+from mtl_perception.network.panoptic.query_segmentation import QuerySegmentation
+from mtl_perception.network.panoptic.targets import query_targets
 from mtl_perception.training.losses.depth import depth_loss
+from mtl_perception.training.losses.edges import edges_loss
+from mtl_perception.training.losses.ego_motion import matching_loss
 from mtl_perception.training.losses.motion import motion_loss
+from mtl_perception.training.losses.normals import normals_loss
+from mtl_perception.training.losses.panoptic import largest_segments, panoptic_loss, panoptic_maps
+from mtl_perception.training.losses.pose import pose_loss
+from mtl_perception.training.losses.reduction import nearest
+from mtl_perception.training.losses.scene_flow import FlowTruth, scene_flow_loss
 from mtl_perception.training.losses.semantic import semantic_loss
 from mtl_perception.training.losses.volume import occupancy_loss
-from mtl_perception.training.samples import TrainingBatch
+from mtl_perception.training.samples import UNKNOWN_MOTION, TrainingBatch
+
+SUPERVISED: tuple[Task, ...] = (
+    "depth",
+    "semantic",
+    "normals",
+    "edges",
+    "panoptic",
+    "motion_mask",
+    "scene_flow",
+    "ego_motion",
+    "occupancy",
+)
+"""The tasks that this has losses for."""
 
 
-def compute_losses(network: MultiTaskNetwork, batch: TrainingBatch, class_weights: Tensor) -> dict[str, Tensor]:
-    """Return the loss of every task that the batch has truth for."""
-    count = len(batch.cameras.images)
-    # Current and previous images share one pass: batch norm then sees both alike, as it does when deployed.
-    features, _ = network.encode(_joined(batch.cameras, batch.previous))
-    current = features.select(torch.arange(count))
-    losses: dict[str, Tensor] = {}
+class ObjectiveSettings(BaseModel):
+    """What is trained, and what for beside the truth."""
 
-    decoded = network.decode_dense(current, batch.cameras, ("depth",))
-    logits, depth = decoded["depth_logits"], decoded["depth"]
-    scale = depth_scale(batch.cameras.K, network.config.depth_bins.canonical_focal)
-    losses["depth"] = depth_loss(logits, depth, scale, network.dense.depth.bins, _nearest(batch.depth, 2))
+    model_config = ConfigDict(extra="forbid")
 
-    labelled = batch.label_table.any(dim=1)[batch.semantic].flatten(1).any(dim=1).nonzero()[:, 0]
-    if len(labelled):
-        some = current.select(labelled)
-        semantic = network.decode_dense(some, batch.cameras.select(labelled), ("semantic",))["semantic_logits"]
-        losses["semantic"] = semantic_loss(
-            semantic, _nearest(batch.semantic[labelled], 2), batch.label_table, class_weights
-        )
-
-    rows = batch.previous_rows
-    if batch.previous is not None:
-        finest = features.own[0]
-        both = torch.cat([rows, torch.arange(count, len(finest))])
-        embedding = network.motion.reprojection.embedding(finest[both])
-        previous = PreviousFrame(
-            features={"embedding": embedding[len(rows) :], "thumbnail": thumbnail(batch.previous.images)},
-            K=batch.previous.K,
-            previous_from_current=batch.previous_from_current,
-            valid=torch.ones(len(rows), dtype=torch.bool),
-        )
-        motion = network.motion.compare(
-            finest[rows], embedding[: len(rows)], depth[rows], batch.cameras.select(rows), previous
-        )
-        losses["motion_mask"] = motion_loss(motion, batch.motion_mask[rows])
-
-    frames = (batch.occupancy != UNOBSERVED).flatten(1).any(dim=1).nonzero()[:, 0]
-    if len(frames):
-        rows = torch.isin(batch.cameras.frame_index, frames).nonzero()[:, 0]
-        decoded = network.decode_volume(
-            current.select(rows), logits[rows].detach(), batch.cameras.select(rows), ("occupancy",)
-        )
-        losses["occupancy"] = occupancy_loss(decoded["occupancy_logits"], batch.occupancy[frames])
-    return losses
-
-
-def _joined(current: CameraBatch, previous: CameraBatch | None) -> CameraBatch:
-    if previous is None:
-        return current
-    return CameraBatch(
-        images=torch.cat([current.images, previous.images]),
-        K=torch.cat([current.K, previous.K]),
-        base_from_camera=torch.cat([current.base_from_camera, previous.base_from_camera]),
-        ground_known=torch.cat([current.ground_known, previous.ground_known]),
-        frame_index=torch.cat([current.frame_index, previous.frame_index + current.num_frames]),
-        num_frames=current.num_frames + previous.num_frames,
+    tasks: tuple[Task, ...] | None = Field(
+        default=None, description="to train; left out: all of the network's that there are losses for"
+    )
+    withhold_poses_every: int = Field(
+        default=7,
+        ge=0,
+        description="the network does not see the cameras' motion in one of so many steps, so that it works without; "
+        "0: it always sees it",
     )
 
 
-def _nearest(truth: Tensor, stride: int) -> Tensor:
-    """Sample a truth image (N, H, W) at a stride; classes and depths must not be averaged."""
-    return truth[:, stride // 2 :: stride, stride // 2 :: stride]
+@dataclass(frozen=True)
+class Losses:
+    """What a batch cost, all of it scalars with a gradient.
+
+    Attributes:
+        tasks: the loss of each task that the batch has truth for.
+        terms: what is asked for beside the truth, weighted.
+        features: the maps that the decoupling term compares: "shared" and each task's own; empty without that term.
+    """
+
+    tasks: dict[str, Tensor]
+    terms: dict[str, Tensor]
+    features: dict[str, Tensor] = field(default_factory=dict)
+
+
+class Objective:
+    """Network and batch -> losses, of the tasks that both have and the settings name.
+
+    The encoder sees all images; a decoder only those that have truth for it, for time's sake. The frame before is
+    encoded apart and without gradient, as the network remembers it when deployed. Losses are computed in float32
+    whatever the network computes in.
+    """
+
+    def __init__(self, settings: ObjectiveSettings, labels: LabelSpace, class_weights: Tensor) -> None:
+        """Keep the settings, the labels, and how much each class (labels,) weighs in semantics."""
+        self.settings, self.class_weights = settings, class_weights
+        self.things = tuple(label.id for label in labels.labels if label.thing)
+
+    def __call__(self, network: MultiTaskNetwork, batch: TrainingBatch, step: int = 0) -> Losses:
+        """Return the losses.
+
+        Args:
+            network: in training or evaluation mode.
+            batch: on the network's device.
+            step: of the run; with the settings it decides whether the network sees the cameras' motion.
+        """
+        tasks = [task for task in SUPERVISED if task in network.config.tasks]
+        if self.settings.tasks is not None:
+            tasks = [task for task in tasks if task in self.settings.tasks]
+        every = self.settings.withhold_poses_every
+        withheld = every > 0 and step % every == every - 1
+        return _Pass(self, network, batch, tasks, withheld).losses()
+
+
+class _Pass:
+    """One evaluation of the objective. What is decoded is kept: losses share it."""
+
+    def __init__(
+        self,
+        objective: Objective,
+        network: MultiTaskNetwork,
+        batch: TrainingBatch,
+        tasks: Collection[str],
+        withheld: bool,
+    ) -> None:
+        self.objective, self.network, self.batch = objective, network, batch
+        self.rows = {task: rows for task in tasks if len(rows := _rows_with_truth(task, batch))}
+        self.features, _ = network.encode(batch.cameras, self._previous(withheld), tasks=tuple(tasks))
+        self.dense = self._decode_dense()
+
+    def losses(self) -> Losses:
+        tasks: dict[str, Tensor] = {}
+        named: dict[str, Callable[[], Tensor | None]] = {
+            "depth": self._depth,
+            "semantic": self._semantic,
+            "normals": self._normals,
+            "edges": self._edges,
+            "panoptic": self._panoptic,
+        }
+        for task, loss in named.items():
+            if task in self.rows:
+                value = loss()
+                if value is not None:
+                    tasks[task] = value
+        tasks |= self._motion()
+        tasks |= self._volume()
+        return Losses(tasks, {})
+
+    def _previous(self, withheld: bool) -> PreviousFrame | None:
+        if self.batch.previous is None:
+            return None
+        with torch.no_grad():
+            memory = self.network.memory_of(self.batch.previous)
+        previous = self.batch.previous_frame(memory)
+        if not withheld:
+            return previous
+        return PreviousFrame(previous.features, previous.K, None, previous.valid)
+
+    # Dense tasks
+
+    def _decode_dense(self) -> dict[str, tuple[Tensor, dict[str, Tensor]]]:
+        """Return, per dense task, the rows it was decoded on and what came out."""
+        if not hasattr(self.network, "dense"):
+            return {}
+        wanted = {task: rows for task, rows in self.rows.items() if task in self.network.dense.tasks}
+        if "depth" in self.network.dense.tasks:
+            needing = [task for task in ("motion_mask", "scene_flow", "occupancy") if task in self.rows]
+            rows = [self.rows[task] for task in ("depth", *needing) if task in self.rows]
+            if rows:
+                wanted["depth"] = torch.cat(rows).unique()
+        if hasattr(self.network.dense, "attention") or hasattr(self.network.dense, "dual_branch"):
+            # Here every task's features are computed for each other's sake: all at once costs less.
+            union = torch.cat(list(wanted.values())).unique() if wanted else torch.zeros(0)
+            decoded = self._decode(union, tuple(wanted)) if wanted else {}
+            return dict.fromkeys(wanted, (union, decoded))
+        return {task: (rows, self._decode(rows, (task,))) for task, rows in wanted.items()}
+
+    def _decode(self, rows: Tensor, tasks: Collection[str]) -> dict[str, Tensor]:
+        return self.network.decode_dense(self._some(rows), self.batch.cameras.select(rows), tasks)
+
+    def _some(self, rows: Tensor) -> Features:
+        return self.features.select(rows)
+
+    def _depth(self) -> Tensor:
+        rows, decoded = self.dense["depth"]
+        logits = decoded["depth_logits"]
+        return self._exactly(
+            depth_loss,
+            logits,
+            decoded["depth"],
+            self._scale(rows),
+            self.network.dense.depth.bins,
+            nearest(self.batch.depth[rows], logits),
+        )
+
+    def _semantic(self) -> Tensor | None:
+        if "semantic" not in self.dense:
+            return None  # it comes from the panoptic queries
+        rows, decoded = self.dense["semantic"]
+        logits = decoded["semantic_logits"]
+        truth = nearest(self.batch.semantic[rows], logits)
+        weights = self.objective.class_weights.to(logits.device)
+        return self._exactly(semantic_loss, logits, truth, self.batch.label_table, weights)
+
+    def _normals(self) -> Tensor:
+        rows, decoded = self.dense["normals"]
+        normals = decoded["normals"]
+        return self._exactly(normals_loss, normals, nearest(self.batch.normals[rows], normals))
+
+    def _edges(self) -> Tensor:
+        rows, decoded = self.dense["edges"]
+        return self._exactly(edges_loss, decoded["edge_logits"], self.batch.edges[rows])
+
+    def _panoptic(self) -> Tensor:
+        rows, things = self.rows["panoptic"], self.objective.things
+        batch, features = self.batch, self._some(rows)
+        truth = panoptic_maps(batch.semantic[rows], batch.label_table, batch.instance[rows], things)
+        if isinstance(self.network.panoptic, QuerySegmentation):
+            targets = largest_segments(query_targets(truth, things), self.network.panoptic.segment_texts)
+            return torch.stack(list(self.network.panoptic.loss(features.levels, targets).values())).sum()
+        decoded = self.network.decode_panoptic(features)
+        return self._exactly(panoptic_loss, decoded["centre_logits"], decoded["centre_offsets"], truth, things)
+
+    # Temporal tasks
+
+    def _motion(self) -> dict[str, Tensor]:
+        losses: dict[str, Tensor] = {}
+        if "ego_motion" in self.rows:
+            ego = self._ego_motion()
+            if ego is not None:
+                losses["ego_motion"] = ego
+        wanted = [task for task in ("motion_mask", "scene_flow") if task in self.rows]
+        if not wanted:
+            return losses
+        rows = torch.cat([self.rows[task] for task in wanted]).unique()
+        depth = self._depth_of(rows)
+        decoded = self.network.decode_motion(self._some(rows), self.batch.cameras.select(rows), wanted, depth)
+        if "motion_logits" in decoded and "motion_mask" in wanted:
+            losses["motion_mask"] = self._exactly(motion_loss, decoded["motion_logits"], self.batch.motion_mask[rows])
+        if "complete_flow" in decoded:
+            losses["scene_flow"] = self._exactly(
+                scene_flow_loss,
+                decoded["complete_flow"],
+                decoded["independent_flow"],
+                decoded["flow_mask_logits"],
+                self._flow_truth(rows),
+            )
+        return losses
+
+    def _ego_motion(self) -> Tensor | None:
+        rows = self.rows["ego_motion"]
+        truth = self.batch.previous_from_current[_positions(rows, self.batch.previous_rows)]
+        alignment, estimate = self.features.alignment, self.features.ego_motion
+        if alignment is not None:
+            return self._alignment(alignment, rows, truth)
+        if estimate is None:
+            return None
+        return self._exactly(pose_loss, EgoMotion(estimate.vector[rows], estimate.log_variance[rows]), truth)
+
+    def _alignment(self, alignment: Alignment, rows: Tensor, motion: Tensor) -> Tensor:
+        """Return the loss of matches and of the depth that alignment has of its own."""
+        batch = self.batch
+        logits = alignment.depth_logits[rows]
+        head = self.network.motion.alignment.depth
+        depth, _, _ = head.statistics(logits, self._scale(rows))
+        of_depth = self._exactly(
+            depth_loss, logits, depth, self._scale(rows), head.bins, nearest(batch.depth[rows], logits)
+        )
+        matches = alignment.matches
+        chosen = Matches(
+            matches.similarity[rows], matches.coarse[rows], matches.fine[rows], matches.log_precision[rows]
+        )
+        K = batch.cameras.K[rows]
+        still = batch.motion_mask[rows] == 0
+        return of_depth + self._exactly(
+            matching_loss, chosen, alignment.depth[rows], batch.depth[rows], still, K, K, motion
+        )
+
+    def _flow_truth(self, rows: Tensor) -> FlowTruth:
+        batch = self.batch
+        positions = _positions(rows, batch.previous_rows)
+        return FlowTruth(
+            velocity=batch.scene_flow[rows],
+            depth=batch.depth[rows],
+            motion_mask=batch.motion_mask[rows],
+            K=batch.cameras.K[rows],
+            base_from_camera=batch.cameras.base_from_camera[rows],
+            previous_from_current=batch.previous_from_current[positions],
+            seconds=batch.seconds[positions],
+        )
+
+    def _depth_of(self, rows: Tensor, name: str = "depth") -> Tensor | None:
+        if "depth" not in self.dense:
+            return None
+        decoded_rows, decoded = self.dense["depth"]
+        return decoded[name][_positions(rows, decoded_rows)]
+
+    # Tasks of the rig's 3D half
+
+    def _volume(self) -> dict[str, Tensor]:
+        wanted = [task for task in ("occupancy",) if task in self.rows]
+        if not wanted:
+            return {}
+        rows = torch.cat([self.rows[task] for task in wanted]).unique()
+        logits = self._depth_of(rows, "depth_logits")
+        assert logits is not None  # the network has it for these tasks
+        decoded = self.network.decode_volume(self._some(rows), logits.detach(), self.batch.cameras.select(rows), wanted)
+        frames = self.batch.cameras.frame_index[rows].unique()
+        truth = self.batch.occupancy[frames]
+        return {"occupancy": self._exactly(occupancy_loss, decoded["occupancy_logits"], truth)}
+
+    def _scale(self, rows: Tensor) -> Tensor:
+        return depth_scale(self.batch.cameras.K[rows], self.network.config.depth_bins.canonical_focal)
+
+    def _exactly(self, loss: Callable[..., Tensor], *arguments: Any) -> Tensor:
+        """Call a loss outside autocast, which would take products of coordinates in half precision."""
+        with torch.autocast(self.batch.depth.device.type, enabled=False):
+            return loss(*arguments)
+
+
+def _rows_with_truth(task: str, batch: TrainingBatch) -> Tensor:
+    """Return the rows (M,) of the cameras that have truth for a task; of the 3D half: of the frames that have it."""
+    images: Mapping[str, Callable[[], Tensor]] = {
+        "depth": lambda: ~torch.isnan(batch.depth),
+        "semantic": lambda: batch.label_table.any(dim=1)[batch.semantic],
+        "normals": lambda: torch.isfinite(batch.normals),
+        "edges": lambda: batch.edges != UNKNOWN_MOTION,
+        "panoptic": lambda: batch.instance >= 0,
+        "motion_mask": lambda: batch.motion_mask != UNKNOWN_MOTION,
+        "scene_flow": lambda: torch.isfinite(batch.scene_flow),
+        "ego_motion": lambda: torch.ones_like(batch.depth, dtype=torch.bool),
+        "occupancy": lambda: (batch.occupancy != UNOBSERVED)[batch.cameras.frame_index],
+    }
+    known = images[task]().flatten(1).any(dim=1)
+    if task in ("motion_mask", "scene_flow", "ego_motion"):
+        paired = torch.zeros_like(known)
+        paired[batch.previous_rows] = True
+        known = known & paired
+    return known.nonzero()[:, 0]
+
+
+def _positions(rows: Tensor, among: Tensor) -> Tensor:
+    """Return where each of some rows stands among ascending rows."""
+    return torch.searchsorted(among, rows)

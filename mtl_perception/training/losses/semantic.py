@@ -14,14 +14,14 @@ def semantic_loss(logits: Tensor, rows: Tensor, label_table: Tensor, class_weigh
     Args:
         logits: (N, C, h, w).
         rows: (N, h, w) int64, rows of `label_table`.
-        label_table: (R, C) bool.
+        label_table: (R, C) bool; a row of void is all False.
         class_weights: (C,), of each class; a row weighs as its lightest class.
     """
-    table = label_table.to(logits.dtype)
-    weight_of_row = torch.where(label_table, class_weights, class_weights.max()).amin(dim=1) * label_table.any(dim=1)
-    known = label_table.any(dim=1)[rows]
-    flat = logits.permute(0, 2, 3, 1)[known]
-    candidates = table[rows[known]]
-    among = torch.logsumexp(flat.masked_fill(candidates == 0, -1e4), dim=1)
+    table = label_table.any(dim=1)
+    weight_of_row = torch.where(label_table, class_weights, class_weights.max()).amin(dim=1) * table
+    known = table[rows]
+    flat = logits.float().permute(0, 2, 3, 1)[known]
+    candidates = label_table[rows[known]]
+    among = torch.logsumexp(flat.masked_fill(~candidates, -1e4), dim=1)
     weights = weight_of_row[rows[known]]
     return (weights * (torch.logsumexp(flat, dim=1) - among)).sum() / weights.sum().clamp(min=1.0)
