@@ -56,3 +56,24 @@ class Rectification:
             image = cv2.remap(image, *self._maps, cv2.INTER_LINEAR)  # type: ignore[assignment]
         size = (self.target.width, self.target.height)
         return cv2.resize(image, size, interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
+
+    def nearest(self, values: NDArray, unknown: float) -> NDArray:
+        """Return for each output pixel the value of one of the source's images (h, w, ...) at the nearest pixel.
+
+        Args:
+            values: what is known of an image at its own pixels, and must not be averaged.
+            unknown: what pixels get that the source does not see.
+        """
+        size = (self.target.width, self.target.height)
+        source, target = self.source, self.target
+        if source.distortion_model == "equidistant":
+            columns, rows = cv2.fisheye.initUndistortRectifyMap(
+                source.K, source.distortion, np.eye(3), target.K, size, cv2.CV_32FC1
+            )
+        else:
+            columns, rows = cv2.initUndistortRectifyMap(source.K, source.distortion, None, target.K, size, cv2.CV_32FC1)
+        column, row = (np.floor(axis + 0.5).astype(np.intp) for axis in (columns, rows))
+        seen = (column >= 0) & (column < source.width) & (row >= 0) & (row < source.height)
+        found = values[np.clip(row, 0, source.height - 1), np.clip(column, 0, source.width - 1)]
+        found[~seen] = unknown
+        return found

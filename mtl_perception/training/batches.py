@@ -13,18 +13,38 @@ from torch.utils.data import Dataset
 from mtl_perception.core import LabelSpace
 from mtl_perception.training.augmentation import augment
 from mtl_perception.training.config import TrainingConfig
-from mtl_perception.training.samples import TrainingBatch, collate
+from mtl_perception.training.samples import TrainingBatch, TrainingSample, collate
 from mtl_perception.training.sources import Source
 
 
 class StepDataset(Dataset[TrainingBatch]):
-    """Item k is the batch of step k."""
+    """Item k is the batch of step k, a function of the seed, k and this process's rank alone.
+
+    A step of n processes has n times the frames of each source. They are the ones that a single process would draw
+    whose configuration asks for n times as many, each process takes every n-th.
+    """
 
     def __init__(
-        self, config: TrainingConfig, sources: Sequence[Source], labels: LabelSpace, grid_shape: tuple[int, int, int]
+        self,
+        config: TrainingConfig,
+        sources: Sequence[Source],
+        labels: LabelSpace,
+        grid_shape: tuple[int, int, int],
+        layers: Sequence[str] = (),
+        *,
+        rank: int = 0,
+        processes: int = 1,
     ) -> None:
-        """Draw from `sources`, one for each of `config.sources`."""
-        self.config, self.sources, self.labels, self.grid_shape = config, sources, labels, grid_shape
+        """Draw from `sources`, one for each of `config.sources`.
+
+        Raises:
+            ValueError: there is no such rank.
+        """
+        if not 0 <= rank < processes:
+            raise ValueError(f"rank is {rank}, expected 0 to {processes - 1}, for {processes} processes")
+        self.config, self.sources, self.labels = config, sources, labels
+        self.grid_shape, self.layers = grid_shape, tuple(layers)
+        self.rank, self.processes = rank, processes
 
     def __len__(self) -> int:
         """Return the number of steps."""
@@ -32,14 +52,19 @@ class StepDataset(Dataset[TrainingBatch]):
 
     def __getitem__(self, step: int) -> TrainingBatch:
         """Draw, augment and join the samples of a step."""
-        rng = np.random.default_rng([self.config.seed, step])
+        return collate(self.samples(step), self.labels, self.grid_shape, self.layers)
+
+    def samples(self, step: int) -> list[TrainingSample]:
+        """Return this process's samples of a step."""
         size = self.config.input_size(step)
+        progress = step / self.config.steps
         samples = []
-        for source, settings in zip(self.sources, self.config.sources, strict=True):
-            for _ in range(settings.frames_per_step):
-                index = int(rng.integers(source.available(step / self.config.steps)))
+        for number, (source, settings) in enumerate(zip(self.sources, self.config.sources, strict=True)):
+            for frame in range(self.rank, settings.frames_per_step * self.processes, self.processes):
+                rng = np.random.default_rng([self.config.seed, step, number, frame])
+                index = int(rng.integers(source.available(progress)))
                 samples.append(augment(source.sample(index, size, rng), rng))
-        return collate(samples, self.labels, self.grid_shape)
+        return samples
 
     def class_weights(self, steps: int = 30) -> torch.Tensor:
         """Return a weight (labels,) of each class, rare ones more, from the labels of the first steps."""

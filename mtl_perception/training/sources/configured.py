@@ -1,0 +1,52 @@
+# Copyright 2026 The mtl_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""From the configuration of a source to the source."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from mtl_perception.core import LabelSpace, VoxelGrid
+from mtl_perception.training.config import SourceConfig
+from mtl_perception.training.sources.bag import BagSource
+from mtl_perception.training.sources.base import Source
+from mtl_perception.training.sources.camvid import CamVidSource
+from mtl_perception.training.sources.rgbd import RgbdSource
+from mtl_perception.training.sources.world import WorldSource
+
+
+def make_source(
+    config: SourceConfig, data: Path, cache: Path, labels: LabelSpace, grid: VoxelGrid, layers: Sequence[str]
+) -> Source:
+    """Build the source that a configuration names.
+
+    Args:
+        config: the source's configuration.
+        data: folder of the recordings and bags.
+        cache: folder of rendered worlds.
+        labels: the label space.
+        grid: of occupancy and BEV map.
+        layers: of the BEV map, in the network's order.
+
+    Raises:
+        ValueError: a recording is not there, or not what it should be; names its folder.
+    """
+    if config.kind == "camvid":
+        return CamVidSource(data / config.folder)
+    if config.kind == "rgbd":
+        return RgbdSource(data / config.folder, config.last_id, grid)
+    if config.kind == "bag":
+        return BagSource(data / config.folder, labels, grid, layers)
+    return WorldSource(
+        config.kind,
+        config.worlds,
+        cache,
+        labels,
+        grid,
+        layers,
+        cameras=config.cameras,
+        first_seed=config.first_seed,
+        difficult=config.difficult,
+        image_size=config.image_size,
+    )
