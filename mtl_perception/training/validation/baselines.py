@@ -1,0 +1,230 @@
+# Copyright 2026 The mtl_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""Predictions that do not look at the images: always the same, and the best such that is known for these very frames.
+
+What they say is taken from the truth of the very frames that are scored, so that hardly any other constant would do
+better; a network has to be better than that to be worth anything. What is said of each voxel and cell, which could
+describe a single place in full, is taken from the other worlds.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mtl_perception.core import (
+    FREE,
+    UNOBSERVED,
+    BevMap,
+    Camera,
+    CameraPrediction,
+    EgoMotion,
+    LabelSpace,
+    Occupancy,
+    Prediction,
+    Steering,
+    VoxelGrid,
+)
+from mtl_perception.core.frame import RigFrame
+from mtl_perception.core.ground_truth import GroundTruth
+from mtl_perception.core.scene_classes import SCENE_CLASSES
+from mtl_perception.evaluation.judged import JudgedFrame, SparseDepth, judged
+
+BASELINES: Mapping[str, str] = {
+    "depth": "the median depth of these frames everywhere",
+    "semantic": "the most frequent class everywhere",
+    "panoptic": "one segment of the most frequent class",
+    "normals": "the mean normal everywhere",
+    "motion_mask": "everything moves",
+    "scene_flow": "nothing moves",
+    "ego_motion": "the mean velocity of these frames, straight on",
+    "occupancy": "what each voxel most often is in other worlds",
+    "occupancy_above_ground": "what each voxel most often is in other worlds",
+    "bev_map": "what each cell most often is in other worlds",
+    "detections": "no box",
+    "steering": "the mean angle of these frames",
+    "driving_context": "the most frequent class of each task",
+}
+"""Per task of metrics.json what the constant prediction says."""
+_SIZE = 16  # pixels; an image without content needs no more
+_REACH = 8.0  # times the distance to the side: 83 degrees from the axis
+_EVERY = 23  # pixels of which one is looked at for the median
+_PANOPTIC_BASE = 1000
+
+
+class ConstantPrediction:
+    """Learns from frames with their truth, then says the same of each."""
+
+    def __init__(
+        self, labels: LabelSpace, depths_m: tuple[float, float], layers: Collection[str], scene_tasks: Collection[str]
+    ) -> None:
+        """Know nothing yet.
+
+        Args:
+            labels: of the truth.
+            depths_m: truth nearer or farther than this is not scored.
+            layers: of the map from above that are predicted.
+            scene_tasks: the tasks of the driving context that are predicted.
+        """
+        self._labels, self._limits, self._layers, self._scene_tasks = labels, depths_m, layers, scene_tasks
+        self._depths: list[NDArray[np.float32]] = []
+        self._classes = np.zeros(256, np.int64)
+        self._normal = np.zeros(3)
+        self._occupancy: _MostFrequent | None = None
+        self._map: BevMap | None = None
+        self._cells: dict[str, NDArray[np.float64]] = {}
+        self._known: dict[str, NDArray[np.float64]] = {}
+        self._angles: list[float] = []
+        self._context: defaultdict[str, Counter[str]] = defaultdict(Counter)
+        self._velocities: list[NDArray[np.float64]] = []
+
+    def learn(self, frame: JudgedFrame) -> None:
+        """Take in what is true of a frame, ego motion apart."""
+        for camera in frame.cameras.values():
+            truth = camera.truth
+            if truth.depth is not None:
+                self._learn_depth(truth.depth.ravel()[::_EVERY])
+            elif camera.sparse_depth is not None:
+                self._learn_depth(camera.sparse_depth.depth)
+            if truth.semantic is not None and not frame.truth.dataset:
+                self._classes += np.bincount(truth.semantic.ravel(), minlength=256)
+            if truth.normals is not None:
+                self._normal += np.nansum(truth.normals.reshape(-1, 3), axis=0)
+        self._count(frame.truth, 1)
+        if frame.truth.steering is not None:
+            self._angles.append(frame.truth.steering)
+        for task, name in frame.truth.driving_context.items():
+            self._context[task][name] += 1
+
+    def learn_motion(self, frame: JudgedFrame) -> None:
+        """Take in how the base has moved."""
+        motion = frame.truth.ego_motion
+        if motion is not None:
+            seconds = _seconds(frame.prediction.stamp_ns, motion)
+            self._velocities.append(motion.previous_base_from_base[:3, 3] / seconds)
+
+    @contextmanager
+    def without(self, truths: Sequence[GroundTruth]) -> Iterator[None]:
+        """Say of voxels and cells, inside the `with`, what is known without these frames, which were learned before."""
+        for truth in truths:
+            self._count(truth, -1)
+        yield
+        for truth in truths:
+            self._count(truth, 1)
+
+    def judged(
+        self, frame: RigFrame, truth: GroundTruth, sparse_depth: Mapping[str, SparseDepth] | None = None
+    ) -> JudgedFrame:
+        """Return the constant prediction for a frame beside its truth."""
+        prediction = Prediction(
+            stamp_ns=frame.stamp_ns,
+            cameras={name: self._camera(frame.rig[name]) for name in frame.present},
+            base_frame=frame.rig.base_frame,
+            world_frame=frame.world_frame,
+            world_from_base=frame.world_from_base,
+            missing=frame.missing,
+            occupancy=None if self._occupancy is None else self._occupancy.prediction(),
+            bev_map=self._bev_map(),
+            detections=(),
+            ego_motion=self._motion(frame.stamp_ns, truth.ego_motion),
+            steering=Steering(float(np.mean(self._angles)), float(np.std(self._angles))) if self._angles else None,
+            driving_context={
+                task: {name: float(name == self._context[task].most_common(1)[0][0]) for name in SCENE_CLASSES[task]}
+                for task in self._scene_tasks
+                if self._context[task]
+            },
+        )
+        return judged(prediction, frame, truth, sparse_depth)
+
+    def _learn_depth(self, depths: NDArray[np.float32]) -> None:
+        low, high = self._limits
+        self._depths.append(depths[(depths >= low) & (depths <= high)])
+
+    def _count(self, truth: GroundTruth, times: int) -> None:
+        if truth.occupancy is not None:
+            if self._occupancy is None:
+                self._occupancy = _MostFrequent(truth.occupancy.grid, len(self._labels))
+            self._occupancy.count(truth.occupancy, times)
+        if truth.bev_map is not None:
+            self._map = truth.bev_map
+            for name, layer in truth.bev_map.layers.items():
+                known = ~np.isnan(layer)
+                self._cells[name] = self._cells.get(name, 0.0) + times * np.where(known, layer, 0.0)
+                self._known[name] = self._known.get(name, 0.0) + times * known
+
+    def _camera(self, camera: Camera) -> CameraPrediction:
+        """Return what is said of a camera's image, as that of a pinhole camera that sees farther to the sides."""
+        focal = _SIZE / 2 / _REACH
+        middle = (_SIZE - 1) / 2
+        wide = Camera(
+            camera.name,
+            _SIZE,
+            _SIZE,
+            np.array([[focal, 0.0, middle], [0.0, focal, middle], [0.0, 0.0, 1.0]]),
+            camera.base_from_camera,
+        )
+        shape = (_SIZE, _SIZE)
+        depths = np.concatenate(self._depths) if self._depths else np.zeros(0, np.float32)
+        length = float(np.linalg.norm(self._normal))
+        known = self._classes[: len(self._labels)]
+        said = np.uint8(known.argmax()) if known.any() else None
+        return CameraPrediction(
+            wide,
+            0,
+            None,
+            np.zeros((*shape, 3), np.uint8),
+            depth=np.full(shape, np.median(depths), np.float32) if len(depths) else None,
+            semantic=None if said is None else np.full(shape, said, np.uint8),
+            semantic_confidence=None if said is None else np.ones(shape, np.float32),
+            panoptic=None if said is None else np.full(shape, int(said) * _PANOPTIC_BASE, np.int32),
+            normals=np.full((*shape, 3), self._normal / length, np.float32) if length else None,
+            motion_mask=np.full(shape, 255, np.uint8),
+            scene_flow=np.zeros((*shape, 3), np.float32),
+        )
+
+    def _bev_map(self) -> BevMap | None:
+        if self._map is None:
+            return None
+        means = {
+            name: (self._cells[name] / np.maximum(self._known[name], 1.0)).astype(np.float32)
+            for name in self._layers
+            if name in self._cells
+        }
+        return replace(self._map, layers=means)
+
+    def _motion(self, stamp_ns: int, motion: EgoMotion | None) -> EgoMotion | None:
+        if motion is None or not self._velocities:
+            return None
+        pose = np.eye(4)
+        pose[:3, 3] = np.mean(self._velocities, axis=0) * _seconds(stamp_ns, motion)
+        return EgoMotion(motion.previous_stamp_ns, pose, np.eye(6))
+
+
+class _MostFrequent:
+    """What each voxel of a grid most often is, where it is observed."""
+
+    def __init__(self, grid: VoxelGrid, labels: int) -> None:
+        self._grid = grid
+        self._counts = np.zeros((labels + 2, *grid.shape), np.int32)  # per label; of no known label; free
+        self._kinds = np.full(256, labels, np.int64)
+        self._kinds[:labels] = np.arange(labels)
+        self._kinds[FREE] = labels + 1
+
+    def count(self, truth: Occupancy, times: int) -> None:
+        places = np.nonzero(truth.labels != UNOBSERVED)
+        self._counts[(self._kinds[truth.labels[places]], *places)] += times
+
+    def prediction(self) -> Occupancy:
+        occupied = self._counts[:-1].sum(axis=0)
+        share = occupied / np.maximum(occupied + self._counts[-1], 1)
+        labels = np.where(share >= 0.5, self._counts[:-2].argmax(axis=0), FREE).astype(np.uint8)
+        return Occupancy(self._grid, labels, share.astype(np.float32))
+
+
+def _seconds(stamp_ns: int, motion: EgoMotion) -> float:
+    return 1e-9 * (stamp_ns - motion.previous_stamp_ns)
