@@ -50,7 +50,7 @@ COMMANDS = (
     ),
     Command("compare", "mtl_perception.evaluation.compare_command", "compare two evaluations, with intervals"),
     Command("train", "mtl_perception.training.train", "train the network, or continue a training"),
-    Command("validate", "mtl_perception.training.validate", "measure a checkpoint on validation data"),
+    Command("validate", "mtl_perception.training.validation.command", "measure a checkpoint on validation data"),
     Command("describe", "mtl_perception.bench.describe", "show what a network costs, by module and by task"),
     Command("export", "mtl_perception.running.export", "write a checkpoint as an ONNX file, and check it"),
     Command("bench", "mtl_perception.bench.command", "compare run times, and write them to bench.json"),
