@@ -62,9 +62,9 @@ NEED_MORE: Mapping[str, str] = {
     ),
 }
 """Per task that cannot be exported, why one pass over the cameras' images is not enough for it."""
-FEW = 0.1
-"""A point on the face of two voxels falls into either by rounding, and the decoder carries that on to the
-voxels around: to no more than this share of an output's values (up to 0.02 was seen, another number at each run)."""
+FEW = 0.02
+"""Prototypes are means over the voxels that are most confident of a class, and rounding decides where two classes are
+equally likely: no more than this share of the outputs that are made of them may differ. All else is continuous."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class Difference:
         absolute: the largest difference, in the output's unit.
         relative: that over the largest magnitude of the output.
         share: of its values, how many differ by more than the tolerance.
-        accepted: whether none does; of the 3D tasks' outputs a few may (see `FEW`).
+        accepted: whether none does; of what is made of prototypes a few may (see `FEW`).
     """
 
     name: str
@@ -140,7 +140,9 @@ def export(
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         program.save(str(temporary), external_data=False)
-        differences = _differences(_run(temporary, inputs), expected, names, tolerance)
+        volume = checkpoint.network.config.volume
+        few = FEW if volume is not None and volume.prototypes else 0.0
+        differences = _differences(_run(temporary, inputs), expected, names, tolerance, few)
         accepted = all(difference.accepted for difference in differences)
         if accepted:
             temporary.replace(path)
@@ -244,9 +246,13 @@ def _run(path: Path, inputs: Sequence[tuple[Tensor, ...]]) -> list[list[NDArray]
 
 
 def _differences(
-    found: Sequence[Sequence[NDArray]], expected: Sequence[tuple[Tensor, ...]], names: Sequence[str], tolerance: float
+    found: Sequence[Sequence[NDArray]],
+    expected: Sequence[tuple[Tensor, ...]],
+    names: Sequence[str],
+    tolerance: float,
+    few: float,
 ) -> tuple[Difference, ...]:
-    discrete = {name.replace(".", "_") for task in VOLUME_TASKS for name in OUTPUTS[task]}
+    of_prototypes = {name.replace(".", "_") for task in VOLUME_TASKS for name in OUTPUTS[task]}
     result = []
     for index, name in enumerate(names):
         theirs = np.stack([outputs[index] for outputs in found])
@@ -256,7 +262,7 @@ def _differences(
         scale = float(np.abs(ours).max()) or 1.0
         share = float((difference > tolerance * scale).mean())
         absolute = float(difference.max())
-        accepted = share <= (FEW if name in discrete else 0.0)
+        accepted = share <= (few if name in of_prototypes else 0.0)
         result.append(Difference(name, ours.shape[1:], absolute, absolute / scale, share, accepted))
     return tuple(result)
 

@@ -25,7 +25,7 @@ from mtl_perception.network import (
 )
 from mtl_perception.network.config import SCENE_TASKS, TEMPORAL_TASKS
 from mtl_perception.network.example import example_batch
-from mtl_perception.network.export import FEW, INPUTS, OUTPUTS, export, exportable
+from mtl_perception.network.export import INPUTS, OUTPUTS, export, exportable
 from mtl_perception.pipeline import Perceiver
 from mtl_perception.resources import config_file, default_checkpoint
 from mtl_perception.running.export import bag_frames
@@ -61,8 +61,8 @@ def seen(frame: RigFrame, config: NetworkConfig) -> CameraBatch:
 
 def test_the_shipped_checkpoint_computes_the_same_on_frames_it_was_not_exported_with(tmp_path: Path) -> None:
     checkpoint = load_checkpoint(default_checkpoint())
-    # A rig that is mounted as exactly as the preset has voxels whose middles fall between two pixels: rounding decides.
-    street = World.generate("street", 2_000_000, LABELS, cameras="stereo", image_size=(240, 176), vary_rig=True)
+    # Mounted at round figures, so that many points of rays would be on a border between voxels (see lift_splat.BESIDE).
+    street = World.generate("street", 2_000_000, LABELS, cameras="stereo", image_size=(240, 176))
     first, second = (seen(street.render(seconds).frame, checkpoint.network.config) for seconds in (1.0, 3.0))
     path = tmp_path / "nano.onnx"
     result = export(checkpoint, path, [first])
@@ -75,9 +75,8 @@ def test_the_shipped_checkpoint_computes_the_same_on_frames_it_was_not_exported_
     assert list(found) == ["depth", "depth_std", "surface", "semantic_logits", "occupancy_logits", "reached"]
     for name, theirs in found.items():
         ours = getattr(expected, name).numpy()
-        far = np.abs(theirs - ours) > 1e-4 * np.abs(ours).max()
-        assert far.mean() <= (FEW if name in OUTPUTS["occupancy"] else 0.0), name
-        assert np.median(np.abs(theirs - ours)) < 1e-6 * np.abs(ours).max(), name
+        difference, largest = np.abs(theirs - ours), np.abs(ours).max()
+        assert difference.max() < 1e-5 * largest and np.median(difference) < 1e-6 * largest, name
     assert sorted(child.name for child in tmp_path.iterdir()) == ["nano.onnx"]
     facts = {entry.key: entry.value for entry in onnx.load(path).metadata_props}
     assert facts["preset"] == "nano" and facts["checkpoint"] == "nano.safetensors"

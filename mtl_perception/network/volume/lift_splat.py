@@ -13,6 +13,9 @@ from mtl_perception.core import VoxelGrid
 from mtl_perception.network.batch import CameraBatch
 from mtl_perception.network.geometry import rays
 
+BESIDE = 1e-4
+"""Voxels that all points are moved by: rigs are mounted at round figures, so that many points would lie on a border."""
+
 
 class LiftSplat(nn.Module):
     """Camera maps (N, C, h, w) and depth distributions (N, D + 1, h, w) -> voxels (B, C + 2, X, Y, Z).
@@ -24,8 +27,9 @@ class LiftSplat(nn.Module):
     (so that the voxel is seen through: free).
 
     Points outside the grid are added into one more row, which is then left out, so that all shapes are static when the
-    network is exported or compiled. Geometry and sums are float32 whatever the type of the features; the result is
-    channels-last in memory.
+    network is exported or compiled. Geometry is float64, and the points are moved a little (`BESIDE`), so that the same
+    calibration gives the same voxels in every runtime; sums are float32. The type of the features makes no difference
+    to either. The result is channels-last in memory.
     """
 
     def __init__(self, grid: VoxelGrid, stride: float) -> None:
@@ -86,25 +90,24 @@ class LiftSplat(nn.Module):
 
     def _voxels(self, batch: CameraBatch, edges: Tensor, height: int, width: int, outside: int) -> Tensor:
         """Return each frustum point's voxel in the flattened batch, or `outside`: (N, h, w, S) int64."""
-        pose = batch.base_from_camera.float()
-        # The intrinsics of the map itself, because a stride may be fractional.
-        K = batch.K.float()
-        K = torch.cat(
-            [
-                torch.cat([K[:, :2, :2] / self.stride, (K[:, :2, 2:] + 0.5) / self.stride - 0.5], dim=2),
-                K[:, 2:],
-            ],
-            dim=1,
-        )
-        in_base = torch.einsum("nij,njhw->nihw", pose[:, :3, :3], rays(K, height, width))
-        middles = (edges[:-1] + edges[1:]) / 2
+        pose = batch.base_from_camera.double()
+        in_base = torch.einsum("nij,njhw->nihw", pose[:, :3, :3], rays(intrinsics_at(batch.K, self.stride), height, width))
+        middles = ((edges[:-1] + edges[1:]) / 2).double()
         index = (batch.frame_index * math.prod(self.grid.shape))[:, None, None, None].int()
         inside = torch.ones_like(index, dtype=torch.bool)
         place = math.prod(self.grid.shape)
         for axis in range(3):
-            points = middles * in_base[:, axis, :, :, None] + pose[:, axis, 3, None, None, None]
-            cell = torch.floor((points - self.grid.origin[axis]) / self.grid.voxel_size)
+            start = (pose[:, axis, 3] - self.grid.origin[axis]) / self.grid.voxel_size + BESIDE
+            along = in_base[:, axis, :, :, None] / self.grid.voxel_size
+            cell = torch.floor(middles * along + start[:, None, None, None])
             inside = inside & (cell >= 0) & (cell < self.grid.shape[axis])
             place //= self.grid.shape[axis]
             index = index + cell.int() * place
         return torch.where(inside, index, outside).long()
+
+
+def intrinsics_at(K: Tensor, stride: float) -> Tensor:
+    """Return the intrinsics (N, 3, 3), float64, of the pixels of a map at a stride, which may be fractional."""
+    K = K.double()
+    centre = (K[:, :2, 2:] + 0.5) / stride - 0.5
+    return torch.cat([torch.cat([K[:, :2, :2] / stride, centre], dim=2), K[:, 2:]], dim=1)
