@@ -4,11 +4,18 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from mtl_perception.core.prediction import Task
+from mtl_perception.network import NetworkConfig
+from mtl_perception.resources import config_file
+from mtl_perception.training.objective import SUPERVISED, ObjectiveSettings
 
 
 class SourceConfig(BaseModel):
@@ -16,12 +23,17 @@ class SourceConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    kind: Literal["camvid", "rgbd", "street", "indoor"]
-    frames_per_step: int = Field(ge=1)
-    folder: str = Field(default="", description="of a recording, in the data folder; empty for rendered sources")
+    kind: Literal["camvid", "rgbd", "street", "indoor", "bag"]
+    frames_per_step: int = Field(ge=1, description="of each process: the source's weight in the mixture")
+    folder: str = Field(default="", description="of a recording or bag, in the data folder; empty for rendered sources")
     last_id: int = Field(default=0, description="rgbd: train on frame ids below this one")
-    worlds: int = Field(default=0, description="rendered sources: number of worlds, each of another seed")
+    worlds: int = Field(default=0, ge=0, description="rendered sources: number of worlds, each of another seed")
+    first_seed: int = Field(default=0, ge=0, description="rendered sources: the seed of the first world")
     cameras: str = Field(default="surround4", description="rendered sources: a rig of config/rigs")
+    difficult: float = Field(
+        default=0.0, ge=0, le=1, description="rendered sources: share of the worlds with night, rain, fog, ..."
+    )
+    image_size: tuple[int, int] = Field(default=(240, 176), description="rendered sources: width and height, pixels")
 
 
 class StageConfig(BaseModel):
@@ -34,19 +46,30 @@ class StageConfig(BaseModel):
     height: int = Field(ge=64, multiple_of=16)
 
 
-class LossWeights(BaseModel):
-    """The weight of each task in the sum."""
+class BalancingConfig(BaseModel):
+    """How the tasks' losses are weighed against each other; methods: `mtl_perception.training.balancing`."""
 
     model_config = ConfigDict(extra="forbid")
 
-    depth: float = 1.0
-    semantic: float = 1.0
-    motion_mask: float = 1.0
-    occupancy: float = 1.0
+    kind: Literal["equal", "uncertainty", "dynamic_average", "adaptive"] = "equal"
+    weights: dict[Task, float] = Field(
+        default_factory=dict, description="a factor of a task's loss before the method sees it; 1 where none is given"
+    )
+    temperature: float = Field(
+        default=2.0, gt=0, description="dynamic_average, adaptive: higher is nearer to equal weights"
+    )
+    period: int = Field(
+        default=100, ge=1, description="dynamic_average, adaptive: steps from one comparison of a loss with itself on"
+    )
 
 
 class TrainingConfig(BaseModel):
     """Everything that shapes a training run.
+
+    The learning rates rise over `warmup_steps`, stay, and fall over the last `decay_fraction` of the run to zero, by
+    one minus the square root of the part done (Hägele et al. 2024, "Scaling laws and compute-optimal training beyond fixed
+    training durations"). Until the fall begins, a run knows its length only by the stages' input sizes, so an
+    interrupted run may be lengthened: raise `steps` and go on from its state.
 
     Raises:
         pydantic.ValidationError: a value is out of bounds or a key is unknown.
@@ -54,7 +77,13 @@ class TrainingConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    network: str = Field(description="preset, a file of config/networks without its ending")
+    network: str = Field(description="preset: a file of config/networks without its ending, or a path")
+    network_changes: dict[str, Any] = Field(
+        default_factory=dict, description="merged into the preset, section by section; null switches a section off"
+    )
+    tasks: tuple[Task, ...] | None = Field(
+        default=None, description="to train; left out: all of the preset's that there are losses for"
+    )
     labels: str = Field(description="label space, a file of config/labels without its ending")
     licence: str = Field(description="of the weights, for the model card")
     start: str = Field(default="", description="checkpoint whose weights training starts from; empty: random ones")
@@ -71,10 +100,20 @@ class TrainingConfig(BaseModel):
     kernel_learning_rate: float = Field(gt=0, description="of the hidden convolution kernels (Muon)")
     learning_rate: float = Field(gt=0, description="of everything else (AdamW)")
     warmup_steps: int = Field(ge=1)
+    decay_fraction: float = Field(default=0.2, ge=0, le=1, description="share of the run in which the rates fall")
     average_decay: float = Field(ge=0, lt=1, description="decay of the exponential moving average of the weights")
-    weights: LossWeights = LossWeights()
-    seed: int = 0
-    save_every: int = Field(ge=1, description="steps between two saved states")
+    precision: Literal["float32", "bfloat16"] = Field(
+        default="float32", description="of convolutions and products (autocast); weights and optimisers stay float32"
+    )
+    objective: ObjectiveSettings = ObjectiveSettings()
+    balancing: BalancingConfig = BalancingConfig()
+    seed: int = Field(default=0, ge=0)
+    save_every: int = Field(default=100, ge=1, description="steps between two saved states")
+    validate_every: int = Field(default=0, ge=0, description="steps between two validations; 0: none")
+    conflicts_every: int = Field(
+        default=0, ge=0, description="steps between two measurements of the tasks' gradient conflicts; 0: none"
+    )
+    tensorboard: bool = Field(default=True, description="whether to write TensorBoard files")
 
     @classmethod
     def load(cls, path: str | Path) -> TrainingConfig:
@@ -88,7 +127,64 @@ class TrainingConfig(BaseModel):
         except (ValidationError, yaml.YAMLError) as error:
             raise ValueError(f"training configuration {path}: {error}") from error
 
+    def network_config(self) -> NetworkConfig:
+        """Return the network: the preset with its changes, restricted to the tasks that are trained.
+
+        Raises:
+            FileNotFoundError: there is no such preset.
+            ValueError: the preset or a change is wrong, or a task is not one of the network's.
+        """
+        path = config_file("networks", self.network)
+        content = yaml.safe_load(path.read_text())
+        try:
+            config = NetworkConfig.model_validate(_merged(content, self.network_changes))
+        except ValidationError as error:
+            raise ValueError(f"network configuration {path} with network_changes: {error}") from error
+        if self.tasks is None:
+            return config.restricted([task for task in config.tasks if task in SUPERVISED])
+        untrained = sorted(set(self.tasks) - set(SUPERVISED))
+        if untrained:
+            raise ValueError(f"there is no loss for task '{untrained[0]}'")
+        return config.restricted(self.tasks)
+
     def input_size(self, step: int) -> tuple[int, int]:
         """Return the input (width, height) at a step."""
         stage = next((s for s in self.stages if step < s.until * self.steps), self.stages[-1])
         return stage.width, stage.height
+
+    def learning_rate_factor(self, step: int) -> float:
+        """Return what the learning rates are multiplied by at a step."""
+        warm = min(1.0, (step + 1) / self.warmup_steps)
+        start = self.decay_start
+        if step < start:
+            return warm
+        return warm * (1.0 - math.sqrt((step - start + 1) / (self.steps - start + 1)))
+
+    @property
+    def decay_start(self) -> int:
+        """The step at which the learning rates begin to fall."""
+        return self.steps - round(self.decay_fraction * self.steps)
+
+    def continues(self, other: TrainingConfig, step: int) -> bool:
+        """Whether a run of this configuration may go on from the state of a run of `other` after `step` steps.
+
+        All that the weights follow from must be the same; the number of steps may differ until the fall of the learning
+        rates begins.
+        """
+        if step > min(self.decay_start, other.decay_start):
+            ignored = _BOOKKEEPING
+        else:
+            ignored = _BOOKKEEPING | {"steps"}
+        return self.model_dump(exclude=ignored) == other.model_dump(exclude=ignored)
+
+
+_BOOKKEEPING = {"licence", "save_every", "validate_every", "conflicts_every", "tensorboard"}
+"""Keys that no weight follows from."""
+
+
+def _merged(content: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(content)
+    for key, value in changes.items():
+        below = merged.get(key)
+        merged[key] = _merged(below, value) if isinstance(below, Mapping) and isinstance(value, Mapping) else value
+    return merged

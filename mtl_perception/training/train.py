@@ -17,10 +17,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", default="nano", help="a file of config/training, by name or path (default: nano)")
     parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="folder of the recordings")
     parser.add_argument("--out", type=Path, default=Path("training_out"), help="folder of the run")
+    parser.add_argument(
+        "--cache", type=Path, default=None, help="folder of rendered worlds, shared by runs (default: OUT/worlds)"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Train, or go on training, until the configured number of steps; return 0."""
+    """Train, or go on training, until the configured number of steps; return 0.
+
+    With several processes, start it by `accelerate launch -m mtl_perception train ...`.
+    """
     config = TrainingConfig.load(config_file("training", arguments.config))
-    Trainer(config, arguments.data, arguments.out).train()
+    Trainer(config, arguments.data, arguments.out, cache=arguments.cache).train()
     return 0

@@ -1,168 +1,270 @@
 # Copyright 2026 The mtl_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""The training loop: shows progress, can be interrupted, and resumes where it was."""
+"""The training loop: shows progress, can be interrupted or killed, and resumes exactly where it was."""
 
 from __future__ import annotations
 
+import copy
 import json
 import math
-import os
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from safetensors import safe_open
-from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import DataLoader, Subset
 
 from mtl_perception.core import LabelSpace
-from mtl_perception.network import MultiTaskNetwork, NetworkConfig, load_checkpoint, save_checkpoint
+from mtl_perception.network import MultiTaskNetwork, load_checkpoint, save_checkpoint
 from mtl_perception.resources import config_file
+from mtl_perception.training.balancing import gradient_conflicts, make_balancer
+from mtl_perception.training.balancing.balancer import summed
 from mtl_perception.training.batches import StepDataset
-from mtl_perception.training.config import LossWeights, TrainingConfig
+from mtl_perception.training.config import TrainingConfig
+from mtl_perception.training.interruption import Interruption, ignore_signals
 from mtl_perception.training.muon import Muon
-from mtl_perception.training.objective import compute_losses
+from mtl_perception.training.objective import Losses, Objective
+from mtl_perception.training.processes import Processes
+from mtl_perception.training.run_log import RunLog
 from mtl_perception.training.samples import TrainingBatch
-from mtl_perception.training.sources import make_source
+from mtl_perception.training.sources import Source, make_source
+from mtl_perception.training.state import Record, load_state, optimizer_tensors, part, restore_optimizers, save_state
 
 STATE = "state.safetensors"
 CHECKPOINT = "checkpoint.safetensors"
+LARGEST_GRADIENT = 5.0
+"""The norm that gradients are clipped to."""
+
+Validate = Callable[[MultiTaskNetwork], Mapping[str, float]]
+"""Averaged network in evaluation mode -> metrics by name."""
 
 
 class Trainer:
-    """One training run in one folder. The state is saved every `save_every` steps and when interrupted."""
+    """One training run in one folder, made by one process or by all that `accelerate launch` started.
 
-    def __init__(self, config: TrainingConfig, data: Path, folder: Path) -> None:
+    The run is a function of its configuration: on the CPU, with one number of threads and of processes, two runs give
+    the same bits, and so does one that was killed and resumed. Batches and random numbers follow from seed and step;
+    all else is in the saved state. The checkpoint is written after the state and follows from it.
+
+    Attributes:
+        network: as trained; `average`: the exponential moving average of its weights, which the checkpoint holds.
+        dataset: item k is this process's batch of step k.
+        record: how far the run is.
+    """
+
+    def __init__(
+        self,
+        config: TrainingConfig,
+        data: Path,
+        folder: Path,
+        *,
+        cache: Path | None = None,
+        sources: Sequence[Source] | None = None,
+        objective: Callable[[Tensor], Objective] | None = None,
+        validate: Validate | None = None,
+        quiet: bool = False,
+    ) -> None:
         """Prepare the run, and take up the saved state if the folder holds one.
+
+        Args:
+            config: of the run.
+            data: folder of the recordings.
+            folder: of the run.
+            cache: folder of rendered worlds, which runs may share; by default the run has its own.
+            sources: to draw from instead of those that the configuration describes, in their order.
+            objective: makes what is trained for from the class weights, instead of what the configuration says.
+            validate: called every `config.validate_every` steps.
+            quiet: show nothing.
 
         Raises:
             ValueError: the saved state belongs to another configuration, a recording is not there, or the checkpoint to
-                start from cannot be read.
-            RuntimeError: that checkpoint is of another network.
+                start from cannot be read or is of another network.
             FileNotFoundError: a configuration file is not there.
         """
         torch.manual_seed(config.seed)
         folder.mkdir(parents=True, exist_ok=True)
-        self.config, self.folder = config, folder
+        self.config, self.folder, self.validate, self.quiet = config, folder, validate, quiet
+        self.processes = Processes()
         self.labels = LabelSpace.load(config_file("labels", config.labels))
-        network_config = NetworkConfig.load(config_file("networks", config.network))
-        network_config = network_config.restricted(LossWeights.model_fields)  # what there are losses for
+        network_config = config.network_config()
         grid = network_config.grid.to_grid()
-        sources = [make_source(s, data, folder / "worlds", self.labels, grid) for s in config.sources]
-        self.dataset = StepDataset(config, sources, self.labels, grid.shape)
-        self.network = MultiTaskNetwork(network_config).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        if config.start:
-            self.network.load_state_dict(load_checkpoint(config.start).network.state_dict())
-        self.start = {name: tensor.clone() for name, tensor in self.network.state_dict().items()}
-        self.average = {name: tensor.clone() for name, tensor in self.network.state_dict().items()}
+        layers = tuple(network_config.volume.map_layers) if network_config.volume else ()
+        if sources is None:
+            worlds = cache or folder / "worlds"
+            sources = [make_source(source, data, worlds, self.labels, grid, layers) for source in config.sources]
+        self.dataset = StepDataset(
+            config,
+            sources,
+            self.labels,
+            grid.shape,
+            layers,
+            rank=self.processes.index,
+            processes=self.processes.count,
+        )
+        network = MultiTaskNetwork(network_config).to(self.processes.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.network: MultiTaskNetwork = network
+        self.start = self._load_start()
+        self.average = copy.deepcopy(self.network).eval()
+        self.balancer = make_balancer(config.balancing, network_config.tasks).to(self.processes.device)
         self.optimizers = self._optimizers()
-        self.step = 0
+        self.record = Record()
+        self.class_weights: Tensor | None = None
+        self._make_objective = objective or (lambda weights: Objective(config.objective, self.labels, weights))
         self._restore()
 
-    def train(self) -> None:
-        """Run the remaining steps. An interrupt saves the state before it is passed on.
+    def train(self, until: int | None = None) -> None:
+        """Make the remaining steps, or those up to step `until`. A signal ends the run after the step that it is in.
 
         Raises:
-            FloatingPointError: a loss is not finite; the message names task and step.
+            FloatingPointError: a loss or the gradient is not finite; the message names task and step, and the saved
+                state is that before the step.
+            KeyboardInterrupt, SystemExit: the process was asked to stop; the state is saved.
         """
-        class_weights = self.dataset.class_weights()
+        last = self.config.steps if until is None else min(until, self.config.steps)
+        steps = range(self.record.step, last)
+        log = RunLog(
+            self.folder,
+            self.record.step,
+            self.config.steps,
+            tensorboard=self.config.tensorboard and self.processes.is_main,
+            quiet=self.quiet or not self.processes.is_main,
+        )
         loader = DataLoader(
-            Subset(self.dataset, range(self.step, self.config.steps)),
+            Subset(self.dataset, steps),
             batch_size=None,
             num_workers=1,
             prefetch_factor=4,
+            worker_init_fn=ignore_signals,
         )
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        means: dict[str, float] = {}
-        try:
-            with Progress(*columns) as progress:
-                bar = progress.add_task("training", total=self.config.steps, completed=self.step)
+        with Interruption() as interruption, log:
+            objective = self._make_objective(self._class_weights())
+            # Alone, a process may stop while it waits for a batch; with others, they have to agree first.
+            interruption.waiting = self.processes.count == 1
+            try:
                 for batch in loader:
-                    losses = self._one_step(batch, class_weights)
-                    for name, value in losses.items():
-                        means[name] = 0.98 * means.get(name, value) + 0.02 * value
-                    text = "  ".join(f"{name} {value:.3f}" for name, value in sorted(means.items()))
-                    progress.update(bar, completed=self.step, description=text)
-                    if self.step % self.config.save_every == 0:
-                        self.save(means)
-                        progress.console.print(f"step {self.step}: {text}")
-        finally:
-            self.save(means)
+                    interruption.waiting = False
+                    stop = self._step(batch.to(self.processes.device), objective, log, interruption.asked is not None)
+                    if self.record.step % self.config.save_every == 0 and self.record.step < last:
+                        self.save()
+                        log.saved(self.record.step, self.record.losses)
+                    if stop or (self.processes.count == 1 and interruption.asked is not None):
+                        interruption.end()
+                    interruption.waiting = self.processes.count == 1
+            except FloatingPointError:
+                self.save()
+                raise
+            except (KeyboardInterrupt, SystemExit):
+                self.save()
+                raise
+            interruption.waiting = False
+            self.save()
+            log.saved(self.record.step, self.record.losses)
 
-    @torch.no_grad()
-    def evaluate(self, batch: TrainingBatch, class_weights: Tensor) -> dict[str, float]:
-        """Return the losses of the network as it stands, in evaluation mode, on a batch."""
-        losses = compute_losses(self.network.eval(), batch, class_weights)
-        return {name: float(loss) for name, loss in losses.items()}
+    def save(self) -> None:
+        """Write the state to go on from, then the averaged weights as a checkpoint."""
+        if not self.processes.is_main:
+            return
+        tensors = {f"network.{name}": tensor for name, tensor in self.network.state_dict().items()}
+        tensors |= {f"average.{name}": tensor for name, tensor in self.average.state_dict().items()}
+        tensors |= {f"balancer.{name}": tensor for name, tensor in self.balancer.state_dict().items()}
+        kept = optimizer_tensors(self.optimizers, self._named_parameters())
+        tensors |= {f"optimizer.{name}": tensor for name, tensor in kept.items()}
+        if self.class_weights is not None:
+            tensors["class_weights"] = self.class_weights
+        save_state(self.folder / STATE, self.config, self.record, tensors)
+        self._save_checkpoint()
 
-    def save(self, losses: Mapping[str, float]) -> None:
-        """Write the state to go on from, and the averaged weights as a checkpoint."""
-        tensors: dict[str, Tensor] = {f"model.{n}": t for n, t in self.network.state_dict().items()}
-        tensors |= {f"average.{n}": t for n, t in self.average.items()}
-        for name, parameter in self.network.named_parameters():
-            for optimizer in self.optimizers:
-                for key, value in optimizer.state.get(parameter, {}).items():
-                    tensors[f"optimizer.{key}.{name}"] = torch.as_tensor(value)
-        temporary = self.folder / f".{STATE}.{os.getpid()}.tmp"
-        metadata = {"step": str(self.step), "config": self.config.model_dump_json()}
-        save_file({name: tensor.contiguous().clone() for name, tensor in tensors.items()}, temporary, metadata)
-        temporary.replace(self.folder / STATE)
+    def _step(self, batch: TrainingBatch, objective: Objective, log: RunLog, stop: bool) -> bool:
+        """Make one step; return whether a process was asked to stop.
 
-        averaged = MultiTaskNetwork(self.network.config)
-        averaged.load_state_dict(self._mixed_with_start())
-        card = {
-            "licence": self.config.licence,
-            "training": json.loads(self.config.model_dump_json()),
-            "step": self.step,
-            "losses": {name: round(value, 4) for name, value in losses.items()},
-        }
-        save_checkpoint(self.folder / CHECKPOINT, averaged, self.labels, averaged.config.tasks, card)
-
-    def _mixed_with_start(self) -> dict[str, Tensor]:
-        share = self.config.start_share
-        return {
-            name: tensor.lerp(self.start[name], share) if tensor.is_floating_point() else tensor
-            for name, tensor in self.average.items()
-        }
-
-    def _one_step(self, batch: TrainingBatch, class_weights: Tensor) -> dict[str, float]:
+        Raises:
+            FloatingPointError: nothing has changed but random numbers and gradients.
+        """
+        began = time.perf_counter()
+        step = self.record.step
         self.network.train()
-        factor = self._learning_rate_factor()
-        for optimizer in self.optimizers:
-            for group in optimizer.param_groups:
-                group["lr"] = factor * optimizer.defaults["lr"]
-        losses = compute_losses(self.network, batch, class_weights)
-        for name, loss in losses.items():
-            if not torch.isfinite(loss):
-                raise FloatingPointError(f"step {self.step}: the loss of task '{name}' is {loss.item()}")
-        weights = self.config.weights.model_dump()
-        total = torch.stack([weights[name] * loss for name, loss in losses.items()]).sum()
+        rates = self._set_learning_rates()
+        torch.manual_seed(self._seed(step))
+        buffers = [(buffer, buffer.clone()) for buffer in self.network.buffers()]
+        with torch.autocast(
+            self.processes.device.type, dtype=torch.bfloat16, enabled=self.config.precision == "bfloat16"
+        ):
+            losses = objective(self.network, batch, step)
+        if self.config.conflicts_every and step % self.config.conflicts_every == 0 and self.processes.is_main:
+            log.conflicts(step + 1, gradient_conflicts(losses.tasks, list(self.network.encoder.parameters())))
+        values, trouble = _checked(losses)
         self.network.zero_grad(set_to_none=True)
-        total.backward()
-        torch.nn.utils.clip_grad_norm_(self.network.parameters(), 5.0)
+        self.balancer.zero_grad(set_to_none=True)
+        if trouble is None:
+            weighted = [self.balancer.total(losses.tasks)] if losses.tasks else []
+            summed([*weighted, *losses.terms.values()]).backward()
+        parameters = [parameter for _, parameter in self._named_parameters()]
+        agreed = self.processes.agree(parameters, self.balancer.tasks, values, stop, trouble is not None)
+        norm = float(nn.utils.clip_grad_norm_(parameters, LARGEST_GRADIENT))
+        if trouble is None and not agreed.failed and not math.isfinite(norm):
+            trouble = f"the gradient's norm is {norm}"
+        if trouble is not None or agreed.failed:
+            for buffer, before in buffers:
+                buffer.copy_(before)
+            self.network.zero_grad(set_to_none=True)
+            raise FloatingPointError(f"step {step}: {trouble or 'it failed in another process'}{self._drawn(step)}")
         for optimizer in self.optimizers:
             optimizer.step()
-        self.step += 1
+        self.processes.average_buffers(self.network)
+        self.balancer.update(agreed.losses)
+        self.record.step += 1
         self._update_average()
-        return {name: float(loss.detach()) for name, loss in losses.items()}
+        means = self.record.losses
+        for name, value in agreed.losses.items():
+            means[name] = 0.98 * means.get(name, value) + 0.02 * value
+        self.record.seconds += time.perf_counter() - began
+        log.losses(self.record.step, agreed.losses, means, self.balancer.weights(), rates)
+        self._maybe_validate(log)
+        return agreed.stop
 
-    def _learning_rate_factor(self) -> float:
-        """Linear warm-up, then half a cosine down to 1 % at the end."""
-        warm = min(1.0, (self.step + 1) / self.config.warmup_steps)
-        fraction = self.step / self.config.steps
-        return warm * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * fraction)))
+    def _maybe_validate(self, log: RunLog) -> None:
+        every, step = self.config.validate_every, self.record.step
+        if self.validate is None or not every or (step % every and step < self.config.steps):
+            return
+        if self.processes.is_main:
+            self.record.metrics = dict(self.validate(self.average))
+            log.metrics(step, self.record.metrics)
+        self.processes.wait()
+
+    def _class_weights(self) -> Tensor:
+        if self.class_weights is None:
+            weights = self.dataset.class_weights() if self.processes.is_main else torch.zeros(len(self.labels))
+            self.class_weights = self.processes.of_main(weights.to(self.processes.device))
+        return self.class_weights
+
+    def _seed(self, step: int) -> int:
+        """Return what random numbers of a step (dropout, say) begin with: there is no generator's state to keep."""
+        words = np.random.SeedSequence([self.config.seed, step, self.processes.index]).generate_state(1, np.uint64)
+        return int(words[0] >> np.uint64(1))
+
+    def _drawn(self, step: int) -> str:
+        """Return where the samples of this process's batch come from."""
+        return f" (batch {step} of process {self.processes.index} of {self.processes.count}, seed {self.config.seed})"
+
+    def _set_learning_rates(self) -> dict[str, float]:
+        factor = self.config.learning_rate_factor(self.record.step)
+        rates = {"kernels": factor * self.config.kernel_learning_rate, "others": factor * self.config.learning_rate}
+        for optimizer, rate in zip(self.optimizers, rates.values(), strict=True):
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+        return rates
 
     @torch.no_grad()
     def _update_average(self) -> None:
         # Early on the average follows quickly, so that it never holds the random start.
-        decay = min(self.config.average_decay, (1 + self.step) / (10 + self.step))
-        for name, tensor in self.network.state_dict().items():
-            if tensor.is_floating_point():
-                self.average[name].lerp_(tensor, 1 - decay)
-            else:
-                self.average[name].copy_(tensor)
+        decay = min(self.config.average_decay, (1 + self.record.step) / (10 + self.record.step))
+        average, current = self.average.state_dict(), self.network.state_dict()
+        floating = [name for name, tensor in current.items() if tensor.is_floating_point()]
+        torch._foreach_lerp_([average[name] for name in floating], [current[name] for name in floating], 1 - decay)
+        for name in current.keys() - set(floating):
+            average[name].copy_(current[name])
 
     def _optimizers(self) -> tuple[torch.optim.Optimizer, torch.optim.Optimizer]:
         """Muon for hidden convolution kernels; AdamW for the first and last layers, norms and biases, as Muon asks."""
@@ -172,30 +274,74 @@ class Trainer:
             if parameter.ndim == 4 and "logits" not in name and not name.startswith("encoder.stem")
         ]
         taken = {id(parameter) for parameter in hidden}
-        rest = [parameter for parameter in self.network.parameters() if id(parameter) not in taken]
+        rest = [parameter for _, parameter in self._named_parameters() if id(parameter) not in taken]
         return (
             Muon(hidden, lr=self.config.kernel_learning_rate),
-            torch.optim.AdamW(rest, lr=self.config.learning_rate, betas=(0.9, 0.99), weight_decay=0.0),
+            torch.optim.AdamW(rest, lr=self.config.learning_rate, betas=(0.9, 0.99), weight_decay=0.0, fused=True),
         )
+
+    def _named_parameters(self) -> list[tuple[str, nn.Parameter]]:
+        balanced = [(f"balancer.{name}", parameter) for name, parameter in self.balancer.named_parameters()]
+        return [*self.network.named_parameters(), *balanced]
+
+    def _load_start(self) -> dict[str, Tensor]:
+        """Give the network the weights that it starts from, and return them; none if it starts from random ones."""
+        if not self.config.start:
+            return {}
+        try:
+            self.network.load_state_dict(load_checkpoint(self.config.start).network.state_dict())
+        except RuntimeError as error:
+            raise ValueError(f"checkpoint {self.config.start} is of another network: {error}") from error
+        return {name: tensor.clone() for name, tensor in self.network.state_dict().items()}
 
     def _restore(self) -> None:
         path = self.folder / STATE
+        if self.processes.is_main:
+            for left in self.folder.glob(f".{CHECKPOINT}.*.tmp"):
+                left.unlink()  # of a process that was killed while it wrote
         if not path.is_file():
             return
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata()
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-        if metadata["config"] != self.config.model_dump_json():
-            raise ValueError(f"{path} belongs to another configuration: choose another --out or remove the file")
-        self.step = int(metadata["step"])
-        self.network.load_state_dict(_part(tensors, "model."))
-        self.average = _part(tensors, "average.")
-        owner = {id(p): o for o in self.optimizers for group in o.param_groups for p in group["params"]}
-        for name, parameter in self.network.named_parameters():
-            for key in ("momentum", "step", "exp_avg", "exp_avg_sq"):
-                if f"optimizer.{key}.{name}" in tensors:
-                    owner[id(parameter)].state[parameter][key] = tensors[f"optimizer.{key}.{name}"]
+        self.record, tensors = load_state(path, self.config)
+        self.network.load_state_dict(part(tensors, "network."))
+        self.average.load_state_dict(part(tensors, "average."))
+        self.balancer.load_state_dict(part(tensors, "balancer."))
+        restore_optimizers(self.optimizers, self._named_parameters(), part(tensors, "optimizer."))
+        if "class_weights" in tensors:
+            self.class_weights = tensors["class_weights"].to(self.processes.device)
+        if self.processes.is_main:
+            self._save_checkpoint()  # it may be older than the state, if the run was killed between the two
+
+    def _save_checkpoint(self) -> None:
+        averaged = copy.deepcopy(self.average)
+        share = self.config.start_share
+        if share:
+            for name, tensor in averaged.state_dict().items():
+                if tensor.is_floating_point():
+                    tensor.lerp_(self.start[name], share)
+        card = {
+            "licence": self.config.licence,
+            "training": json.loads(self.config.model_dump_json()),
+            "step": self.record.step,
+            "hours": round(self.record.seconds / 3600, 2),
+            "losses": {name: round(value, 4) for name, value in self.record.losses.items()},
+            "metrics": {name: round(value, 4) for name, value in self.record.metrics.items()},
+        }
+        save_checkpoint(self.folder / CHECKPOINT, averaged, self.labels, averaged.config.tasks, card)
 
 
-def _part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {name[len(prefix) :]: tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+def _checked(losses: Losses) -> tuple[dict[str, float], str | None]:
+    """Return the tasks' losses as numbers, and which loss or term is not finite.
+
+    Raises:
+        ValueError: there is none.
+    """
+    named = {**losses.tasks, **losses.terms}
+    if not named:
+        raise ValueError("a batch has truth for none of the tasks that are trained")
+    numbers = torch.stack([value.detach().float() for value in named.values()]).tolist()
+    values = dict(zip(named, numbers, strict=True))
+    for name, value in values.items():
+        if not math.isfinite(value):
+            kind = "loss of task" if name in losses.tasks else "term"
+            return {}, f"the {kind} '{name}' is {value}"
+    return {task: values[task] for task in losses.tasks}, None

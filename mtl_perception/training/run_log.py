@@ -1,0 +1,98 @@
+# Copyright 2026 The mtl_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""What a run shows and writes down while it goes: a progress bar, TensorBoard files, the tasks' conflicts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
+
+CONFLICTS = "conflicts.jsonl"
+TENSORBOARD = "tensorboard"
+
+
+class RunLog:
+    """The log of one run from `first_step` on. What an interrupted run wrote of later steps is taken back."""
+
+    def __init__(self, folder: Path, first_step: int, steps: int, *, tensorboard: bool, quiet: bool = False) -> None:
+        """Prepare the log; nothing is shown before it is entered."""
+        self.folder, self.first_step, self.steps = folder, first_step, steps
+        columns = (
+            TextColumn("training"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+        )
+        self._progress = Progress(*columns, TextColumn("{task.description}"), console=Console(quiet=quiet))
+        self._bar = self._progress.add_task("", total=steps, completed=first_step)
+        self._writer: SummaryWriter | None = None
+        if tensorboard:
+            # Only here: it takes a second to import.
+            from torch.utils.tensorboard import SummaryWriter
+
+            self._writer = SummaryWriter(str(folder / TENSORBOARD), purge_step=first_step + 1)
+        self._cut_conflicts()
+
+    def __enter__(self) -> RunLog:
+        """Show the bar."""
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Take the bar away and finish the files."""
+        self._progress.stop()
+        if self._writer is not None:
+            self._writer.close()
+
+    def losses(
+        self,
+        step: int,
+        losses: Mapping[str, float],
+        means: Mapping[str, float],
+        weights: Mapping[str, float],
+        learning_rates: Mapping[str, float],
+    ) -> None:
+        """Take in a step that was made: its losses, their running means, what they weighed, and the rates."""
+        self._progress.update(self._bar, completed=step, description=_in_words(means))
+        self._write(step, {"loss": losses, "weight": weights, "learning_rate": learning_rates})
+
+    def metrics(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Take in a validation."""
+        self._progress.console.print(f"step {step}, validation: {_in_words(metrics)}", highlight=False)
+        self._write(step, {"validation": metrics})
+
+    def conflicts(self, step: int, cosines: Mapping[tuple[str, str], float]) -> None:
+        """Take in the cosines between the tasks' gradients."""
+        line = {"step": step, "cosines": {f"{one} {other}": round(value, 4) for (one, other), value in cosines.items()}}
+        with (self.folder / CONFLICTS).open("a") as file:
+            file.write(json.dumps(line) + "\n")
+        self._write(step, {"gradient_cosine": {f"{one}_{other}": value for (one, other), value in cosines.items()}})
+
+    def saved(self, step: int, means: Mapping[str, float]) -> None:
+        """Say that the state was saved."""
+        self._progress.console.print(f"step {step}: {_in_words(means)}", highlight=False)
+
+    def _write(self, step: int, groups: Mapping[str, Mapping[str, float]]) -> None:
+        if self._writer is not None:
+            for group, values in groups.items():
+                for name, value in values.items():
+                    self._writer.add_scalar(f"{group}/{name}", value, step)
+
+    def _cut_conflicts(self) -> None:
+        path = self.folder / CONFLICTS
+        if path.is_file():
+            whole = [line for line in path.read_text().splitlines(keepends=True) if line.endswith("\n")]
+            path.write_text("".join(line for line in whole if json.loads(line)["step"] <= self.first_step))
+
+
+def _in_words(values: Mapping[str, float]) -> str:
+    return "  ".join(f"{name} {value:.3f}" for name, value in sorted(values.items()))
