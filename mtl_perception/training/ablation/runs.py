@@ -1,0 +1,203 @@
+# Copyright 2026 The mtl_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""The runs of a study: which there are, and how one is made. Each is a function of its definition and seed alone."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import resource
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+
+from mtl_perception.training.ablation.measuring import measure, weight_spread
+from mtl_perception.training.ablation.study import HeldOutConfig, Study, base_file, merged
+from mtl_perception.training.config import TrainingConfig
+from mtl_perception.training.trainer import CHECKPOINT, Trainer
+
+RESULT = "result.json"
+SPENT = "spent.json"
+_FORMAT = 1
+"""Changes when the same definition gives other figures."""
+
+
+@dataclass(frozen=True)
+class Places:
+    """Folders: of the studies' runs, of rendered worlds (shared by all runs), of the recordings."""
+
+    out: Path
+    cache: Path
+    data: Path
+
+
+@dataclass(frozen=True)
+class Run:
+    """One variant trained with one seed.
+
+    Attributes:
+        variant, seed: which it is.
+        digest: of all that it follows from; runs of equal digests are the same, whatever their study.
+        config: of the training; paths of other runs' checkpoints apart, a function of the study.
+        folder: where it is kept.
+        sources: runs whose weights it needs.
+        held_out: what it is scored on.
+    """
+
+    variant: str
+    seed: int
+    digest: str
+    config: TrainingConfig
+    folder: Path
+    sources: tuple[Run, ...]
+    held_out: tuple[HeldOutConfig, ...]
+
+    @property
+    def checkpoint(self) -> Path:
+        """The weights that it gives."""
+        return self.folder / CHECKPOINT
+
+    def result(self) -> dict[str, Any] | None:
+        """Return what it gave; None while it is not finished."""
+        path = self.folder / RESULT
+        return json.loads(path.read_text()) if path.is_file() else None
+
+
+def definition(study: Study) -> str:
+    """Return a digest of all that a study's results and verdicts follow from, its texts apart.
+
+    It is written down with the results: claims, metrics, margins and budgets cannot be changed afterwards unnoticed.
+    """
+    content = study.model_dump(mode="json", exclude={"title", "system", "section"})
+    for part in (*content["variants"].values(), *content["composites"].values()):
+        del part["says"]
+    for claim in content["claims"]:
+        for text in ("says", "figure", "differs", "tried"):
+            del claim[text]
+    return _digest([_FORMAT, content, _base("network"), _base("training")])
+
+
+def plan(study: Study, places: Places, *, steps: int | None = None, seeds: int | None = None) -> list[Run]:
+    """Return the runs of a study, each after those that it needs.
+
+    Args:
+        study: which.
+        places: where the runs are kept.
+        steps: of each run, instead of the study's.
+        seeds: at most so many of each variant.
+
+    Raises:
+        ValueError: a variant's recipe is wrong; names it.
+    """
+    runs: dict[tuple[str, int], Run] = {}
+    for name, needed in study.seeds().items():
+        for seed in range(needed if seeds is None else min(needed, seeds)):
+            _add(study, name, seed, places, steps, runs)
+    return list(runs.values())
+
+
+def perform(run: Run, places: Places) -> dict[str, Any]:
+    """Make a run, or what is left of it, and return its result; a finished one is not made again.
+
+    Raises:
+        ValueError, OSError, FloatingPointError: as `Trainer`.
+    """
+    found = run.result()
+    if found is not None:
+        return found
+    torch.set_num_threads(1)
+    run.folder.mkdir(parents=True, exist_ok=True)
+    before = _spent(run.folder) - _cpu_seconds()
+    try:
+        Trainer(run.config, places.data, run.folder, cache=places.cache / "worlds", quiet=True).train()
+        figures = measure(run.checkpoint, run.held_out, places.cache / "held_out")
+        figures["weight_spread"] = weight_spread(run.folder)
+    finally:
+        _write(run.folder / SPENT, {"cpu_seconds": before + _cpu_seconds()})
+    result = {
+        "variant": run.variant,
+        "seed": run.seed,
+        "digest": run.digest,
+        "steps": run.config.steps,
+        "cpu_seconds": round(before + _cpu_seconds(), 1),
+        "machine": machine(),
+        "figures": {name: value for name, value in sorted(figures.items()) if value == value},
+    }
+    _write(run.folder / RESULT, result)
+    return result
+
+
+def machine() -> str:
+    """Return the processor and the version of torch."""
+    model = platform.processor() or platform.machine()
+    for line in _lines(Path("/proc/cpuinfo")):
+        if line.startswith("model name"):
+            model = line.partition(":")[2].strip()
+            break
+    return f"one thread of {model}, {os.cpu_count()} cores, torch {torch.__version__}"
+
+
+def _add(
+    study: Study, name: str, seed: int, places: Places, steps: int | None, runs: dict[tuple[str, int], Run]
+) -> Run:
+    if (name, seed) in runs:
+        return runs[name, seed]
+    variant = study.variants[name]
+    start = _add(study, variant.start, seed, places, steps, runs) if variant.start else None
+    teachers = {task: _add(study, other, seed, places, steps, runs) for task, other in variant.teachers.items()}
+    network, changes, tasks = study.changes(name)
+    recipe = merged(_base("training"), changes) | {"network_changes": network, "tasks": list(tasks), "seed": seed}
+    if steps is not None:
+        recipe |= {"steps": steps, "warmup_steps": min(recipe["warmup_steps"], steps)}
+    needed = {"start": start.digest if start else "", **{str(task): run.digest for task, run in teachers.items()}}
+    held_out = [config.model_dump() for config in study.held_out]
+    digest = _digest([_FORMAT, _base("network"), recipe, needed, held_out])
+    paths = {"network": str(base_file("network")), "start": str(start.checkpoint) if start else ""}
+    try:
+        config = TrainingConfig.model_validate(recipe | paths)
+        config.network_config()
+    except ValueError as error:
+        raise ValueError(f"variant '{name}': {error}") from error
+    sources = (*([start] if start else []), *teachers.values())
+    folder = places.out / "runs" / digest
+    runs[name, seed] = Run(name, seed, digest, config, folder, sources, study.held_out)
+    return runs[name, seed]
+
+
+def _base(what: str) -> dict[str, Any]:
+    content = yaml.safe_load(base_file("network" if what == "network" else "training").read_text())
+    assert isinstance(content, dict)
+    return content
+
+
+def _digest(content: Any) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _spent(folder: Path) -> float:
+    """Return the CPU seconds of earlier attempts that were interrupted."""
+    path = folder / SPENT
+    return float(json.loads(path.read_text())["cpu_seconds"]) if path.is_file() else 0.0
+
+
+def _cpu_seconds() -> float:
+    """Return the CPU seconds of this process and of those that it has waited for (the loader of its batches)."""
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(usage.ru_utime + usage.ru_stime for usage in used)
+
+
+def _lines(path: Path) -> Iterator[str]:
+    if path.is_file():
+        yield from path.read_text().splitlines()
+
+
+def _write(path: Path, content: Mapping[str, Any]) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(json.dumps(content, indent=1) + "\n")
+    temporary.replace(path)
