@@ -1,0 +1,98 @@
+# Copyright 2026 The mtl_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""Moments with their past: as the network has them in use, and thinned out."""
+
+import numpy as np
+import pytest
+import torch
+
+from mtl_perception.core.prediction import TASKS
+from mtl_perception.network import NetworkConfig, load_checkpoint, save_checkpoint
+from mtl_perception.pipeline import Perceiver
+from mtl_perception.resources import config_file
+from mtl_perception.training.driving.heads import DRIVING_TASKS, run_heads
+from mtl_perception.training.driving.moments import Thinning, moments, random_moments
+from mtl_perception.training.driving.sequences import render_clips
+from mtl_perception.training.driving.stage import with_driving_tasks
+
+NOTHING_MISSING = dict.fromkeys(Thinning.__dataclass_fields__, 0.0)
+
+
+@pytest.fixture(scope="module")
+def driver_network(seeing_checkpoint):
+    torch.manual_seed(1)
+    preset = NetworkConfig.load(config_file("networks", "nano"))
+    return with_driving_tasks(load_checkpoint(seeing_checkpoint), preset).eval()
+
+
+def test_batches_say_what_the_perceiver_says_frame_by_frame(driver_network, driving_clips, few_clips, labels, tmp_path):
+    clip = driving_clips[1]
+    with torch.inference_mode():
+        output = run_heads(driver_network.driving, moments([(clip, number) for number in range(len(clip))]))
+    path = tmp_path / "driving.safetensors"
+    tasks = tuple(task for task in TASKS if task in DRIVING_TASKS)
+    save_checkpoint(path, driver_network, labels, tasks, {})
+    perceiver = Perceiver.from_checkpoint(path)
+    (samples,) = render_clips(few_clips, 12, labels)
+    for number, sample in enumerate(samples):
+        prediction = perceiver(sample.frame, tasks, cabin=sample.cabin)
+        assert float(output["steering"][number]) == pytest.approx(prediction.steering.angle, abs=2e-3)
+        for task, probabilities in prediction.driving_context.items():
+            found = output["scene_logits"][task][number].softmax(dim=0).tolist()
+            assert found == pytest.approx(list(probabilities.values()), abs=5e-3), task
+
+
+def test_the_past_is_what_came_before(driving_clips):
+    mono, surround = driving_clips
+    batch = moments([(mono, 5), (surround, 2), (surround, 0)])
+    assert batch.past.tolist() == [[3, 4, 5, 6, 7], [-1, -1, -1, 8, 9], [-1] * 5]
+    torch.testing.assert_close(batch.age[1], torch.tensor([0, 0, 0, 0.2, 0.1]))
+    assert torch.bincount(batch.frame_index).tolist() == [1, 4, 4, 1, 1, 1, 1, 1, 4, 4]
+    np.testing.assert_array_equal(batch.outside[batch.frame_index == 9].numpy(), surround.outside[1].astype(np.float32))
+    np.testing.assert_array_equal(batch.outside[batch.frame_index == 3].numpy(), mono.outside[0].astype(np.float32))
+
+
+def test_rows_do_not_see_each_other(driver_network, driving_clips):
+    mono, surround = driving_clips
+    with torch.inference_mode():
+        both = run_heads(driver_network.driving, moments([(mono, 5), (surround, 3)]))
+        alone = run_heads(driver_network.driving, moments([(surround, 3)]))
+    torch.testing.assert_close(both["steering"][1:], alone["steering"], atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("what", ["short_past", "lost_frame", "slower", "fewer_cameras", "no_view", "no_joints"])
+def test_what_may_be_missing_is_missing_at_times(driving_clips, what):
+    thinning = Thinning(**{**NOTHING_MISSING, what: 0.2})
+    whole = moments([(driving_clips[1], 5)] * 20)
+    batch = moments([(driving_clips[1], 5)] * 20, np.random.default_rng(0), thinning)
+    cameras = torch.bincount(batch.frame_index)[:20]
+    differs = {
+        "short_past": (batch.past >= 0).sum(dim=1) < 5,
+        "lost_frame": (batch.past >= 0).sum(dim=1) < 5,
+        "slower": (batch.age.max(dim=1).values < 0.45) | ((batch.past >= 0).sum(dim=1) < 5),
+        "fewer_cameras": cameras < 4,
+        "no_view": ~batch.cabin.valid.all(dim=1),
+        "no_joints": ~batch.cabin.joints_valid,
+    }
+    assert whole.cabin.valid.all() and (whole.past >= 0).all()
+    assert 0 < int(differs[what].sum()) < 20 and cameras.min() >= 1
+    if what not in ("fewer_cameras",):
+        assert (cameras == 4).all()
+
+
+def test_joints_are_noisy_and_get_lost_but_the_clip_stays_as_it_is(driving_clips):
+    before = driving_clips[0].posture.copy()
+    thinning = Thinning(**{**NOTHING_MISSING, "joint_noise_m": 0.01, "lost_joint": 0.2})
+    batch = moments([(driving_clips[0], 2)], np.random.default_rng(0), thinning)
+    posture = batch.cabin.posture[0].numpy()
+    error = (posture - before[2])[np.isfinite(posture).all(axis=1)]
+    assert 0.002 < np.abs(error).mean() < 0.03
+    assert np.isfinite(posture).sum() < np.isfinite(before[2]).sum()
+    np.testing.assert_array_equal(driving_clips[0].posture, before)
+
+
+def test_moments_follow_from_the_generator(driving_clips):
+    first, again = (random_moments(driving_clips, 8, np.random.default_rng(3), Thinning()) for _ in range(2))
+    other = random_moments(driving_clips, 8, np.random.default_rng(4), Thinning())
+    assert torch.equal(first.outside, again.outside) and torch.equal(first.past, again.past)
+    assert first.outside.shape != other.outside.shape or not torch.equal(first.outside, other.outside)

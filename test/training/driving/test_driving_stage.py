@@ -1,0 +1,113 @@
+# Copyright 2026 The mtl_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""Runs of the driving stage: what they train, what they leave alone, and that they go on exactly."""
+
+import json
+
+import pytest
+import torch
+
+from mtl_perception.network import load_checkpoint
+from mtl_perception.training.driving.config import DrivingStageConfig, is_driving_stage
+from mtl_perception.training.driving.moments import moments
+from mtl_perception.training.driving.stage import CHECKPOINT, FIGURES, DrivingStage
+
+
+@pytest.fixture(scope="module")
+def stage_config(seeing_checkpoint, few_clips):
+    return DrivingStageConfig(
+        stage="driving",
+        start=str(seeing_checkpoint),
+        network="nano",
+        clips=few_clips,
+        held_out=few_clips.model_copy(update={"worlds": 1, "first_seed": 12}),
+        steps=8,
+        batch=6,
+        warmup_steps=1,
+        save_every=4,
+    )
+
+
+@pytest.fixture
+def stage(driving_clips, feature_folder, stage_config, tmp_path):
+    """Returns what makes a run in a folder of that name; the clips are there already."""
+    return lambda name="run", **changes: DrivingStage(
+        stage_config.model_copy(update=changes), tmp_path / name, cache=feature_folder
+    )
+
+
+def test_the_checkpoint_has_the_tasks_and_the_same_rest(stage, seeing_checkpoint):
+    run = stage()
+    run.train()
+    before, after = load_checkpoint(seeing_checkpoint), load_checkpoint(run.folder / CHECKPOINT)
+    driving = ("steering", "driver_behaviour", "driver_emotion", "vehicle_behaviour", "traffic_context")
+    assert after.trained_tasks == ("depth", *driving)
+    kept = before.network.state_dict()
+    for name, tensor in after.network.state_dict().items():
+        assert name.startswith("driving.") or torch.equal(tensor, kept[name]), name
+    assert after.card["licence"] == "of the start"
+    assert after.card["driving"]["step"] == 8
+    assert sum(after.card["driving"]["frames"]["driver_behaviour"].values()) == 12
+
+
+def test_a_run_that_was_interrupted_gives_the_same_weights(stage):
+    whole = stage("whole")
+    whole.train()
+    stage("parts").train(until=3)
+    again = stage("parts")
+    assert again.step == 3
+    again.train()
+    for name, tensor in whole.averaged().state_dict().items():
+        assert torch.equal(tensor, again.averaged().state_dict()[name]), name
+
+
+def test_it_learns_what_the_clips_show(stage, driving_clips):
+    run = stage(steps=60, learning_rate=3e-3, average_decay=0.9)
+    batch = moments([(clip, number) for clip in driving_clips for number in range(len(clip))])
+
+    def losses():
+        with torch.no_grad():
+            return {task: float(loss) for task, loss in run.heads.losses(batch)[0].items()}
+
+    first = losses()
+    run.train()
+    last = losses()
+    for task, before in first.items():
+        assert last[task] < before or before < 0.6, task
+    assert sum(last.values()) < 0.8 * sum(first.values())
+
+
+def test_figures_stand_beside_those_of_a_constant(stage):
+    run = stage()
+    figures = run.evaluate()
+    assert json.loads((run.folder / FIGURES).read_text()) == figures
+    assert figures["frames"] == 6
+    assert figures["steering"]["mse"] >= 0 and "mse_of_mean" in figures["steering"]
+    behaviour = figures["driving_context"]["tasks"]["driver_behaviour"]
+    assert sum(behaviour["frames"].values()) == 6
+    assert behaviour["balanced_accuracy_of_constant"] == 1 / sum(n > 0 for n in behaviour["frames"].values())
+
+
+def test_another_configuration_does_not_take_up_a_run(stage):
+    stage().train(until=1)
+    with pytest.raises(ValueError, match="another configuration"):
+        stage(learning_rate=0.5)
+
+
+def test_a_loss_that_is_no_number_ends_the_run_and_is_named(stage):
+    run = stage()
+    with torch.no_grad():
+        run.network.driving.steering.head.layers[1].weight.fill_(torch.nan)
+    with pytest.raises(FloatingPointError, match="step 0: the loss of 'steering' is nan"):
+        run.train()
+
+
+def test_configurations_of_this_stage_are_known(tmp_path):
+    path = tmp_path / "a.yaml"
+    path.write_text("stage: driving\n")
+    assert is_driving_stage(path)
+    path.write_text("network: nano\n")
+    assert not is_driving_stage(path)
+    path.write_text("stage: driving\nstart: x\nwrong: 1\n")
+    with pytest.raises(ValueError, match=r"a\.yaml"):
+        DrivingStageConfig.load(path)
