@@ -4,12 +4,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import ExitStack
+from functools import wraps
+from typing import ParamSpec, TypeVar
+
 import torch
 from torch import Tensor
 
 from mtl_perception.network.batch import CameraBatch
 
 GEOMETRY_CHANNELS = 5
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def in_full_precision(function: Callable[P, R]) -> Callable[P, R]:
+    """Decorate a function of coordinates: autocast would take its products in half precision, which is pixels off."""
+
+    @wraps(function)
+    def outside_autocast(*arguments: P.args, **named: P.kwargs) -> R:
+        active = [kind for kind in ("cpu", "cuda") if torch.is_autocast_enabled(kind)]
+        with ExitStack() as stack:
+            for kind in active:
+                stack.enter_context(torch.autocast(kind, enabled=False))
+            return function(*arguments, **named)
+
+    return outside_autocast
 
 
 def rays(K: Tensor, height: int, width: int, stride: int = 1) -> Tensor:
@@ -25,6 +47,7 @@ def rays(K: Tensor, height: int, width: int, stride: int = 1) -> Tensor:
     return torch.stack([x[:, None, :].expand(shape), y[:, :, None].expand(shape), torch.ones(shape).to(K)], dim=1)
 
 
+@in_full_precision
 def geometry_channels(batch: CameraBatch, canonical_focal: float) -> Tensor:
     """Encode what calibration says about each pixel, (N, 5, H, W), as further input channels.
 
@@ -56,6 +79,7 @@ def depth_scale(K: Tensor, canonical_focal: float) -> Tensor:
     return torch.sqrt(K[:, 0, 0] * K[:, 1, 1]) / canonical_focal
 
 
+@in_full_precision
 def reproject(
     depth: Tensor, K: Tensor, previous_from_current: Tensor, previous_K: Tensor, stride: int
 ) -> tuple[Tensor, Tensor]:

@@ -45,3 +45,14 @@ def test_sampling_at_each_pixels_own_place_gives_the_map_back(batch: CameraBatch
     grid = sampling_grid(torch.stack([u, v], dim=-1)[None])
     image = torch.rand(1, 2, 16, 24)
     torch.testing.assert_close(torch.nn.functional.grid_sample(image, grid, align_corners=False), image)
+
+
+def test_autocast_does_not_blur_coordinates(batch: CameraBatch) -> None:
+    depth, motion = torch.full((3, 16, 24), 7.3), torch.eye(4).repeat(3, 1, 1)
+    motion[:, :3, 3] = torch.tensor([0.31, -0.02, 0.4])
+    expected, _ = reproject(depth, batch.K, motion, batch.K, 4)
+    channels = geometry_channels(batch, 100.0)
+    with torch.autocast("cpu", torch.bfloat16):
+        found, _ = reproject(depth, batch.K, motion, batch.K, 4)
+        torch.testing.assert_close(geometry_channels(batch, 100.0), channels)
+    torch.testing.assert_close(found, expected)

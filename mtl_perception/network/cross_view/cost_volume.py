@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mtl_perception.network.cross_view.neighbours import Neighbours
-from mtl_perception.network.geometry import rays
+from mtl_perception.network.geometry import in_full_precision, rays
 
 IN_FRONT_M = 0.05
 LARGEST_CORRELATION = 2**26
@@ -70,6 +70,7 @@ class PlaneSweepCostVolume(nn.Module):
         return (total / hits.clamp(min=1.0)).to(features.dtype).transpose(1, 2).unflatten(2, (height, width))
 
     @torch.no_grad()
+    @in_full_precision
     def _projections(
         self, K: Tensor, neighbours: Neighbours, view: int, height: int, width: int
     ) -> tuple[Tensor, Tensor]:

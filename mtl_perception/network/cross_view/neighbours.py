@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from mtl_perception.network.batch import CameraBatch, PreviousFrame
+from mtl_perception.network.geometry import in_full_precision
 
 ADJACENT = 2
 SAMPLES = (12, 6, 4)
@@ -34,6 +35,7 @@ class Neighbours:
     K: Tensor
 
 
+@in_full_precision
 def select_neighbours(
     batch: CameraBatch, previous: PreviousFrame | None, nearest: float, farthest: float
 ) -> Neighbours:

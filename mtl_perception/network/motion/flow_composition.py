@@ -12,7 +12,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from mtl_perception.network.geometry import rays
+from mtl_perception.network.geometry import in_full_precision, rays
 
 NEAREST = 0.05  # metres, as `reproject`
 SHORTEST = 1e-3  # seconds between two frames
@@ -86,5 +86,6 @@ def _points(depth: Tensor, K: Tensor, stride: int) -> Tensor:
     return rays(K.to(depth.dtype), depth.shape[1], depth.shape[2], stride) * depth[:, None]
 
 
+@in_full_precision
 def _rotate(matrix: Tensor, points: Tensor) -> Tensor:
     return torch.einsum("nij,njhw->nihw", matrix[:, :3, :3], points)

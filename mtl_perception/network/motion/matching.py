@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mtl_perception.network.blocks import conv_norm_relu
-from mtl_perception.network.geometry import sampling_grid
+from mtl_perception.network.geometry import in_full_precision, sampling_grid
 
 COARSE_STRIDE, STRIDE = 8, 4
 WINDOW = 2
@@ -95,9 +95,11 @@ class PairMatching(nn.Module):
         bounded = PRECISION_REACH * torch.tanh(self.log_precision(hidden).float()[:, 0] / PRECISION_REACH)
         return Matches(similarity, coarse, start + offset + correction, PRECISION_MIDDLE + bounded)
 
+    @in_full_precision
     def _similarity(self, current: Tensor, previous: Tensor) -> Tensor:
         return self.scale[0] * torch.einsum("ncp,ncq->npq", current.flatten(2), previous.flatten(2))
 
+    @in_full_precision
     def _best(self, similarity: Tensor, size: Sequence[int]) -> tuple[Tensor, Tensor]:
         """Return matches (N, h, w, 2) and the share of the whole softmax that lies in the best one's window."""
         height, width = size
@@ -109,6 +111,7 @@ class PairMatching(nn.Module):
         matches = torch.einsum("npq,qc->npc", weights, places) / share.clamp(min=1e-6)[..., None]
         return matches.view(-1, height, width, 2), share.view(-1, height, width)
 
+    @in_full_precision
     def _window(self, current: Tensor, previous: Tensor, start: Tensor) -> tuple[Tensor, Tensor]:
         """Return similarities (N, K, h, w) around `start`, and the offset (N, h, w, 2) that they speak for."""
         side = torch.arange(-RADIUS, RADIUS + 1, device=start.device, dtype=start.dtype)

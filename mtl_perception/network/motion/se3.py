@@ -14,10 +14,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from mtl_perception.network.geometry import in_full_precision
+
 # Information added to every frame's, so that a frame without cameras has a covariance too: of 1000 rad and 1000 m.
 NO_INFORMATION = 1e-6
 
 
+@in_full_precision
 def matrix_from_vector(vector: Tensor) -> Tensor:
     """Turn axis-angle and translation (N, 6) into matrices (N, 4, 4) by Rodrigues' formula."""
     vector = _exact(vector)
@@ -46,6 +49,7 @@ def vector_from_matrix(matrix: Tensor) -> Tensor:
     return torch.cat([ratio[:, None] * imaginary, matrix[:, :3, 3]], dim=1)
 
 
+@in_full_precision
 def inverse(matrix: Tensor) -> Tensor:
     """Invert rigid motions (N, 4, 4)."""
     matrix = _exact(matrix)
@@ -53,6 +57,7 @@ def inverse(matrix: Tensor) -> Tensor:
     return _matrix(rotation, -(rotation @ matrix[:, :3, 3:])[:, :, 0])
 
 
+@in_full_precision
 def adjoint(matrix: Tensor) -> Tensor:
     """Return (N, 6, 6), which carry small motions d from one frame into another: matrix(A d) = T matrix(d) T^-1."""
     matrix = _exact(matrix)
