@@ -91,7 +91,8 @@ class LiftSplat(nn.Module):
     def _voxels(self, batch: CameraBatch, edges: Tensor, height: int, width: int, outside: int) -> Tensor:
         """Return each frustum point's voxel in the flattened batch, or `outside`: (N, h, w, S) int64."""
         pose = batch.base_from_camera.double()
-        in_base = torch.einsum("nij,njhw->nihw", pose[:, :3, :3], rays(intrinsics_at(batch.K, self.stride), height, width))
+        ray = rays(intrinsics_at(batch.K, self.stride), height, width)
+        in_base = torch.einsum("nij,njhw->nihw", pose[:, :3, :3], ray)
         middles = ((edges[:-1] + edges[1:]) / 2).double()
         index = (batch.frame_index * math.prod(self.grid.shape))[:, None, None, None].int()
         inside = torch.ones_like(index, dtype=torch.bool)
