@@ -9,6 +9,8 @@ from pathlib import Path
 
 from mtl_perception.resources import config_file
 from mtl_perception.training.config import TrainingConfig
+from mtl_perception.training.driving.command import run_driving_stage
+from mtl_perception.training.driving.config import DrivingStageConfig, is_driving_stage
 from mtl_perception.training.trainer import Trainer
 
 
@@ -20,6 +22,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--cache", type=Path, default=None, help="folder of rendered worlds, shared by runs (default: OUT/worlds)"
     )
+    parser.add_argument(
+        "--start", type=Path, help="driving stage: the checkpoint to add its tasks to (default: the configuration's)"
+    )
+    parser.add_argument(
+        "--workers", type=int, default=1, help="driving stage: processes that render clips (default: %(default)s)"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -27,6 +35,9 @@ def run(arguments: argparse.Namespace) -> int:
 
     With several processes, start it by `accelerate launch -m mtl_perception train ...`.
     """
-    config = TrainingConfig.load(config_file("training", arguments.config))
+    path = config_file("training", arguments.config)
+    if is_driving_stage(path):
+        return run_driving_stage(DrivingStageConfig.load(path), arguments)
+    config = TrainingConfig.load(path)
     Trainer(config, arguments.data, arguments.out, cache=arguments.cache).train()
     return 0
