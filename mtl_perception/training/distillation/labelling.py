@@ -153,7 +153,13 @@ class Labeller:
 
 
 def label_bag(
-    frames: BagFrames, indices: Sequence[int], labeller: Labeller, folder: Path, signature: dict[str, Any]
+    frames: BagFrames,
+    indices: Sequence[int],
+    labeller: Labeller,
+    folder: Path,
+    signature: dict[str, Any],
+    *,
+    quiet: bool = False,
 ) -> Counter[str]:
     """Label frames of a bag, those that `folder` does not hold yet.
 
@@ -163,6 +169,7 @@ def label_bag(
         labeller: the teachers.
         folder: where the labels are kept; made if need be.
         signature: what the labels depend on.
+        quiet: show no progress.
 
     Returns:
         How many images were brought to metres by what, those that were there already included.
@@ -180,7 +187,7 @@ def label_bag(
         )
     _write(manifest, (json.dumps(signature, indent=1) + "\n").encode())
     ways: Counter[str] = Counter()
-    for index in track(indices, description="the teachers label"):
+    for index in track(indices, description="the teachers label", disable=quiet):
         path = label_file(folder, index)
         if not path.is_file():
             frame = frames(index)

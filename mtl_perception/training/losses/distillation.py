@@ -18,6 +18,9 @@ FLOW_WEIGHT, MASK_WEIGHT = 0.1, 1e-3
 OFFSET_UNIT = 10.0
 """Pixels of an offset to a thing's centre that count as much as a whole unit of probability elsewhere."""
 
+MATCH_REACH = 4.0
+"""Pixels of a match's change beyond which it counts no more: there are two equally good matches then."""
+
 
 @dataclass(frozen=True)
 class FlowTarget:
@@ -118,6 +121,13 @@ def _motion_drift(student: NetworkOutput, start: NetworkOutput, valid: Tensor) -
         losses["complete_flow"] = mean_of((student.complete_flow[valid].float() - start.complete_flow[valid]).abs())
     if student.ego_motion is not None and start.ego_motion is not None:
         losses["ego_motion"] = mean_of((student.ego_motion.vector[valid] - start.ego_motion.vector[valid]).abs())
+    if student.alignment is not None and start.alignment is not None:
+        now_by, then_by = student.alignment, start.alignment
+        losses["alignment_depth"] = mean_of(_divergence(now_by.depth_logits[valid], then_by.depth_logits[valid]))
+        moved = (now_by.matches.fine[valid] - then_by.matches.fine[valid]).abs().sum(dim=-1).clamp(max=MATCH_REACH)
+        precision = then_by.matches.log_precision[valid]
+        losses["matches"] = weighted_mean(moved, precision.exp().clamp(max=1.0))
+        losses["match_precision"] = mean_of((now_by.matches.log_precision[valid] - precision).abs())
     return losses
 
 

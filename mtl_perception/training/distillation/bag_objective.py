@@ -1,0 +1,111 @@
+# Copyright 2026 The mtl_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""What a student learns from a labelled bag, and what it must not unlearn."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from mtl_perception.core import LabelSpace
+from mtl_perception.network import MultiTaskNetwork, NetworkOutput, PreviousFrame
+from mtl_perception.network.geometry import depth_scale
+from mtl_perception.training.distillation.labelling import Rows
+from mtl_perception.training.losses.depth import depth_loss
+from mtl_perception.training.losses.distillation import drift_losses, semantic_imitation_loss
+from mtl_perception.training.losses.reduction import nearest
+from mtl_perception.training.objective import Losses, Objective, ObjectiveSettings
+from mtl_perception.training.samples import TrainingBatch
+
+LEARNT = ("depth", "semantic")
+DRIFT = 1.0
+"""Weight of the mean of all tasks' drift."""
+
+
+class BagObjective(Objective):
+    """Depth and semantics as the teachers say, the other tasks as the student did before (Learning without Forgetting).
+
+    A student that was trained before keeps the statistics of its batch norms: they are of far more images than a bag
+    has, and its frozen start is then the same function at the first step.
+    """
+
+    def __init__(
+        self,
+        settings: ObjectiveSettings,
+        labels: LabelSpace,
+        class_weights: Tensor,
+        rows: Rows,
+        start: MultiTaskNetwork | None,
+    ) -> None:
+        """Keep what is needed.
+
+        Args:
+            settings: of the terms of self-supervision.
+            labels: that know what the teachers' rows stand for.
+            class_weights: (labels,).
+            rows: of the teachers' semantics.
+            start: the student before it learns, frozen; None if it starts from random weights.
+        """
+        super().__init__(settings, labels, class_weights)
+        self.confidence, self.start = torch.from_numpy(rows.weights), start
+
+    def __call__(self, network: MultiTaskNetwork, batch: TrainingBatch, step: int = 0) -> Losses:
+        """Return the losses of depth and semantics, and the terms."""
+        if self.start is not None:
+            hold_statistics(network)
+            self.start.to(batch.depth.device)
+        tasks = network.config.tasks
+        output = network(batch.cameras, tasks, _previous(network, batch))
+        with torch.autocast(batch.depth.device.type, enabled=False):
+            losses = self.teachers_losses(network, output, batch)
+            terms: dict[str, Tensor] = {}
+            if self.start is not None:
+                with torch.no_grad():
+                    before = self.start(batch.cameras, tasks, _previous(self.start, batch))
+                drift = drift_losses(output, before, _paired(batch))
+                if drift:
+                    terms["drift"] = DRIFT * torch.stack(list(drift.values())).mean()
+        return Losses(losses, terms)
+
+    def teachers_losses(
+        self, network: MultiTaskNetwork, output: NetworkOutput, batch: TrainingBatch
+    ) -> dict[str, Tensor]:
+        """Return how far depth and semantics are from what the teachers say."""
+        assert output.depth_logits is not None and output.depth is not None and output.semantic_logits is not None
+        scale = depth_scale(batch.cameras.K, network.config.depth_bins.canonical_focal)
+        table = batch.label_table
+        weights = self.class_weights.to(table.device)
+        lightest = torch.where(table, weights, weights.max()).amin(dim=1)
+        rows = nearest(batch.semantic, output.semantic_logits)
+        truth = nearest(batch.depth, output.depth_logits)
+        bins = network.dense.depth.bins
+        return {
+            "depth": depth_loss(output.depth_logits.float(), output.depth.float(), scale, bins, truth),
+            "semantic": semantic_imitation_loss(
+                output.semantic_logits, rows, table, lightest * self.confidence.to(lightest.device)
+            ),
+        }
+
+
+def hold_statistics(network: nn.Module) -> None:
+    """Put the batch norms of a network into evaluation mode: their statistics neither change nor follow the batch."""
+    for module in network.modules():
+        if isinstance(module, _BatchNorm):
+            module.eval()
+
+
+def _previous(network: MultiTaskNetwork, batch: TrainingBatch) -> PreviousFrame | None:
+    if batch.previous is None:
+        return None
+    with torch.no_grad():
+        return batch.previous_frame(network.memory_of(batch.previous))
+
+
+def _paired(batch: TrainingBatch) -> Tensor | None:
+    """Return which images (N,) have one before."""
+    if batch.previous is None:
+        return None
+    paired = torch.zeros(len(batch.cameras.images), dtype=torch.bool, device=batch.depth.device)
+    paired[batch.previous_rows] = True
+    return paired

@@ -1,0 +1,297 @@
+# Copyright 2026 The mtl_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""A student learns from what teachers say of a bag."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import yaml
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from mtl_perception.core import LabelSpace
+from mtl_perception.data.recordings.bag import BagRecording
+from mtl_perception.network import CameraBatch, MultiTaskNetwork, NetworkConfig, load_checkpoint, save_checkpoint
+from mtl_perception.pipeline import MIN_CAMERA_HEIGHT
+from mtl_perception.resources import config_file, default_checkpoint
+from mtl_perception.training.config import SourceConfig, StageConfig, TrainingConfig
+from mtl_perception.training.distillation.bag_frames import BagFrame, BagFrames
+from mtl_perception.training.distillation.bag_objective import LEARNT, BagObjective
+from mtl_perception.training.distillation.class_names import map_classes
+from mtl_perception.training.distillation.labelled_source import DATASET, LabelledSource
+from mtl_perception.training.distillation.labelling import Labeller, Rows, label_bag, label_file
+from mtl_perception.training.distillation.pretrained import DepthTeacher, SegmentationTeacher
+from mtl_perception.training.losses.reduction import nearest
+from mtl_perception.training.objective import ObjectiveSettings
+from mtl_perception.training.samples import collate
+from mtl_perception.training.trainer import CHECKPOINT, Trainer
+
+LOG = logging.getLogger(__name__)
+RESULT = "student.safetensors"
+_HELD_OUT_EVERY = 10
+_FEWEST_HELD_OUT = 2
+_MOST_MEASURED = 20
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is to be distilled.
+
+    Attributes:
+        bag: folder or file.
+        depth_teacher, segmentation_teacher: hub ids or folders of transformers models.
+        out: folder of labels, run and result.
+        student: "" for the checkpoint that comes with the package; a checkpoint; or a preset, with random weights.
+        labels: of a preset: its label space.
+        classes: what the segmentation teacher's classes are, see `map_classes`.
+        frames: label at most so many, spread evenly.
+        steps: of training.
+        frames_per_step: how many frames (of all cameras) a step takes.
+        device: of the teachers.
+        quiet: show no progress.
+    """
+
+    bag: Path
+    depth_teacher: str
+    segmentation_teacher: str
+    out: Path
+    student: str = ""
+    labels: str = "default"
+    classes: str = "default"
+    frames: int = 500
+    steps: int = 1000
+    frames_per_step: int = 2
+    device: str = "cpu"
+    quiet: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Start:
+    """What a student is before it learns. `network` has random weights where nothing is `trained`."""
+
+    network: MultiTaskNetwork
+    labels: LabelSpace
+    trained: tuple[str, ...]
+    name: str
+    card: dict[str, Any]
+
+
+def distil(request: Request) -> dict[str, Any]:
+    """Label the bag, train the student, and write `student.safetensors`.
+
+    What is there already, of labels and of training, is not done again.
+
+    Returns:
+        The result's model card.
+
+    Raises:
+        FileNotFoundError: bag, teacher or student is not there.
+        ValueError: one of them is not what it should be, or the folder is of another request.
+        BagError: a frame cannot be read.
+    """
+    start = load_start(request.student, request.labels)
+    bag = BagRecording(request.bag, truth=("depth", "lidar"))
+    depth = DepthTeacher(request.depth_teacher, request.device)
+    segmentation = SegmentationTeacher(request.segmentation_teacher, request.device)
+    mapping = map_classes(segmentation.id2label, start.labels, request.classes)
+    if mapping.void:
+        LOG.warning("classes of the segmentation teacher that are no label here: %s", ", ".join(mapping.void))
+    if not bag.has_poses:
+        LOG.warning("%s has no poses: nothing that compares two frames is learnt or held", bag.name)
+
+    config = start.network.config
+    ratio = float(np.exp(np.mean([np.log(camera.width / camera.height) for camera in bag.rig])))
+    size = config.input_size(round(1000 * ratio), 1000)
+    frames = BagFrames(bag, size)
+    count = min(len(frames), request.frames)
+    indices = sorted({int(index) for index in np.linspace(0, len(frames) - 1, count).round()})
+    labeller = Labeller(depth, segmentation, mapping, start.labels, lambda frame: _seen_by(start, frame))
+    signature = {
+        "bag": str(request.bag.resolve()),
+        "depth": request.depth_teacher,
+        "segmentation": request.segmentation_teacher,
+        "student": start.name,
+        "size": list(size),
+    }
+    folder = request.out / "labels"
+    ways = label_bag(frames, indices, labeller, folder, signature, quiet=request.quiet)
+    LOG.info("depth was brought to metres by: %s", ", ".join(f"{way} ({n} images)" for way, n in ways.most_common()))
+    training, measured, held_out = _split([label_file(folder, index) for index in indices])
+
+    labels = replace(start.labels, datasets={**start.labels.datasets, DATASET: labeller.rows.dataset})
+    recipe = _recipe(request, start, labels, size)
+    trainer = Trainer(
+        recipe,
+        request.bag.parent,
+        request.out / "training",
+        sources=[LabelledSource(training)],
+        objective=lambda weights: _objective(weights, labels, labeller.rows, start),
+        quiet=request.quiet,
+    )
+    first = against_teachers(start.network, measured, labels)
+    trainer.train()
+    learnt = load_checkpoint(request.out / "training" / CHECKPOINT).network
+    last = against_teachers(learnt, measured, labels)
+    trained = start.trained or LEARNT
+    card = {
+        "licence": _licence(start, depth, segmentation),
+        "teachers": {
+            "depth": {"name": depth.name, "licence": depth.licence, "metric": depth.metric},
+            "semantic": {"name": segmentation.name, "licence": segmentation.licence, "void": list(mapping.void)},
+        },
+        "student": start.name,
+        "bag": request.bag.name,
+        "frames": len(training),
+        "steps": request.steps,
+        "depth_in_metres_by": dict(ways),
+        "measured_on": f"{len(measured)} frames " + ("that were held out" if held_out else "that it was trained on"),
+        "first": first,
+        "last": last,
+        "start": start.card,
+    }
+    save_checkpoint(request.out / RESULT, learnt, start.labels, tuple(trained), card)
+    (request.out / "distillation.json").write_text(json.dumps(card, indent=1) + "\n")
+    return card
+
+
+def load_start(student: str, labels: str) -> Start:
+    """Load what a student starts from; see `Request`.
+
+    Raises:
+        FileNotFoundError: there is neither a checkpoint nor a preset of that name.
+        ValueError: it cannot be read, has no depth or no semantics, or the label space does not fit the preset.
+    """
+    is_preset = bool(student) and not Path(student).is_file() and "/" not in student
+    if is_preset or Path(student).suffix in (".yaml", ".yml"):
+        config, space = (
+            NetworkConfig.load(config_file("networks", student)),
+            LabelSpace.load(config_file("labels", labels)),
+        )
+        if len(space) != config.num_labels:
+            raise ValueError(f"preset '{student}' has {config.num_labels} labels, '{space.name}' has {len(space)}")
+        torch.manual_seed(0)
+        network = MultiTaskNetwork(config.restricted(LEARNT))
+        return Start(network.eval().requires_grad_(False), space, (), f"{student}, random weights", {})
+    checkpoint = load_checkpoint(student or default_checkpoint())
+    absent = [task for task in LEARNT if task not in checkpoint.network.config.tasks]
+    if absent:
+        raise ValueError(f"student {checkpoint.name} cannot learn: it has no task {', '.join(absent)}")
+    trained = tuple(checkpoint.trained_tasks)
+    network = checkpoint.network.requires_grad_(False)
+    return Start(network, checkpoint.labels, trained, checkpoint.name, dict(checkpoint.card))
+
+
+@torch.no_grad()
+def against_teachers(network: MultiTaskNetwork, files: Sequence[Path], labels: LabelSpace) -> dict[str, float]:
+    """Return how far a network is from the teachers.
+
+    Returns:
+        `depth_abs_rel`: mean of |difference| over the teacher's depth; `depth_log`: mean of |difference of logarithms|;
+        `semantic_agreement`: share of the pixels, of those that are not void, whose label is one of those named;
+        `semantic_nll`: mean negative log of their probability; `loss`: `depth_log` + `semantic_nll`.
+    """
+    source, random = LabelledSource(files), np.random.default_rng(0)
+    sums: dict[str, list[Tensor]] = {"depth_abs_rel": [], "depth_log": [], "semantic_agreement": [], "semantic_nll": []}
+    network.eval()
+    device = next(network.parameters()).device
+    for index, path in enumerate(files):
+        with np.load(path) as stored:
+            height, width = stored["depth"].shape[1:]
+        sample = source.sample(index, (width, height), random)
+        batch = collate([sample], labels, network.config.grid.shape, ()).to(device)
+        output = network(batch.cameras, LEARNT)
+        assert output.depth is not None and output.semantic_logits is not None
+        truth = nearest(batch.depth, output.depth)
+        known = torch.isfinite(truth) & (truth < network.config.depth_bins.farthest)
+        sums["depth_abs_rel"].append(((output.depth - truth).abs() / truth)[known])
+        sums["depth_log"].append((output.depth.log() - truth.log()).abs()[known])
+        named = batch.label_table[nearest(batch.semantic, output.semantic_logits)]
+        taught = named.any(dim=-1)
+        probability = functional.softmax(output.semantic_logits, dim=1).permute(0, 2, 3, 1)
+        together = (probability * named).sum(dim=-1).clamp(min=1e-6)
+        sums["semantic_nll"].append(-together.log()[taught])
+        chosen = named.gather(3, probability.argmax(dim=-1, keepdim=True))[..., 0]
+        sums["semantic_agreement"].append(chosen[taught].float())
+    means = {name: float(torch.cat(values).mean()) if len(torch.cat(values)) else 0.0 for name, values in sums.items()}
+    means["loss"] = means["depth_log"] + means["semantic_nll"]
+    return {name: round(value, 4) for name, value in means.items()}
+
+
+class _Recipe(TrainingConfig):
+    """A training configuration whose network keeps all its tasks, those without truth as well."""
+
+    def network_config(self) -> NetworkConfig:
+        """Return the network that the file describes."""
+        return NetworkConfig.load(config_file("networks", self.network))
+
+
+def _recipe(request: Request, start: Start, labels: LabelSpace, size: tuple[int, int]) -> _Recipe:
+    """Return how the student is trained: gently where it has learnt before."""
+    request.out.mkdir(parents=True, exist_ok=True)
+    network, space = request.out / "network.yaml", request.out / "labels.yaml"
+    network.write_text(yaml.safe_dump(json.loads(start.network.config.model_dump_json()), sort_keys=False))
+    space.write_text(yaml.safe_dump(labels.to_dict(), sort_keys=False))
+    gentle = 0.25 if start.trained else 1.0
+    return _Recipe(
+        network=str(network),
+        labels=str(space),
+        licence="see the result's own card",
+        start=request.student or str(default_checkpoint()) if start.trained else "",
+        sources=(SourceConfig(kind="bag", frames_per_step=request.frames_per_step, folder=request.bag.name),),
+        stages=(StageConfig(until=1.0, width=size[0], height=size[1]),),
+        steps=request.steps,
+        kernel_learning_rate=0.02 * gentle,
+        learning_rate=0.002 * gentle,
+        warmup_steps=max(1, min(50, request.steps // 10)),
+        average_decay=0.98,
+        save_every=100,
+    )
+
+
+def _objective(weights: Tensor, labels: LabelSpace, rows: Rows, start: Start) -> BagObjective:
+    return BagObjective(ObjectiveSettings(), labels, weights, rows, start.network if start.trained else None)
+
+
+def _split(files: list[Path]) -> tuple[list[Path], list[Path], bool]:
+    """Return the files to train on, those to measure on, and whether these were held out."""
+    held_out = files[_HELD_OUT_EVERY - 1 :: _HELD_OUT_EVERY]
+    if len(held_out) < _FEWEST_HELD_OUT:
+        return files, files[:_MOST_MEASURED], False
+    step = -(-len(held_out) // _MOST_MEASURED)
+    return [path for path in files if path not in held_out], held_out[::step], True
+
+
+@torch.inference_mode()
+def _seen_by(start: Start, frame: BagFrame) -> NDArray[np.float32]:
+    """Return the depth that the student sees before it learns; NaN where it sees no surface, or has learnt nothing."""
+    height, width = frame.images.shape[1:3]
+    if "depth" not in start.trained:
+        return np.full((len(frame.images), height, width), np.nan, np.float32)
+    batch = CameraBatch(
+        images=torch.from_numpy(frame.images).permute(0, 3, 1, 2).float() / 255.0,
+        K=torch.from_numpy(frame.K).float(),
+        base_from_camera=torch.from_numpy(frame.base_from_camera).float(),
+        ground_known=torch.from_numpy(frame.base_from_camera[:, 2, 3] > MIN_CAMERA_HEIGHT),
+        frame_index=torch.zeros(len(frame.images), dtype=torch.int64),
+        num_frames=1,
+    )
+    output = start.network(batch, ("depth",))
+    assert output.depth is not None and output.surface is not None
+    seen = torch.where(output.surface > 0.5, output.depth, torch.nan)[:, None]
+    return np.asarray(functional.interpolate(seen, (height, width), mode="nearest")[:, 0].numpy(), np.float32)
+
+
+def _licence(start: Start, depth: DepthTeacher, segmentation: SegmentationTeacher) -> str:
+    parts = [f"depth teacher: {depth.licence}", f"segmentation teacher: {segmentation.licence}"]
+    if start.trained:
+        parts.insert(0, f"start: {start.card.get('licence', 'unknown: check')}")
+    return "; ".join([*parts, "bag: yours"])
