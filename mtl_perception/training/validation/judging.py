@@ -4,8 +4,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
+from typing import ClassVar
 
 import numpy as np
 
@@ -14,10 +15,11 @@ from mtl_perception.core.prediction import EgoMotion
 from mtl_perception.core.scene_classes import SCENE_CLASSES
 from mtl_perception.core.transforms import inverse
 from mtl_perception.evaluation.judged import JudgedFrame, judged
-from mtl_perception.evaluation.score import Score, ScoreOptions
+from mtl_perception.evaluation.score import Better, Score, ScoreOptions
 from mtl_perception.evaluation.scores import all_scores
+from mtl_perception.evaluation.scores.driving_context import DrivingContextScore
 from mtl_perception.evaluation.scores.occupancy import OccupancyScore
-from mtl_perception.evaluation.statistics import FrameStatistics
+from mtl_perception.evaluation.statistics import FrameStatistics, Totals
 from mtl_perception.evaluation.truth.projection import sparse_depths
 from mtl_perception.memory import MAX_PREVIOUS_AGE_NS
 from mtl_perception.pipeline import Perceiver
@@ -48,6 +50,22 @@ class AboveGroundScore(OccupancyScore):
         return super().frame(replace(judged, truth=replace(judged.truth, occupancy=high)))
 
 
+class SceneClassesScore(DrivingContextScore):
+    """Driving context, with the accuracy and the balanced accuracy of each task beside that of all together."""
+
+    better: ClassVar[Mapping[str, Better]] = {
+        **DrivingContextScore.better,
+        **{f"{task}_{metric}": "higher" for task in SCENE_CLASSES for metric in ("accuracy", "balanced_accuracy")},
+    }
+
+    def metrics(self, totals: Totals) -> dict[str, float]:
+        """Return accuracy, and `<task>_accuracy` and `<task>_balanced_accuracy` of each task with truth."""
+        own = {
+            f"{task}_{name}": value for task, values in self.per_class(totals).items() for name, value in values.items()
+        }
+        return {**super().metrics(totals), **own}
+
+
 def scores_for(perceiver: Perceiver, options: ScoreOptions, tasks: Collection[str] | None = None) -> tuple[Score, ...]:
     """Return the scores of what a perceiver does, or of some of its tasks, by their names in the network.
 
@@ -59,9 +77,13 @@ def scores_for(perceiver: Perceiver, options: ScoreOptions, tasks: Collection[st
         raise ValueError(f"task '{task}': {perceiver.tasks_left_out.get(task, 'there is no such task')}")
     if wanted & set(SCENE_CLASSES):
         wanted.add(DRIVING_CONTEXT)
-    chosen = [score for score in all_scores(perceiver.labels, options) if score.task in wanted]
-    if "occupancy" in wanted:
-        chosen.append(AboveGroundScore(perceiver.labels, options))
+    chosen: list[Score] = []
+    for score in all_scores(perceiver.labels, options):
+        if score.task in wanted:
+            own = SceneClassesScore if score.task == DRIVING_CONTEXT else type(score)
+            chosen.append(own(perceiver.labels, options))
+        if score.task == "occupancy" and "occupancy" in wanted:
+            chosen.append(AboveGroundScore(perceiver.labels, options))
     return tuple(chosen)
 
 

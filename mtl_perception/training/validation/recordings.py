@@ -57,7 +57,7 @@ OUT_OF_DISTRIBUTION = (
     RecordedData("ddad", "ddad", "ddad/scene_01", ("depth", "detections")),
     RecordedData("kitti_tracking", "kitti", "kitti/tracking", ("depth", "detections")),
     RecordedData("rgbd_open3d", "rgbd", "rgbd_small/open3d_rgbd", ("depth",), max_depth=10.0),
-    RecordedData("rgbd_3dmatch", "rgbd", "rgbd_small/rgbd_nvblox_3dmatch", ("depth",), max_depth=10.0),
+    RecordedData("rgbd_3dmatch", "rgbd", "rgbd_small/rgbd_nvblox_3dmatch/3dmatch/seq-01", ("depth",), max_depth=10.0),
 )
 """Places and cameras of which nothing is trained on; depth from LiDAR where there is no depth camera."""
 

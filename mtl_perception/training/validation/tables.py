@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from rich.console import Console
 from rich.table import Table
 
+from mtl_perception.core.scene_classes import SCENE_CLASSES
 from mtl_perception.training.validation.worlds import RIG_MARK
 
 HEADLINES: Mapping[str, tuple[str, ...]] = {
@@ -26,7 +27,7 @@ HEADLINES: Mapping[str, tuple[str, ...]] = {
     "bev_map": ("miou",),
     "detections": ("map", "nds"),
     "steering": ("mse", "mae_deg"),
-    "driving_context": ("accuracy",),
+    "driving_context": ("accuracy", *(f"{task}_balanced_accuracy" for task in SCENE_CLASSES)),
 }
 """Per task the metrics that are usually told."""
 _ARROWS = {"higher": "↑", "lower": "↓", "": ""}
