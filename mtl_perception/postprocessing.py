@@ -62,6 +62,7 @@ class Postprocessing:
     def __init__(self, config: NetworkConfig, labels: LabelSpace) -> None:
         """Prepare for a network and its label space."""
         self.grid: VoxelGrid = config.grid.to_grid()
+        self._box_grid: VoxelGrid = config.box_grid.to_grid()
         self._volume = config.volume
         self._labels = len(labels)
         self._things = [label.id for label in labels.labels if label.thing]
@@ -166,7 +167,7 @@ class Postprocessing:
 
     def _detections(self, output: NetworkOutput) -> tuple[Detection, ...]:
         assert output.boxes is not None and self._volume is not None
-        boxes = CenterHead.decode(output.boxes, self.grid, self._volume.boxes, DETECTION_THRESHOLD)[0]
+        boxes = CenterHead.decode(output.boxes, self._box_grid, self._volume.boxes, DETECTION_THRESHOLD)[0]
         columns = (boxes.label, boxes.score, boxes.centre, boxes.size, boxes.yaw, boxes.velocity)
         return tuple(
             Detection(self._volume.detection_labels[label], score, tuple(centre), tuple(extent), yaw, tuple(velocity))

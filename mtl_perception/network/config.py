@@ -143,6 +143,11 @@ class VolumeConfig(_Section):
     lift_level: int = Field(0, ge=0, le=3, description="the level that is lifted, 0 the finest")
     lift_pooling: int = Field(2, ge=1, description="how much that level is averaged down first")
     plane_width: int = Field(ge=8, description="channels on the ground plane")
+    ground_width: int = Field(
+        0, ge=0, description="channels that the map reads from the images at the height of the ground; 0: none"
+    )
+    box_grid: GridConfig | None = Field(None, description="plane of the boxes; left out: the occupancy grid")
+    box_width: int | None = Field(None, ge=8, description="channels on that plane; left out: `plane_width`")
     prototypes: bool = Field(False, description="MAESTRO's prototypes, task-specific features and query decoder")
     detection_labels: tuple[int, ...] = Field((), description="label ids of the boxes' classes")
     map_layers: dict[str, tuple[int, ...]] = Field(
@@ -217,6 +222,10 @@ class NetworkConfig(_Section):
             wrong = [label for label in named if not 0 <= label < self.num_labels]
             if wrong:
                 raise ValueError(f"volume names label {wrong[0]}, there are {self.num_labels}")
+            if volume.prototypes and (volume.box_grid is not None or volume.ground_width):
+                raise ValueError("volume.prototypes has no use for volume.box_grid and volume.ground_width")
+            if volume.box_width is not None and volume.box_grid is None:
+                raise ValueError("volume.box_width needs volume.box_grid")
         if not self.dense.multi_scale_fusion:
             if self.cross_task is not None:
                 raise ValueError("cross_task needs dense.multi_scale_fusion")
@@ -228,6 +237,12 @@ class NetworkConfig(_Section):
         if self.dense.decoder == "coarse" and beyond and self.dense.semantic_from == "head":
             raise ValueError(f"dense.decoder 'coarse' decodes depth only, not '{beyond[0]}'")
         return self
+
+    @property
+    def box_grid(self) -> GridConfig:
+        """The grid on whose plane boxes are found."""
+        own = None if self.volume is None else self.volume.box_grid
+        return self.grid if own is None else own
 
     @classmethod
     def load(cls, path: str | Path) -> NetworkConfig:

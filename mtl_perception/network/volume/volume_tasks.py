@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from mtl_perception.network.batch import CameraBatch
 from mtl_perception.network.config import VOLUME_TASKS, NetworkConfig, VolumeConfig
+from mtl_perception.network.volume.box_plane import BoxPlane
 from mtl_perception.network.volume.center_head import Boxes, BoxMaps, CenterHead
 from mtl_perception.network.volume.class_prototypes import ClassPrototypeGenerator
 from mtl_perception.network.volume.lift_splat import LiftSplat
@@ -22,6 +23,7 @@ from mtl_perception.network.volume.plane_backbone import PlaneBackbone
 from mtl_perception.network.volume.plane_occupancy import PlaneOccupancyDecoder
 from mtl_perception.network.volume.scene_prototypes import ScenePrototypeAggregator
 from mtl_perception.network.volume.task_features import TaskSpecificFeatureGenerator
+from mtl_perception.network.volume.voxel_sampling import GroundSampling, VoxelSampling
 
 LEVEL_STRIDE = 4
 BOX_THRESHOLD = 0.1
@@ -48,11 +50,16 @@ class VolumeTasks(nn.Module):
         self.lift = LiftSplat(grid, LEVEL_STRIDE * 2**volume.lift_level * volume.lift_pooling)
         built = tuple(task for task in VOLUME_TASKS if task in tasks)
         width = volume.lift_width + 2
-        self.heads: nn.Module
+        self.heads: PlainHeads | PrototypeHeads
         if volume.prototypes:
             self.heads = PrototypeHeads(config, volume, width, built)
         else:
-            self.heads = PlainHeads(config, volume, width, built)
+            self.heads = heads = PlainHeads(config, volume, width, built)
+            if volume.ground_width and heads.on_plane:
+                self.ground_context = nn.Conv2d(config.neck.width, volume.ground_width, 1)
+                self.ground = GroundSampling(grid, LEVEL_STRIDE)
+            if volume.box_grid is not None and "detections" in tasks:
+                self.beyond = VoxelSampling(volume.box_grid.to_grid(), LEVEL_STRIDE * 2**volume.lift_level)
 
     def forward(
         self,
@@ -71,42 +78,67 @@ class VolumeTasks(nn.Module):
             batch: cameras and frames.
             tasks: those that are wanted.
         """
-        context = self.context(levels[self.level])
+        fine = context = self.context(levels[self.level])
         if self.pooling > 1:
             context = functional.avg_pool2d(context, self.pooling)
-        distribution = _pooled(depth_logits.softmax(dim=1), context.shape[-2:])
-        voxels = self.lift(context, distribution, bins, batch)
-        result = self.heads(voxels, tasks)
+        distribution = depth_logits.softmax(dim=1)
+        voxels = self.lift(context, _pooled(distribution, context.shape[-2:]), bins, batch)
+        planes: dict[str, Tensor] = {}
+        if hasattr(self, "ground") and self.heads.on_plane.intersection(tasks):
+            planes["ground"] = self.ground(self.ground_context(levels[0]), batch)
+        if "detections" in tasks and hasattr(self, "beyond"):
+            planes["beyond"] = self.beyond(fine, _pooled(distribution, fine.shape[-2:]), bins, batch)
+        result = self.heads(voxels, tasks, **planes)
         if "occupancy" in tasks:
             result["reached"] = voxels[:, -2:].sum(dim=1)
         return result
 
 
 class PlainHeads(nn.Module):
-    """One head a task on the lifted voxels (B, C, X, Y, Z); boxes and map share the ground plane's backbone."""
+    """One head a task on the lifted voxels (B, C, X, Y, Z).
+
+    Boxes and map share the ground plane's backbone, unless the boxes have a grid of their own.
+    """
 
     def __init__(self, config: NetworkConfig, volume: VolumeConfig, width: int, tasks: Collection[str]) -> None:
         """Build those of `tasks`."""
         super().__init__()
-        grid, plane = config.grid.to_grid(), volume.plane_width
-        if {"detections", "bev_map"}.intersection(tasks):
-            self.plane = PlaneBackbone(width, grid.shape[2], plane)
-        if "detections" in tasks:
-            self.detections = CenterHead(plane, len(volume.detection_labels))
+        grid, plane, classes = config.grid.to_grid(), volume.plane_width, len(volume.detection_labels)
+        on_plane = {"bev_map"} if volume.box_grid is not None else {"bev_map", "detections"}
+        ground = volume.ground_width + 1 if volume.ground_width else 0
+        self.on_plane = on_plane.intersection(tasks)
+        if self.on_plane:
+            self.plane = PlaneBackbone(width, grid.shape[2], plane, ground)
+        if "detections" in tasks and volume.box_grid is not None:
+            self.box_plane = BoxPlane(grid, volume.box_grid.to_grid(), width, volume.box_width or plane)
+            self.detections = CenterHead(volume.box_width or plane, classes)
+        elif "detections" in tasks:
+            self.detections = CenterHead(plane, classes)
         if "bev_map" in tasks:
             self.bev_map = MapSegmentationHead(plane, len(volume.map_layers))
         if "occupancy" in tasks:
             self.occupancy = PlaneOccupancyDecoder(grid, width, plane, config.num_labels)
 
-    def forward(self, voxels: Tensor, tasks: Collection[str]) -> dict[str, Any]:
-        """Decode."""
+    def forward(
+        self, voxels: Tensor, tasks: Collection[str], ground: Tensor | None = None, beyond: Tensor | None = None
+    ) -> dict[str, Any]:
+        """Decode.
+
+        Args:
+            voxels: (B, C, X, Y, Z).
+            tasks: those that are wanted.
+            ground: (B, ground_width + 1, X, Y), what is seen of the ground, if the network looks at it.
+            beyond: (B, C, X', Y', Z'), voxels of the grid of the boxes, if they have one of their own.
+        """
         result: dict[str, Any] = {}
-        if {"detections", "bev_map"}.intersection(tasks):
-            plane = self.plane(voxels)
-            if "detections" in tasks:
+        if self.on_plane.intersection(tasks):
+            plane = self.plane(voxels, ground)
+            if "detections" in tasks and "detections" in self.on_plane:
                 result["boxes"] = self.detections(plane)
             if "bev_map" in tasks:
                 result["map_logits"] = self.bev_map(plane)
+        if beyond is not None:
+            result["boxes"] = self.detections(self.box_plane(voxels, beyond))
         if "occupancy" in tasks:
             result["occupancy_logits"] = self.occupancy(voxels)
         return result
