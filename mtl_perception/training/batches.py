@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -57,14 +57,11 @@ class StepDataset(Dataset[TrainingBatch]):
     def samples(self, step: int) -> list[TrainingSample]:
         """Return this process's samples of a step."""
         size = self.config.input_size(step)
-        progress = step / self.config.steps
-        samples = []
-        for number, (source, settings) in enumerate(zip(self.sources, self.config.sources, strict=True)):
-            for frame in range(self.rank, settings.frames_per_step * self.processes, self.processes):
-                rng = np.random.default_rng([self.config.seed, step, number, frame])
-                index = int(rng.integers(source.available(progress)))
-                samples.append(augment(source.sample(index, size, rng), rng))
-        return samples
+        return [augment(self.sources[number].sample(index, size, rng), rng) for number, index, rng in self._draws(step)]
+
+    def drawn(self, step: int) -> list[tuple[str, int]]:
+        """Return where this process's samples of a step come from: kind of source and index, in their order."""
+        return [(self.config.sources[number].kind, index) for number, index, _ in self._draws(step)]
 
     def class_weights(self, steps: int = 30) -> torch.Tensor:
         """Return a weight (labels,) of each class, rare ones more, from the labels of the first steps."""
@@ -77,3 +74,10 @@ class StepDataset(Dataset[TrainingBatch]):
         frequency = np.maximum(counts / counts.sum(), 1e-5)
         weights = np.sqrt(np.median(frequency) / frequency)
         return torch.from_numpy(np.clip(weights, 0.5, 4.0)).float()
+
+    def _draws(self, step: int) -> Iterator[tuple[int, int, np.random.Generator]]:
+        """Yield the number of the source, the index, and the generator that all else of the sample is drawn from."""
+        for number, (source, settings) in enumerate(zip(self.sources, self.config.sources, strict=True)):
+            for frame in range(self.rank, settings.frames_per_step * self.processes, self.processes):
+                rng = np.random.default_rng([self.config.seed, step, number, frame])
+                yield number, int(rng.integers(source.available(step / self.config.steps))), rng

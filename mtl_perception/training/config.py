@@ -67,9 +67,9 @@ class TrainingConfig(BaseModel):
     """Everything that shapes a training run.
 
     The learning rates rise over `warmup_steps`, stay, and fall over the last `decay_fraction` of the run to zero, by
-    one minus the square root of the part done (Hägele et al. 2024, "Scaling laws and compute-optimal training beyond fixed
-    training durations"). Until the fall begins, a run knows its length only by the stages' input sizes, so an
-    interrupted run may be lengthened: raise `steps` and go on from its state.
+    one minus the square root of the part done (Hägele et al. 2024, "Scaling laws and compute-optimal training beyond
+    fixed training durations"). Until the fall begins, a run knows its length only by the stages' input sizes and by how
+    many of the worlds it draws from, so an interrupted run may be lengthened: raise `steps` and go on from its state.
 
     Raises:
         pydantic.ValidationError: a value is out of bounds or a key is unknown.
@@ -86,7 +86,10 @@ class TrainingConfig(BaseModel):
     )
     labels: str = Field(description="label space, a file of config/labels without its ending")
     licence: str = Field(description="of the weights, for the model card")
-    start: str = Field(default="", description="checkpoint whose weights training starts from; empty: random ones")
+    start: str = Field(
+        default="",
+        description="checkpoint whose weights training starts from; decoders that it lacks, and all if empty: random",
+    )
     start_share: float = Field(
         default=0.0,
         ge=0,
@@ -165,17 +168,15 @@ class TrainingConfig(BaseModel):
         """The step at which the learning rates begin to fall."""
         return self.steps - round(self.decay_fraction * self.steps)
 
-    def continues(self, other: TrainingConfig, step: int) -> bool:
-        """Whether a run of this configuration may go on from the state of a run of `other` after `step` steps.
+    def obstacles(self, other: TrainingConfig, step: int) -> list[str]:
+        """Return the keys for which a run of this cannot go on from the state of a run of `other` after `step` steps.
 
         All that the weights follow from must be the same; the number of steps may differ until the fall of the learning
         rates begins.
         """
-        if step > min(self.decay_start, other.decay_start):
-            ignored = _BOOKKEEPING
-        else:
-            ignored = _BOOKKEEPING | {"steps"}
-        return self.model_dump(exclude=ignored) == other.model_dump(exclude=ignored)
+        may_differ = _BOOKKEEPING | ({"steps"} if step <= min(self.decay_start, other.decay_start) else set())
+        theirs = other.model_dump(exclude=may_differ)
+        return [key for key, value in self.model_dump(exclude=may_differ).items() if value != theirs[key]]
 
 
 _BOOKKEEPING = {"licence", "save_every", "validate_every", "conflicts_every", "tensorboard"}

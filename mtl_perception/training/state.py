@@ -41,6 +41,7 @@ def save_state(path: Path, config: TrainingConfig, record: Record, tensors: Mapp
     temporary = path.with_name(f".{path.name}.tmp")
     metadata = {"record": json.dumps(asdict(record)), "config": config.model_dump_json()}
     save_file({name: tensor.detach().contiguous() for name, tensor in tensors.items()}, temporary, metadata)
+    temporary.chmod(0o644)  # safetensors makes it readable to its owner alone
     temporary.replace(path)
 
 
@@ -58,11 +59,9 @@ def load_state(path: Path, config: TrainingConfig) -> tuple[Record, dict[str, Te
         saved = TrainingConfig.model_validate_json(metadata["config"])
     except (SafetensorError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path} cannot be read; choose another --out or remove it: {error}") from error
-    if not config.continues(saved, record.step):
-        keys = [key for key, value in saved.model_dump().items() if config.model_dump()[key] != value]
-        raise ValueError(
-            f"{path} belongs to another configuration ({', '.join(keys)}): choose another --out or remove the file"
-        )
+    obstacles = ", ".join(config.obstacles(saved, record.step))
+    if obstacles:
+        raise ValueError(f"{path} belongs to another configuration ({obstacles}): choose another --out or remove it")
     return record, tensors
 
 

@@ -80,7 +80,7 @@ class Trainer:
 
         Raises:
             ValueError: the saved state belongs to another configuration, a recording is not there, or the checkpoint to
-                start from cannot be read or is of another network.
+                start from cannot be read or is of another encoder.
             FileNotFoundError: a configuration file is not there.
         """
         torch.manual_seed(config.seed)
@@ -245,8 +245,10 @@ class Trainer:
         return int(words[0] >> np.uint64(1))
 
     def _drawn(self, step: int) -> str:
-        """Return where the samples of this process's batch come from."""
-        return f" (batch {step} of process {self.processes.index} of {self.processes.count}, seed {self.config.seed})"
+        """Return in words what this process's batch of a step is."""
+        samples = ", ".join(f"{kind} {index}" for kind, index in self.dataset.drawn(step))
+        process = f", process {self.processes.index} of {self.processes.count}" if self.processes.count > 1 else ""
+        return f"; the batch, seed {self.config.seed}{process}: {samples}"
 
     def _set_learning_rates(self) -> dict[str, float]:
         factor = self.config.learning_rate_factor(self.record.step)
@@ -285,16 +287,23 @@ class Trainer:
         return [*self.network.named_parameters(), *balanced]
 
     def _load_start(self) -> dict[str, Tensor]:
-        """Give the network the weights that it starts from, and return them; none if it starts from random ones."""
+        """Give the network the weights that it starts from, and return those; what the file lacks stays random."""
         if not self.config.start:
             return {}
-        try:
-            self.network.load_state_dict(load_checkpoint(self.config.start).network.state_dict())
-        except RuntimeError as error:
-            raise ValueError(f"checkpoint {self.config.start} is of another network: {error}") from error
-        return {name: tensor.clone() for name, tensor in self.network.state_dict().items()}
+        own, saved = self.network.state_dict(), load_checkpoint(self.config.start).network.state_dict()
+        common = {name: saved[name] for name in own.keys() & saved.keys() if own[name].shape == saved[name].shape}
+        lacking = [name for name in own if name.startswith("encoder.") and name not in common]
+        if lacking:
+            raise ValueError(f"checkpoint {self.config.start} is of another encoder: {lacking[0]}")
+        self.network.load_state_dict(common, strict=False)
+        return {name: self.network.state_dict()[name].clone() for name in common}
 
     def _restore(self) -> None:
+        """Take up the saved state.
+
+        Raises:
+            ValueError: it belongs to another configuration or network.
+        """
         path = self.folder / STATE
         if self.processes.is_main:
             for left in self.folder.glob(f".{CHECKPOINT}.*.tmp"):
@@ -302,7 +311,11 @@ class Trainer:
         if not path.is_file():
             return
         self.record, tensors = load_state(path, self.config)
-        self.network.load_state_dict(part(tensors, "network."))
+        saved = part(tensors, "network.")
+        if {name: t.shape for name, t in saved.items()} != {n: t.shape for n, t in self.network.state_dict().items()}:
+            # The configuration names presets, labels and "all tasks"; what these stand for may have changed.
+            raise ValueError(f"{path} is of another network: choose another --out, or start from its checkpoint")
+        self.network.load_state_dict(saved)
         self.average.load_state_dict(part(tensors, "average."))
         self.balancer.load_state_dict(part(tensors, "balancer."))
         restore_optimizers(self.optimizers, self._named_parameters(), part(tensors, "optimizer."))
@@ -316,7 +329,7 @@ class Trainer:
         share = self.config.start_share
         if share:
             for name, tensor in averaged.state_dict().items():
-                if tensor.is_floating_point():
+                if tensor.is_floating_point() and name in self.start:
                     tensor.lerp_(self.start[name], share)
         card = {
             "licence": self.config.licence,

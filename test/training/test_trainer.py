@@ -1,118 +1,139 @@
 # Copyright 2026 The mtl_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""The trainer on a tiny network: it learns, resumes exactly, and refuses what it cannot go on with."""
+"""The trainer on a tiny network: it learns, says what it does, and refuses what it cannot go on with."""
 
+from __future__ import annotations
+
+import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
-import yaml
 from safetensors.torch import load_file
 
 from mtl_perception.network import load_checkpoint
-from mtl_perception.training.config import TrainingConfig
 from mtl_perception.training.trainer import CHECKPOINT, STATE, Trainer
 
-NETWORK = {
-    "preset": "tiny",
-    "tasks": ["depth", "semantic", "motion_mask", "occupancy"],
-    "num_labels": 16,
-    "input_pixels": 96 * 64,
-    "backbone": {"options": {"widths": [8, 8, 8, 8], "blocks": [1, 1, 1, 1]}},
-    "neck": {"width": 8},
-    "dense": {"width": 8},
-    "depth_bins": {"nearest": 0.5, "farthest": 50.0, "count": 24, "canonical_focal": 100.0},
-    "reprojection_motion": {"embedding": 4, "radius": 1},
-    "volume": {"lift_width": 4, "plane_width": 8},
-    "grid": {"origin": [-8.0, -8.0, -1.0], "voxel_size": 0.5, "shape": [32, 32, 8]},
-}
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_it_learns_and_gives_a_checkpoint(make_config, walls, tmp_path: Path, precision: str) -> None:
+    config = make_config(precision=precision, steps=30)
+    trainer = Trainer(config, tmp_path, tmp_path / "run", sources=[walls], quiet=True)
+    trainer.train(until=1)
+    first = dict(trainer.record.losses)
+    trainer.train()
+    assert trainer.record.step == 30
+    checkpoint = load_checkpoint(tmp_path / "run" / CHECKPOINT)
+    assert checkpoint.card["step"] == 30 and set(checkpoint.trained_tasks) == set(first)
+    for name, tensor in trainer.average.state_dict().items():
+        torch.testing.assert_close(checkpoint.network.state_dict()[name], tensor, atol=1e-3, rtol=1e-3)
+    losses = trainer._make_objective(trainer._class_weights())(trainer.network.train(), trainer.dataset[0])
+    assert losses.tasks["depth"].item() < 0.9 * first["depth"]
+    assert losses.tasks["semantic"].item() < 0.7 * first["semantic"]
 
 
-@pytest.fixture
-def config(tmp_path: Path) -> TrainingConfig:
-    """Return a run of a few steps on one rendered interior."""
-    network = tmp_path / "tiny.yaml"
-    network.write_text(yaml.safe_dump(NETWORK))
-    return TrainingConfig.model_validate(
-        {
-            "network": str(network),
-            "labels": "default",
-            "licence": "test",
-            "sources": [{"kind": "indoor", "frames_per_step": 2, "worlds": 1, "cameras": "mono"}],
-            "stages": [{"until": 1.0, "width": 96, "height": 64}],
-            "steps": 12,
-            "kernel_learning_rate": 0.03,
-            "learning_rate": 0.01,
-            "warmup_steps": 2,
-            "average_decay": 0.5,
-            "save_every": 6,
-        }
-    )
+def test_a_bad_batch_ends_the_run_and_the_state_before_it_stays(make_config, walls, tmp_path: Path) -> None:
+    class Bad(type(walls)):
+        def sample(self, index, size, rng):  # type: ignore[no-untyped-def]
+            drawn = walls.sample(index, size, rng)
+            if bad_draws:
+                drawn.base_from_camera[:] = float("nan")
+                return replace(drawn, ground_known=True)
+            return drawn
 
-
-def test_it_learns_and_an_interrupted_run_ends_as_one_that_was_not(config: TrainingConfig, tmp_path: Path) -> None:
-    whole = Trainer(config, tmp_path, tmp_path / "whole")
-    batch = whole.dataset[0]
-    weights = torch.ones(16)
-    first = sum(whole.evaluate(batch, weights).values())
-    whole.train()
-    assert sum(whole.evaluate(batch, weights).values()) < 0.95 * first
-
-    class Interrupted(Exception):
-        """Stands for Ctrl-C."""
-
-    broken = Trainer(config, tmp_path, tmp_path / "broken")
-    step = broken._one_step
-
-    def fails_at_five(*arguments):  # type: ignore[no-untyped-def]
-        if broken.step == 5:
-            raise Interrupted
-        return step(*arguments)
-
-    broken._one_step = fails_at_five  # type: ignore[method-assign]
-    with pytest.raises(Interrupted):
-        broken.train()
-    resumed = Trainer(config, tmp_path, tmp_path / "broken")
-    assert resumed.step == 5
-    resumed.train()
-    expected, actual = load_file(tmp_path / "whole" / STATE), load_file(tmp_path / "broken" / STATE)
-    for name, tensor in expected.items():
-        torch.testing.assert_close(actual[name], tensor, atol=1e-5, rtol=1e-4, msg=name)
-
-    checkpoint = load_checkpoint(tmp_path / "broken" / CHECKPOINT)
-    assert checkpoint.card["step"] == 12 and set(checkpoint.card["losses"]) == set(NETWORK["tasks"])
-
-
-def test_a_state_of_another_configuration_is_refused(config: TrainingConfig, tmp_path: Path) -> None:
-    trainer = Trainer(config, tmp_path, tmp_path / "run")
-    trainer.save({})
-    with pytest.raises(ValueError, match="belongs to another configuration"):
-        Trainer(config.model_copy(update={"steps": 13}), tmp_path, tmp_path / "run")
-
-
-def test_a_loss_that_is_not_finite_stops_the_run_by_name(config: TrainingConfig, tmp_path: Path) -> None:
-    trainer = Trainer(config, tmp_path, tmp_path / "run")
-    with torch.no_grad():
-        trainer.network.dense.heads["semantic"].decoder.logits.bias.fill_(torch.nan)
-    with pytest.raises(FloatingPointError, match="step 0: the loss of task 'semantic' is nan"):
+    bad_draws = []
+    config = make_config()
+    trainer = Trainer(config, tmp_path, tmp_path / "run", sources=[Bad()], quiet=True)
+    trainer.train(until=4)
+    before = load_file(tmp_path / "run" / STATE)
+    bad_draws.append(True)
+    with pytest.raises(
+        FloatingPointError, match=r"step 4: the loss of task 'depth' is nan; the batch, seed 0: indoor \d+, indoor \d+$"
+    ):
         trainer.train()
+    after = load_file(tmp_path / "run" / STATE)
+    assert all(torch.equal(tensor, after[name]) for name, tensor in before.items())
+    resumed = Trainer(config, tmp_path, tmp_path / "run", sources=[walls], quiet=True)
+    assert resumed.record.step == 4
 
 
-def test_a_run_starts_from_a_checkpoints_weights(config: TrainingConfig, tmp_path: Path) -> None:
-    first = Trainer(config, tmp_path, tmp_path / "first")
-    first.save({})
-    changes = {"start": str(tmp_path / "first" / CHECKPOINT), "seed": config.seed + 1}
-    second = Trainer(config.model_copy(update=changes), tmp_path, tmp_path / "second")
-    average = second.average
+def test_a_gradient_that_is_not_finite_ends_the_run(make_config, walls, tmp_path: Path) -> None:
+    trainer = Trainer(make_config(), tmp_path, tmp_path / "run", sources=[walls], quiet=True)
+    weights = {name: tensor.clone() for name, tensor in trainer.network.state_dict().items()}
+    trainer.network.dense.heads["semantic"].decoder.logits.bias.register_hook(lambda gradient: gradient * torch.inf)
+    with pytest.raises(FloatingPointError, match=r"step 0: the gradient's norm is (nan|inf)"):
+        trainer.train()
+    assert all(torch.equal(tensor, weights[name]) for name, tensor in trainer.network.state_dict().items())
+
+
+def test_a_run_may_be_lengthened_until_its_rates_fall(make_config, walls, tmp_path: Path) -> None:
+    short, long = make_config(decay_fraction=0.5), make_config(decay_fraction=0.5, steps=20, save_every=3)
+    Trainer(short, tmp_path, tmp_path / "run", sources=[walls], quiet=True).train(until=6)
+    lengthened = Trainer(long, tmp_path, tmp_path / "run", sources=[walls], quiet=True)
+    assert lengthened.record.step == 6
+    lengthened.train(until=11)
+    whole = Trainer(long, tmp_path, tmp_path / "whole", sources=[walls], quiet=True)
+    whole.train(until=11)
+    for name, tensor in whole.network.state_dict().items():
+        assert torch.equal(tensor, lengthened.network.state_dict()[name]), name
+    with pytest.raises(ValueError, match=r"belongs to another configuration \(steps\)"):
+        Trainer(short, tmp_path, tmp_path / "run", sources=[walls], quiet=True)
+    with pytest.raises(ValueError, match=r"belongs to another configuration \(seed\)"):
+        Trainer(long.model_copy(update={"seed": 1}), tmp_path, tmp_path / "run", sources=[walls], quiet=True)
+
+
+def test_a_state_of_another_network_is_refused(make_config, walls, tmp_path: Path) -> None:
+    Trainer(make_config(), tmp_path, tmp_path / "run", sources=[walls], quiet=True).save()
+    with pytest.raises(ValueError, match="is of another network"):
+        Trainer(make_config({"tasks": ["depth"]}), tmp_path, tmp_path / "run", sources=[walls], quiet=True)
+
+
+def test_a_run_starts_from_a_checkpoints_weights(make_config, walls, tmp_path: Path) -> None:
+    first = Trainer(make_config({"tasks": ["depth"]}), tmp_path, tmp_path / "first", sources=[walls], quiet=True)
+    first.save()
+    config = make_config(start=str(tmp_path / "first" / CHECKPOINT), seed=1, start_share=0.25)
+    second = Trainer(config, tmp_path, tmp_path / "second", sources=[walls], quiet=True)
+    started = second.network.state_dict()
     for name, tensor in first.network.state_dict().items():
-        torch.testing.assert_close(second.network.state_dict()[name], tensor, atol=1e-3, rtol=1e-3, msg=name)
-        assert torch.equal(average[name], second.network.state_dict()[name]), name
-    second.average = {name: tensor + tensor.is_floating_point() for name, tensor in average.items()}
-    second.config = second.config.model_copy(update={"start_share": 0.25})
-    second.save({})
-    mixed = load_checkpoint(tmp_path / "second" / CHECKPOINT).network.state_dict()
-    for name, tensor in mixed.items():
-        if tensor.is_floating_point():
-            torch.testing.assert_close(tensor, average[name] + 0.75, atol=3e-3, rtol=3e-3, msg=name)
+        torch.testing.assert_close(started[name], tensor, atol=1e-3, rtol=1e-3, msg=name)
+    with torch.no_grad():
+        for parameter in second.average.parameters():
+            parameter.add_(1.0)
+    second.save()
+    mixed = load_checkpoint(tmp_path / "second" / CHECKPOINT).network
+    for name, parameter in mixed.named_parameters():
+        share = 0.75 if name in first.network.state_dict() else 1.0  # the semantic head is not in the first
+        torch.testing.assert_close(parameter.detach(), started[name] + share, atol=3e-3, rtol=3e-3, msg=name)
     with pytest.raises(FileNotFoundError, match="nowhere"):
         Trainer(config.model_copy(update={"start": "nowhere.safetensors"}), tmp_path, tmp_path / "third")
+    wider = {"backbone": {"options": {"widths": [16, 16, 16, 16], "blocks": [1, 1, 1, 1]}}}
+    with pytest.raises(ValueError, match="is of another encoder: encoder"):
+        Trainer(make_config(wider, start=config.start), tmp_path, tmp_path / "fourth", sources=[walls])
+
+
+def test_the_log_has_every_step_once_though_the_run_was_resumed(make_config, walls, tmp_path: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    config = make_config(tensorboard=True, conflicts_every=2, validate_every=4)
+    folder = tmp_path / "run"
+
+    def trainer() -> Trainer:
+        return Trainer(config, tmp_path, folder, sources=[walls], quiet=True, validate=lambda network: {"depth": 0.5})
+
+    trainer().train(until=7)
+    kept = (folder / STATE).read_bytes()
+    trainer().train(until=10)
+    (folder / STATE).write_bytes(kept)  # as if it had been killed before it saved
+    trainer().train()
+    events = EventAccumulator(str(folder / "tensorboard"))
+    events.Reload()
+    assert [event.step for event in events.Scalars("loss/depth")] == list(range(1, 13))
+    assert [event.step for event in events.Scalars("gradient_cosine/depth_semantic")] == [1, 3, 5, 7, 9, 11]
+    assert [event.step for event in events.Scalars("validation/depth")] == [4, 8, 12]
+    assert events.Scalars("learning_rate/kernels")[5].value == pytest.approx(0.03)
+    assert events.Scalars("learning_rate/kernels")[-1].value < 0.01
+    lines = [json.loads(line) for line in (folder / "conflicts.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == [1, 3, 5, 7, 9, 11]
+    assert all(-1 <= value <= 1 for line in lines for value in line["cosines"].values())
+    assert load_checkpoint(folder / CHECKPOINT).card["metrics"] == {"depth": 0.5}
