@@ -15,6 +15,7 @@ from torch import Tensor
 from mtl_perception.core import UNOBSERVED, LabelSpace
 from mtl_perception.core.prediction import Task
 from mtl_perception.network import MultiTaskNetwork, PreviousFrame
+from mtl_perception.network.config import VOLUME_TASKS
 from mtl_perception.network.geometry import depth_scale
 from mtl_perception.network.motion.alignment import Alignment
 from mtl_perception.network.motion.ego_motion import EgoMotion
@@ -32,7 +33,16 @@ from mtl_perception.training.losses.pose import pose_loss
 from mtl_perception.training.losses.reduction import nearest
 from mtl_perception.training.losses.scene_flow import FlowTruth, scene_flow_loss
 from mtl_perception.training.losses.semantic import semantic_loss
-from mtl_perception.training.losses.volume import occupancy_loss
+from mtl_perception.training.losses.volume import (
+    boxes_loss,
+    map_loss,
+    occupancy_loss,
+    prototype_loss,
+    region_of_boxes,
+    region_of_map,
+    region_of_occupancy,
+    suppression_loss,
+)
 from mtl_perception.training.samples import UNKNOWN_MOTION, TrainingBatch
 
 SUPERVISED: tuple[Task, ...] = (
@@ -44,7 +54,7 @@ SUPERVISED: tuple[Task, ...] = (
     "motion_mask",
     "scene_flow",
     "ego_motion",
-    "occupancy",
+    *VOLUME_TASKS,
 )
 """The tasks that this has losses for."""
 
@@ -140,8 +150,8 @@ class _Pass:
                 if value is not None:
                     tasks[task] = value
         tasks |= self._motion()
-        tasks |= self._volume()
-        return Losses(tasks, {})
+        volume, terms = self._volume()
+        return Losses(tasks | volume, terms)
 
     def _previous(self, withheld: bool) -> PreviousFrame | None:
         if self.batch.previous is None:
@@ -161,7 +171,7 @@ class _Pass:
             return {}
         wanted = {task: rows for task, rows in self.rows.items() if task in self.network.dense.tasks}
         if "depth" in self.network.dense.tasks:
-            needing = [task for task in ("motion_mask", "scene_flow", "occupancy") if task in self.rows]
+            needing = [task for task in ("motion_mask", "scene_flow", *VOLUME_TASKS) if task in self.rows]
             rows = [self.rows[task] for task in ("depth", *needing) if task in self.rows]
             if rows:
                 wanted["depth"] = torch.cat(rows).unique()
@@ -294,17 +304,39 @@ class _Pass:
 
     # Tasks of the rig's 3D half
 
-    def _volume(self) -> dict[str, Tensor]:
-        wanted = [task for task in ("occupancy",) if task in self.rows]
+    def _volume(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Return the tasks' losses, each with that of its suppression scores, and that of the prototypes' masks."""
+        wanted = [task for task in VOLUME_TASKS if task in self.rows]
         if not wanted:
-            return {}
+            return {}, {}
+        batch, config = self.batch, self.network.config
+        assert config.volume is not None  # the configuration was checked
         rows = torch.cat([self.rows[task] for task in wanted]).unique()
         logits = self._depth_of(rows, "depth_logits")
         assert logits is not None  # the network has it for these tasks
-        decoded = self.network.decode_volume(self._some(rows), logits.detach(), self.batch.cameras.select(rows), wanted)
-        frames = self.batch.cameras.frame_index[rows].unique()
-        truth = self.batch.occupancy[frames]
-        return {"occupancy": self._exactly(occupancy_loss, decoded["occupancy_logits"], truth)}
+        decoded = self.network.decode_volume(self._some(rows), logits.detach(), batch.cameras.select(rows), wanted)
+        frames = batch.cameras.frame_index[rows].unique()
+        occupancy, bev_map = batch.occupancy[frames], batch.bev_map[frames]
+        boxes = [batch.boxes[frame] for frame in frames.tolist()]
+        grid, classes = config.box_grid.to_grid(), config.volume.detection_labels
+
+        losses: dict[str, Tensor] = {}
+        regions: dict[str, Tensor] = {}
+        if "occupancy" in wanted:
+            losses["occupancy"] = self._exactly(occupancy_loss, decoded["occupancy_logits"], occupancy)
+            regions["occupancy"] = region_of_occupancy(occupancy)
+        if "bev_map" in wanted:
+            losses["bev_map"] = self._exactly(map_loss, decoded["map_logits"], bev_map)
+            regions["bev_map"] = region_of_map(bev_map)
+        if "detections" in wanted:
+            losses["detections"] = self._exactly(boxes_loss, decoded["boxes"], boxes, grid, classes)
+            regions["detections"] = region_of_boxes(boxes, grid, classes).to(rows.device)
+        if "prototype_mask_logits" not in decoded:
+            return losses, {}
+        for task in wanted:
+            scores = decoded["suppression_logits"][task]
+            losses[task] = losses[task] + self._exactly(suppression_loss, scores, regions[task])
+        return losses, {"prototypes": self._exactly(prototype_loss, decoded["prototype_mask_logits"], occupancy)}
 
     def _scale(self, rows: Tensor) -> Tensor:
         return depth_scale(self.batch.cameras.K[rows], self.network.config.depth_bins.canonical_focal)
@@ -316,8 +348,17 @@ class _Pass:
 
 
 def _rows_with_truth(task: str, batch: TrainingBatch) -> Tensor:
-    """Return the rows (M,) of the cameras that have truth for a task; of the 3D half: of the frames that have it."""
-    images: Mapping[str, Callable[[], Tensor]] = {
+    """Return the cameras (M,) that have truth for a task; of the 3D half: those of frames that have it."""
+    if task in VOLUME_TASKS:
+        frames = {
+            "occupancy": lambda: (batch.occupancy != UNOBSERVED).flatten(1).any(dim=1),
+            "bev_map": lambda: torch.isfinite(batch.bev_map).flatten(1).any(dim=1),
+            "detections": lambda: torch.tensor([boxes is not None for boxes in batch.boxes], device=batch.depth.device),
+        }
+        return frames[task]()[batch.cameras.frame_index].nonzero()[:, 0]
+    if task == "ego_motion":
+        return batch.previous_rows
+    pixels: Mapping[str, Callable[[], Tensor]] = {
         "depth": lambda: ~torch.isnan(batch.depth),
         "semantic": lambda: batch.label_table.any(dim=1)[batch.semantic],
         "normals": lambda: torch.isfinite(batch.normals),
@@ -325,14 +366,10 @@ def _rows_with_truth(task: str, batch: TrainingBatch) -> Tensor:
         "panoptic": lambda: batch.instance >= 0,
         "motion_mask": lambda: batch.motion_mask != UNKNOWN_MOTION,
         "scene_flow": lambda: torch.isfinite(batch.scene_flow),
-        "ego_motion": lambda: torch.ones_like(batch.depth, dtype=torch.bool),
-        "occupancy": lambda: (batch.occupancy != UNOBSERVED)[batch.cameras.frame_index],
     }
-    known = images[task]().flatten(1).any(dim=1)
-    if task in ("motion_mask", "scene_flow", "ego_motion"):
-        paired = torch.zeros_like(known)
-        paired[batch.previous_rows] = True
-        known = known & paired
+    known = pixels[task]().flatten(1).any(dim=1)
+    if task in ("motion_mask", "scene_flow"):
+        known &= torch.isin(torch.arange(len(known), device=known.device), batch.previous_rows)
     return known.nonzero()[:, 0]
 
 
