@@ -26,8 +26,8 @@ _EXACT = (
 def write_pair(path: Path, sample: TrainingSample, layers: Sequence[str]) -> None:
     """Write a sample; `path` is there when all of it is.
 
-    Normals are kept in steps of 1/127, scene flow with 11 bits; the rest exactly. Edges are not kept: the classes tell
-    them.
+    Normals are kept in steps of 1/127, scene flow with 11 bits; the rest exactly. Scene flow is kept where it is not
+    zero, edges are not kept: the classes tell them.
 
     Args:
         path: ends in .npz.
@@ -40,7 +40,9 @@ def write_pair(path: Path, sample: TrainingSample, layers: Sequence[str]) -> Non
     stored["normals"] = np.nan_to_num(np.round(sample.normals * _STEPS), nan=_NO_NORMAL).astype(np.int8)
     narrow = np.uint16 if sample.instance.max(initial=0) < 65536 else np.int32
     stored["instance"] = sample.instance.astype(narrow)
-    stored["scene_flow"] = sample.scene_flow.astype(np.float16)
+    flow = sample.scene_flow.reshape(-1, 3)
+    moving = np.flatnonzero((flow != 0).any(axis=1))  # few; unknown ones are among them
+    stored["flow_at"], stored["scene_flow"] = moving.astype(np.uint32), flow[moving].astype(np.float16)
     if sample.bev_map is not None:
         stored["bev_map"] = np.nan_to_num(sample.bev_map, nan=_UNKNOWN_CELL).astype(np.uint8)
         stored["layers"] = np.array(layers, dtype=np.str_)
@@ -63,8 +65,10 @@ def read_pair(path: Path, layers: Sequence[str]) -> TrainingSample:
         stored = {name: file[name] for name in file.files}
     ground_known, seconds = stored["scalars"]
     normals = stored["normals"].astype(np.float32)
-    normals[stored["normals"] == _NO_NORMAL] = np.nan
     normals *= np.float32(1 / _STEPS)
+    normals[stored["normals"][..., 0] == _NO_NORMAL] = np.nan
+    scene_flow = np.zeros((stored["depth"].size, 3), np.float32)
+    scene_flow[stored["flow_at"]] = stored["scene_flow"]
     return TrainingSample(
         **{name: stored[name] for name in _EXACT},
         ground_known=bool(ground_known),
@@ -73,7 +77,7 @@ def read_pair(path: Path, layers: Sequence[str]) -> TrainingSample:
         normals=normals,
         edges=class_borders(stored["semantic"]),
         instance=stored["instance"].astype(np.int32),
-        scene_flow=stored["scene_flow"].astype(np.float32),
+        scene_flow=scene_flow.reshape(*stored["depth"].shape, 3),
         bev_map=_bev_map(stored, layers) if "bev_map" in stored else None,
         boxes=_boxes(stored["boxes"]) if "boxes" in stored else None,
     )
