@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from mtl_perception.core.prediction import Task
 from mtl_perception.network import NetworkConfig
 from mtl_perception.resources import config_file
+from mtl_perception.training.distillation.schedule import TeacherConfig
 from mtl_perception.training.objective import SUPERVISED, ObjectiveSettings
 
 
@@ -109,6 +110,9 @@ class TrainingConfig(BaseModel):
         default="float32", description="of convolutions and products (autocast); weights and optimisers stay float32"
     )
     objective: ObjectiveSettings = ObjectiveSettings()
+    teacher: TeacherConfig | None = Field(
+        default=None, description="train, instead of the network, its multi-backbone teacher (unified encoder)"
+    )
     balancing: BalancingConfig = BalancingConfig()
     seed: int = Field(default=0, ge=0)
     save_every: int = Field(default=100, ge=1, description="steps between two saved states")

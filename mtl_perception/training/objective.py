@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor
 
 from mtl_perception.core import UNOBSERVED, LabelSpace
@@ -23,7 +23,9 @@ from mtl_perception.network.motion.matching import Matches
 from mtl_perception.network.multi_task import Features
 from mtl_perception.network.panoptic.query_segmentation import QuerySegmentation
 from mtl_perception.network.panoptic.targets import query_targets
+from mtl_perception.training.distillation.flow_teacher import FlowTeacher
 from mtl_perception.training.losses.depth import depth_loss
+from mtl_perception.training.losses.distillation import flow_distillation_loss
 from mtl_perception.training.losses.edges import edges_loss
 from mtl_perception.training.losses.ego_motion import matching_loss
 from mtl_perception.training.losses.motion import motion_loss
@@ -73,6 +75,19 @@ class ObjectiveSettings(BaseModel):
         description="the network does not see the cameras' motion in one of so many steps, so that it works without; "
         "0: it always sees it",
     )
+    distillation: float = Field(
+        default=0.0, ge=0, description="weight of what `teacher` says of flow and masks (unified encoder: 1)"
+    )
+    teacher: str = Field(
+        default="",
+        description="distillation: a multi-backbone teacher, or a checkpoint with scene flow; file or hub id",
+    )
+
+    @model_validator(mode="after")
+    def _taught(self) -> ObjectiveSettings:
+        if self.distillation > 0 and not self.teacher:
+            raise ValueError("objective.distillation needs objective.teacher")
+        return self
 
 
 @dataclass(frozen=True)
@@ -102,6 +117,7 @@ class Objective:
         """Keep the settings, the labels, and how much each class (labels,) weighs in semantics."""
         self.settings, self.class_weights = settings, class_weights
         self.things = tuple(label.id for label in labels.labels if label.thing)
+        self.teacher = FlowTeacher.load(settings.teacher) if settings.distillation > 0 else None
 
     def __call__(self, network: MultiTaskNetwork, batch: TrainingBatch, step: int = 0) -> Losses:
         """Return the losses.
@@ -132,6 +148,8 @@ class _Pass:
     ) -> None:
         self.objective, self.network, self.batch = objective, network, batch
         self.rows = {task: rows for task in tasks if len(rows := _rows_with_truth(task, batch))}
+        if objective.teacher is not None and "scene_flow" in tasks and len(batch.previous_rows):
+            self.rows["scene_flow"] = batch.previous_rows  # the teacher has something to say of all of them
         self.features, _ = network.encode(batch.cameras, self._previous(withheld), tasks=tuple(tasks))
         self.dense = self._decode_dense()
 
@@ -149,9 +167,9 @@ class _Pass:
                 value = loss()
                 if value is not None:
                     tasks[task] = value
-        tasks |= self._motion()
+        motion, taught = self._motion()
         volume, terms = self._volume()
-        return Losses(tasks | volume, terms)
+        return Losses(tasks | motion | volume, taught | terms)
 
     def _previous(self, withheld: bool) -> PreviousFrame | None:
         if self.batch.previous is None:
@@ -230,15 +248,17 @@ class _Pass:
 
     # Temporal tasks
 
-    def _motion(self) -> dict[str, Tensor]:
+    def _motion(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Return the losses of these tasks, and the term of what a teacher says of them."""
         losses: dict[str, Tensor] = {}
+        terms: dict[str, Tensor] = {}
         if "ego_motion" in self.rows:
             ego = self._ego_motion()
             if ego is not None:
                 losses["ego_motion"] = ego
         wanted = [task for task in ("motion_mask", "scene_flow") if task in self.rows]
         if not wanted:
-            return losses
+            return losses, terms
         rows = torch.cat([self.rows[task] for task in wanted]).unique()
         depth = self._depth_of(rows)
         decoded = self.network.decode_motion(self._some(rows), self.batch.cameras.select(rows), wanted, depth)
@@ -252,7 +272,17 @@ class _Pass:
                 decoded["flow_mask_logits"],
                 self._flow_truth(rows),
             )
-        return losses
+            terms |= self._taught(rows, decoded)
+        return losses, terms
+
+    def _taught(self, rows: Tensor, decoded: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return the term of what a teacher says of flow and mask on some rows; none without a teacher."""
+        said = None if self.objective.teacher is None else self.objective.teacher(self.batch)
+        if said is None:
+            return {}
+        target = said.select(_positions(rows, self.batch.previous_rows))
+        loss = self._exactly(flow_distillation_loss, decoded["complete_flow"], decoded["flow_mask_logits"], target)
+        return {"distillation": self.objective.settings.distillation * loss}
 
     def _ego_motion(self) -> Tensor | None:
         rows = self.rows["ego_motion"]

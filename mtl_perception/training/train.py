@@ -9,6 +9,7 @@ from pathlib import Path
 
 from mtl_perception.resources import config_file
 from mtl_perception.training.config import TrainingConfig
+from mtl_perception.training.distillation.teacher_trainer import TeacherTrainer
 from mtl_perception.training.driving.command import run_driving_stage
 from mtl_perception.training.driving.config import DrivingStageConfig, is_driving_stage
 from mtl_perception.training.trainer import Trainer
@@ -39,5 +40,6 @@ def run(arguments: argparse.Namespace) -> int:
     if is_driving_stage(path):
         return run_driving_stage(DrivingStageConfig.load(path), arguments)
     config = TrainingConfig.load(path)
-    Trainer(config, arguments.data, arguments.out, cache=arguments.cache).train()
+    kind = Trainer if config.teacher is None else TeacherTrainer
+    kind(config, arguments.data, arguments.out, cache=arguments.cache).train()
     return 0

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Subset
 
 from mtl_perception.core import LabelSpace
-from mtl_perception.network import MultiTaskNetwork, load_checkpoint, save_checkpoint
+from mtl_perception.network import MultiTaskNetwork, NetworkConfig, load_checkpoint, save_checkpoint
 from mtl_perception.resources import config_file
 from mtl_perception.training.balancing import gradient_conflicts, make_balancer
 from mtl_perception.training.balancing.balancer import summed
@@ -103,7 +103,7 @@ class Trainer:
             rank=self.processes.index,
             processes=self.processes.count,
         )
-        network = MultiTaskNetwork(network_config).to(self.processes.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        network = self._build(network_config).to(self.processes.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.network: MultiTaskNetwork = network
         self.start = self._load_start()
         self.average = copy.deepcopy(self.network).eval()
@@ -161,6 +161,10 @@ class Trainer:
             interruption.waiting = False
             self.save()
             log.saved(self.record.step, self.record.losses)
+
+    def _build(self, config: NetworkConfig) -> MultiTaskNetwork:
+        """Return the network that is trained, with random weights."""
+        return MultiTaskNetwork(config)
 
     def save(self) -> None:
         """Write the state to go on from, then the averaged weights as a checkpoint."""

@@ -34,6 +34,10 @@ class FlowTarget:
     complete_flow: Tensor
     motion_logits: Tensor | None
 
+    def select(self, rows: Tensor) -> FlowTarget:
+        """Return what it says of some of the images (M,) int64."""
+        return FlowTarget(self.complete_flow[rows], None if self.motion_logits is None else self.motion_logits[rows])
+
 
 def flow_distillation_loss(complete_flow: Tensor, mask_logits: Tensor | None, target: FlowTarget) -> Tensor:
     """Return 0.1 |F_C - F_C'|_1 + 0.001 |M - M'|_1, each a mean over all numbers, M a probability.

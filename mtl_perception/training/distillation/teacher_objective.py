@@ -1,0 +1,86 @@
+# Copyright 2026 The mtl_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""What a multi-backbone teacher learns from."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import torch
+from torch import Tensor
+
+from mtl_perception.core import LabelSpace
+from mtl_perception.network.teacher import FLOW_TASKS, MultiBackboneTeacher
+from mtl_perception.training.distillation.schedule import TeacherConfig
+from mtl_perception.training.losses.motion import motion_loss
+from mtl_perception.training.losses.scene_flow import FlowTruth, scene_flow_loss
+from mtl_perception.training.objective import Losses, Objective, ObjectiveSettings
+from mtl_perception.training.samples import UNKNOWN_MOTION, TrainingBatch
+
+
+class TeacherObjective:
+    """Teacher and batch -> losses of the tasks that learn at the step, each from its own branch.
+
+    Where the paper is self-supervised, this has truth: depth, pose and flow are learnt from it, and the motion branch
+    is told the true poses (our reading: known poses take the ambiguity of scale away). Depth that composes the flow is
+    the scene branch's, as in the paper.
+    """
+
+    def __init__(
+        self, settings: ObjectiveSettings, labels: LabelSpace, class_weights: Tensor, config: TeacherConfig, steps: int
+    ) -> None:
+        """Keep the settings of the branches' own objective, and the schedule of a run of `steps`."""
+        self.objective = Objective(settings.model_copy(update={"distillation": 0.0}), labels, class_weights)
+        self.config, self.steps = config, steps
+
+    def __call__(self, teacher: MultiBackboneTeacher, batch: TrainingBatch, step: int = 0) -> Losses:
+        """Return the losses; what does not learn at the step is frozen by this."""
+        learning = [task for task in self.config.learning(step, self.steps) if task in teacher.tasks]
+        teacher.train_only(learning)
+        tasks: dict[str, Tensor] = {}
+        if set(learning).intersection(teacher.scene.config.tasks):
+            tasks |= self.objective(teacher.scene, batch, step).tasks
+        if "ego_motion" in learning:
+            tasks |= self.objective(teacher.pose, batch, step).tasks
+        if set(learning).intersection(FLOW_TASKS):
+            tasks |= _motion_losses(teacher, batch, learning)
+        return Losses(tasks, {})
+
+
+def _motion_losses(teacher: MultiBackboneTeacher, batch: TrainingBatch, learning: Collection[str]) -> dict[str, Tensor]:
+    """Return the losses of flow and mask on the rows that have truth for them."""
+    rows = _rows(batch)
+    if batch.previous is None or not len(rows):
+        return {}
+    positions = torch.searchsorted(batch.previous_rows, rows)
+    current, motion = batch.cameras.select(rows), batch.previous_from_current[positions]
+    with torch.no_grad():
+        features, _ = teacher.scene.encode(current, tasks=("depth",))
+        depth = teacher.scene.decode_dense(features, current, ("depth",))["depth"]
+    said = teacher.flow(current, batch.previous.select(positions), motion, depth)
+    losses: dict[str, Tensor] = {}
+    with torch.autocast(batch.depth.device.type, enabled=False):
+        if "motion_mask" in learning:
+            losses["motion_mask"] = motion_loss(said["flow_mask_logits"], batch.motion_mask[rows])
+        if "scene_flow" in learning:
+            truth = FlowTruth(
+                velocity=batch.scene_flow[rows],
+                depth=batch.depth[rows],
+                motion_mask=batch.motion_mask[rows],
+                K=batch.cameras.K[rows],
+                base_from_camera=batch.cameras.base_from_camera[rows],
+                previous_from_current=motion,
+                seconds=batch.seconds[positions],
+            )
+            losses["scene_flow"] = scene_flow_loss(
+                said["complete_flow"], said["independent_flow"], said["flow_mask_logits"], truth
+            )
+    return losses
+
+
+def _rows(batch: TrainingBatch) -> Tensor:
+    """Return the rows (M,) that have a frame before and truth for flow or mask."""
+    flow = torch.isfinite(batch.scene_flow).flatten(1).any(dim=1)
+    mask = (batch.motion_mask != UNKNOWN_MOTION).flatten(1).any(dim=1)
+    known = (flow | mask)[batch.previous_rows]
+    return batch.previous_rows[known]
