@@ -326,6 +326,18 @@ def bag_cameras(path: str | Path) -> list[str]:
         return bag.cameras
 
 
+def bag_cabin(path: str | Path) -> tuple[tuple[str, ...], bool]:
+    """Return the names of the cameras in the cabin that a bag has images of, and whether it has the driver's joints.
+
+    Raises:
+        BagError: there is no bag at `path`, or it is damaged.
+    """
+    with BagReader(path) as bag:
+        names = [topic.split("/") for topic in bag.topics]
+    cameras = tuple(parts[2] for parts in names if len(parts) == 4 and parts[1] == "cabin" and parts[3] == "image")
+    return cameras, ["", "cabin", "joints"] in names
+
+
 def type_name(message: Any) -> str:
     """Return the name `package/msg/Name` of an rclpy message's type."""
     kind = type(message)

@@ -9,7 +9,7 @@ import dataclasses
 import hashlib
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from rich.console import Console
 
 import mtl_perception
 from mtl_perception.core import LabelSpace
+from mtl_perception.data.recordings.bag_rig import CameraTopics
 from mtl_perception.evaluation.fleet import BagJob, Engine, InProcess, LocalWorkers, RayEngine, Work, bags_in, run_fleet
 from mtl_perception.evaluation.gate import Tolerance, print_regressions, read_baseline, regressions
 from mtl_perception.evaluation.progress import FleetProgress
@@ -63,7 +64,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="where the bag has the truth, if not on /ground_truth/...: a topic, or a YAML file with a list of them",
     )
     parser.add_argument("--scene", choices=tuple(SCENES), help="map settings for it (default: the configuration's)")
-    parser.add_argument("--config", type=Path, metavar="YAML", help="map settings laid over config/perception.yaml")
+    parser.add_argument(
+        "--config", type=Path, metavar="YAML", help="map settings laid over config/perception.yaml, cameras and topics"
+    )
     scoring = parser.add_argument_group("scores")
     scoring.add_argument(
         "--min-depth", type=_positive, default=ScoreOptions.min_depth, help="metres (default: %(default)s)"
@@ -186,6 +189,7 @@ def _settings(arguments: argparse.Namespace) -> ReplaySettings:
         mapper=_mapper_config(arguments.scene, arguments.config),
         options=ScoreOptions(arguments.min_depth, arguments.max_depth, arguments.median_scaling),
         mapping=read_mappings(arguments.map),
+        cameras=_cameras(arguments.config),
         threads=arguments.threads,
     )
 
@@ -198,6 +202,20 @@ def _mapper_config(scene: str | None, config: Path | None) -> MapperConfig:
         values |= _parameters(config)
     known = MapperConfig.model_fields.keys()
     return MapperConfig(**{name: value for name, value in values.items() if name in known})
+
+
+def _cameras(config: Path | None) -> dict[str, CameraTopics] | None:
+    """Return the cameras that a parameter file names, each with the topics that the nodes would take; None: none."""
+    parameters = {} if config is None else _parameters(config)
+    cameras = {}
+    for name in parameters.get("cameras", ()):
+        own = parameters.get(name) or {}
+        image, info = (
+            str(own.get(key) or parameters.get(f"{name}.{key}") or f"{name}/{usual}")
+            for key, usual in (("image_topic", "image"), ("info_topic", "camera_info"))
+        )
+        cameras[str(name)] = CameraTopics(f"/{image.lstrip('/')}", f"/{info.lstrip('/')}")
+    return cameras or None
 
 
 def _parameters(file: Path) -> dict[str, Any]:
@@ -246,13 +264,19 @@ def _key(job: BagJob, settings: ReplaySettings) -> str:
 
 
 def _facts(settings: ReplaySettings) -> dict[str, Any]:
-    return {
+    named = {} if settings.cameras is None else {"cameras": _by_name(settings.cameras)}
+    return named | {
         "map": settings.mapper.model_dump(mode="json"),
         "min_depth": settings.options.min_depth,
         "max_depth": settings.options.max_depth,
         "median_scaling": settings.options.median_scaling,
         "truth_topics": [str(mapping) for mapping in settings.mapping],
     }
+
+
+def _by_name(cameras: Mapping[str, CameraTopics]) -> list[list[str]]:
+    """Return the cameras in a form in which their order counts."""
+    return [[name, topics.image, topics.info] for name, topics in cameras.items()]
 
 
 def _positive(text: str) -> float:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +21,7 @@ import torch
 
 from mtl_perception.core import Prediction
 from mtl_perception.core.scene_classes import SCENE_CLASSES
+from mtl_perception.data.recordings.bag_rig import CameraTopics
 from mtl_perception.drawing.mesh import Surface, from_above
 from mtl_perception.evaluation.gallery import Gallery
 from mtl_perception.evaluation.judged import judged
@@ -59,6 +60,7 @@ class ReplaySettings:
         device: as torch names it.
         options: of the scores.
         mapping: topics of the bag that hold the truth under other names.
+        cameras: by name, the reference camera first, the topics of each; None: as the bag names them.
         threads: of torch; None: torch's own choice.
     """
 
@@ -67,6 +69,7 @@ class ReplaySettings:
     device: str = "cpu"
     options: ScoreOptions = field(default_factory=ScoreOptions)
     mapping: tuple[TopicMapping, ...] = ()
+    cameras: Mapping[str, CameraTopics] | None = None
     threads: int | None = None
 
 
@@ -114,7 +117,8 @@ class Replay:
 
     def _open(self, path: Path) -> EvaluationBag:
         scored = {task for score in self.scores for task in _network_tasks(score.task)}
-        return EvaluationBag(path, self._settings.mapping, tasks=_truth_tasks(scored & set(self.perceiver.tasks)))
+        tasks = _truth_tasks(scored & set(self.perceiver.tasks))
+        return EvaluationBag(path, self._settings.mapping, tasks=tasks, topics=self._settings.cameras)
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,14 +14,22 @@ from rclpy.duration import Duration
 from tf2_ros import Buffer, TransformListener
 
 from mtl_perception.core import LabelSpace, Prediction
+from mtl_perception.network.config import SCENE_TASKS
 from mtl_perception.pipeline import Perceiver
 from mtl_perception.resources import config_file
 from mtl_perception.ros import qos
+from mtl_perception.ros.cabin_input import CabinInput, CabinTopics
 from mtl_perception.ros.diagnostics import Level, Status, by_reason
 from mtl_perception.ros.lifecycle import ManagedNode
 from mtl_perception.ros.parameters import Parameters
 from mtl_perception.ros.perception_outputs import MAPPING_NEEDS, PerceptionOutputs
-from mtl_perception.ros.perception_parameters import ALL, ON_DEMAND, CameraParameters, PerceptionParameters
+from mtl_perception.ros.perception_parameters import (
+    ALL,
+    ON_DEMAND,
+    CabinCameraParameters,
+    CameraParameters,
+    PerceptionParameters,
+)
 from mtl_perception.ros.poses import PoseHistory, PoseSource, TfPoses, TopicPoses, Transforms
 from mtl_perception.ros.process import run
 from mtl_perception.ros.progress import FrameClock, ProgressReporter, frame_status
@@ -44,6 +52,7 @@ class PerceptionNode(ManagedNode):
     _progress: ProgressReporter
     _tf_listener: TransformListener | None = None
     _input: RigInput | None = None
+    _cabin: CabinInput | None = None
     _worker: Worker[RigSet] | None = None
 
     def __init__(self, **node_arguments: Any) -> None:
@@ -55,6 +64,7 @@ class PerceptionNode(ManagedNode):
         super().__init__("perception", **node_arguments)
         self._settings = Parameters(self, PerceptionParameters, is_configured=lambda: self.is_configured)
         self._camera_parameters: dict[str, Parameters[CameraParameters]] = {}
+        self._cabin_parameters: dict[str, Parameters[CabinCameraParameters]] = {}
         self._declare_cameras()
         self._listeners: list[PredictionListener] = []
         self._buffer = Buffer(Duration(seconds=30))
@@ -91,12 +101,14 @@ class PerceptionNode(ManagedNode):
             on_error=self._failed,
         )
         lossless = values.frame_policy == "every"
+        self._cabin = self._cabin_input(values, lossless)
         self._input = RigInput(
             self,
             [self._camera_topics(name) for name in values.cameras],
             base_frame=values.base_frame,
             transforms=self._transforms,
             poses=self._pose_source(values),
+            companions={} if self._cabin is None else self._cabin.filters,
             on_set=self._worker.submit,
             on_reference_dropped=self._drop,
             slop_s=values.sync_slop,
@@ -111,6 +123,9 @@ class PerceptionNode(ManagedNode):
         if self._input is not None:
             self._input.close()
             self._input = None
+        if self._cabin is not None:
+            self._cabin.close()
+            self._cabin = None
         if self._worker is not None and not self._worker.stop():
             self.get_logger().error("the frame at hand does not come to its end")
         self._worker = None
@@ -141,6 +156,8 @@ class PerceptionNode(ManagedNode):
             yield Status("poses", Level.WARN, "pose_source is none: frames have no pose, so there is no mapping")
         if self._input is not None:
             yield from self._input.statuses()
+        if self._cabin is not None:
+            yield self._cabin.status()
 
     def _process(self, rig_set: RigSet) -> None:
         assert self._input is not None and self._worker is not None  # both live as long as the worker's thread
@@ -150,8 +167,9 @@ class PerceptionNode(ManagedNode):
             self._progress.report_dropped(rig_set.stamp_ns, "nobody subscribes to a result")
             return
         frame = self._input.frame(rig_set, give_up=lambda worker=self._worker: worker.stopping)  # type: ignore[misc]
+        cabin = None if self._cabin is None else self._cabin.frame(rig_set.companions)
         clock.end("input")
-        prediction = self._perceiver(frame, tasks)
+        prediction = self._perceiver(frame, tasks, cabin=cabin)
         missing = tuple(name for name in self._settings.value.cameras if name not in prediction.cameras)
         prediction = dataclasses.replace(prediction, missing=missing)
         clock.end("network")
@@ -196,9 +214,28 @@ class PerceptionNode(ManagedNode):
                     is_configured=lambda: self.is_configured,
                 )
 
+        for name in self._settings.value.cabin_cameras:
+            if name not in self._cabin_parameters:
+                self._cabin_parameters[name] = Parameters(
+                    self,
+                    CabinCameraParameters,
+                    prefix=f"cabin.{name}.",
+                    defaults={"image_topic": f"cabin/{name}/image"},
+                    is_configured=lambda: self.is_configured,
+                )
+
     def _camera_topics(self, name: str) -> CameraTopics:
         values = self._camera_parameters[name].value
         return CameraTopics(name, values.image_topic, values.info_topic, values.compressed)
+
+    def _cabin_input(self, values: PerceptionParameters, lossless: bool) -> CabinInput | None:
+        """Subscribe to what is known of the driver, if the network makes anything of it."""
+        useful = set(SCENE_TASKS).intersection((*self._perceiver.tasks, *self._perceiver.rehearsed_tasks))
+        if not useful or not (values.cabin_cameras or values.cabin_joints_topic):
+            return None
+        cameras = {name: self._cabin_parameters[name].value for name in values.cabin_cameras}
+        topics = [CabinTopics(name, camera.image_topic, camera.compressed) for name, camera in cameras.items()]
+        return CabinInput(self, topics, values.cabin_joints_topic, lossless=lossless)
 
     def _make_perceiver(self, values: PerceptionParameters) -> Perceiver:
         if values.rehearse:

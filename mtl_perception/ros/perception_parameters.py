@@ -26,11 +26,27 @@ class CameraParameters(BaseModel):
     compressed: bool = Field(False, description="Whether the images are sensor_msgs/CompressedImage.")
 
 
+class CabinCameraParameters(BaseModel):
+    """The parameters `cabin.<camera>.<name>` of one camera in the cabin."""
+
+    image_topic: str = Field("", description="Topic of the camera's images; empty: cabin/<camera>/image.")
+    compressed: bool = Field(False, description="Whether the images are sensor_msgs/CompressedImage.")
+
+
 class PerceptionParameters(BaseModel):
     """The parameters of the perception node."""
 
     cameras: list[str] = Field(
         ["front"], description="Names of the cameras; the first one's stamps are the frames' stamps."
+    )
+    cabin_cameras: list[str] = Field(
+        [""],
+        description="Names of the cameras that look at the driver, for a network that was trained for driver, vehicle "
+        "and traffic; empty: none.",
+    )
+    cabin_joints_topic: str = Field(
+        "",
+        description="Topic of the driver's joints (mtl_perception_msgs/CabinJoints), e.g. cabin/joints; empty: none.",
     )
     base_frame: str = Field("base_link", description="The robot's frame: rig outputs are in it.")
     world_frame: str = Field(
@@ -98,6 +114,17 @@ class PerceptionParameters(BaseModel):
             if name in PerceptionParameters.model_fields:
                 raise ValueError(f"'{name}' is the name of a parameter")
         return names
+
+    @field_validator("cabin_cameras")
+    @classmethod
+    def _cabin_names_are_usable(cls, names: list[str]) -> list[str]:
+        known = [name for name in names if name]
+        if len(set(known)) != len(known):
+            raise ValueError("each camera of the cabin is named once")
+        for name in known:
+            if not name.isidentifier():
+                raise ValueError(f"'{name}' cannot be part of a topic: use letters, digits and underscores")
+        return known
 
     @field_validator("tasks")
     @classmethod

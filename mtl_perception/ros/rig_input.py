@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from message_filters import Subscriber
+from message_filters import SimpleFilter, Subscriber
 from numpy.typing import NDArray
 from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
@@ -101,6 +101,7 @@ class RigInput:
         base_frame: str,
         transforms: Transforms,
         poses: PoseSource | None,
+        companions: Mapping[str, SimpleFilter],
         on_set: Callable[[RigSet], None],
         on_reference_dropped: Callable[[int, str], None],
         slop_s: float,
@@ -117,6 +118,7 @@ class RigInput:
             base_frame: the robot's frame.
             transforms: tells where each camera sits.
             poses: tells where the robot is; None: perception without poses.
+            companions: by name, what else is to be in a set; see `RigSynchronizer`.
             on_set: called with each synchronised set, from a callback: it must only queue.
             on_reference_dropped: called with stamp and reason for a reference image that will never be in a set.
             slop_s, sync_timeout_s, min_cameras: see `RigSynchronizer`.
@@ -165,6 +167,7 @@ class RigInput:
             images.registerCallback(self._image_monitors[name].arrived)
         self.synchronizer = RigSynchronizer(
             self._images,
+            companions=companions,
             slop_s=slop_s,
             timeout_s=sync_timeout_s,
             min_cameras=min_cameras,

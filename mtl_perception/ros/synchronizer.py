@@ -35,6 +35,7 @@ class RigSet:
     Attributes:
         stamp_ns: of the reference camera's image.
         messages: per camera name, what its filter passed on.
+        companions: likewise what else belongs to the frame, as far as it came in time.
         missing: the cameras that had no image in time, in the rig's order.
         arrived_steady_ns: `time.monotonic_ns()` when the last of the images arrived.
         arrived_clock_ns: the node's clock at that moment.
@@ -43,6 +44,7 @@ class RigSet:
 
     stamp_ns: int
     messages: Mapping[str, Any]
+    companions: Mapping[str, Any]
     missing: tuple[str, ...]
     arrived_steady_ns: int
     arrived_clock_ns: int
@@ -90,6 +92,7 @@ class RigSynchronizer(SimpleFilter):
         self,
         filters: Mapping[str, SimpleFilter],
         *,
+        companions: Mapping[str, SimpleFilter] | None = None,
         slop_s: float,
         timeout_s: float,
         queue_size: int = 10,
@@ -102,6 +105,8 @@ class RigSynchronizer(SimpleFilter):
 
         Args:
             filters: per camera name, in the rig's order, what delivers its images (anything with `header.stamp`).
+            companions: likewise what else belongs to a frame. It is waited for like a camera, but a frame without it is
+                complete.
             slop_s: largest distance of an image to the reference image, seconds; best below half a camera period.
             timeout_s: how long (by the steady clock) a missing camera is waited for.
             queue_size: images that wait at most, per camera.
@@ -112,7 +117,9 @@ class RigSynchronizer(SimpleFilter):
             on_reference_dropped: called with stamp and reason when a reference image will never be in a set.
         """
         super().__init__()
-        self._names = tuple(filters)
+        sources = {**filters, **(companions or {})}
+        self._names = tuple(sources)
+        self._cameras = tuple(filters)
         self._reference = self._names[0]
         self._queues = {name: _Queue() for name in self._names}
         self.slop_ns = round(slop_s * 1e9)
@@ -129,7 +136,7 @@ class RigSynchronizer(SimpleFilter):
         self.complete = 0
         self.partial = 0
         self.drops: Counter[tuple[str, str]] = Counter()  # (camera, reason) -> how many images
-        for name, source in filters.items():
+        for name, source in sources.items():
             source.registerCallback(self._add, name)
 
     @property
@@ -240,8 +247,8 @@ class RigSynchronizer(SimpleFilter):
                 queue.missed += 1
             self._discard_until(name, nearest if name in chosen else None, reference.stamp_ns)
         self._last_out_ns = reference.stamp_ns
-        missing = tuple(name for name in self._names if name not in chosen)
-        if len(chosen) < self._min_cameras:
+        missing = tuple(name for name in self._cameras if name not in chosen)
+        if len(self._cameras) - len(missing) < self._min_cameras:
             for name, entry in chosen.items():
                 self._drop(name, entry, TOO_FEW)
             return
@@ -250,7 +257,8 @@ class RigSynchronizer(SimpleFilter):
         last = max(chosen.values(), key=lambda entry: entry.steady_ns)
         rig_set = RigSet(
             stamp_ns=reference.stamp_ns,
-            messages={name: chosen[name].message for name in self._names if name in chosen},
+            messages={name: chosen[name].message for name in self._cameras if name in chosen},
+            companions={name: entry.message for name, entry in sorted(chosen.items()) if name not in self._cameras},
             missing=missing,
             arrived_steady_ns=last.steady_ns,
             arrived_clock_ns=last.clock_ns,

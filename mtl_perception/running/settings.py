@@ -27,6 +27,8 @@ class UpSettings:
     Attributes:
         bag: the recording to play; None: live topics, until SIGINT.
         cameras: names, the reference first; empty: as the configuration says.
+        cabin_cameras: names of the cameras that look at the driver; empty: as the configuration says.
+        cabin_joints: whether the recording has the driver's joints.
         config: a parameter file laid over everything else.
         scene: which of SCENES the map is set for; "" as the configuration says.
         realtime: play at the recorded pace and use the newest frame, instead of every frame.
@@ -40,6 +42,8 @@ class UpSettings:
 
     bag: Path | None = None
     cameras: tuple[str, ...] = ()
+    cabin_cameras: tuple[str, ...] = ()
+    cabin_joints: bool = False
     config: Path | None = None
     scene: str = ""
     realtime: bool = False
@@ -95,6 +99,10 @@ def write_parameters(settings: UpSettings, path: Path) -> Path:
     }
     if settings.cameras:
         values["cameras"] = list(settings.cameras)
+    if settings.cabin_cameras:
+        values["cabin_cameras"] = list(settings.cabin_cameras)
+    if settings.cabin_joints:
+        values["cabin_joints_topic"] = "cabin/joints"
     if settings.out is not None:
         values["map_folder"] = str(settings.out.resolve())
     if settings.evaluate:

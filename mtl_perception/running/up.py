@@ -61,10 +61,13 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.evaluate and arguments.out is None:
         raise ValueError("--evaluate needs --out: the report goes to OUT/evaluation")
     namespace = arguments.namespace.strip("/")
+    cabin_cameras, cabin_joints = cabin_of(arguments.bag)
     outcome = run_graph(
         UpSettings(
             bag=arguments.bag,
             cameras=cameras_of(arguments.bag, arguments.config, as_evaluated=arguments.evaluate),
+            cabin_cameras=cabin_cameras,
+            cabin_joints=cabin_joints,
             config=arguments.config,
             scene=arguments.scene or "",
             realtime=arguments.realtime,
@@ -141,6 +144,20 @@ def cameras_of(bag: Path | None, config: Path | None, *, as_evaluated: bool = Fa
     if not cameras:
         raise ValueError(f"bag {bag} has no camera: no topic '<name>/image' with a '<name>/camera_info'")
     return cameras
+
+
+def cabin_of(bag: Path | None) -> tuple[tuple[str, ...], bool]:
+    """Return the cameras in the cabin that a bag has images of, and whether it has the driver's joints.
+
+    Raises:
+        ValueError: the bag is none.
+        OSError: it cannot be read.
+    """
+    if bag is None:
+        return (), False
+    from mtl_perception.data.bags import bag_cabin
+
+    return bag_cabin(bag)
 
 
 def _run_until_done(graph: Graph, monitor: MonitorNode, settings: UpSettings, stop: list[int]) -> str:

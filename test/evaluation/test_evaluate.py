@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import yaml
 
 from mtl_perception import cli
 from mtl_perception.core.ply import read_vertices
@@ -91,6 +92,23 @@ def test_the_command_writes_the_report(run_folder, bag):
     assert "abs_rel" in (run_folder / "report.md").read_text()
     assert json.loads((run_folder / "runtime.json").read_text())["bags"]["street"]["frames_per_second"] > 0
     assert str(bag.parent) not in (run_folder / "metrics.json").read_text()
+
+
+@pytest.mark.parametrize("nested", [True, False])
+def test_a_parameter_file_names_the_cameras_and_their_topics(bag, tmp_path, nested):
+    renamed, config = tmp_path / "renamed", tmp_path / "cameras.yaml"
+    names = {"/right/image": "/cam0/color", "/right/camera_info": "/cam0/info"}
+    with BagReader(bag) as source, BagWriter(renamed) as target:
+        for topic, kind, stamp_ns, data in source.raw_messages():
+            target.write_raw(names.get(topic, topic), kind, data, stamp_ns)
+    own = {"image_topic": "cam0/color", "info_topic": "/cam0/info"}
+    topics = {"right": own} if nested else {f"right.{key}": topic for key, topic in own.items()}
+    config.write_text(yaml.safe_dump({"/**": {"ros__parameters": {"cameras": ["right"], **topics}}}))
+    out = tmp_path / "out"
+    assert cli.main(["evaluate", str(renamed), "--config", str(config), "--out", str(out)]) == 0
+    found = metrics(out)
+    assert found["settings"]["cameras"] == [["right", "/cam0/color", "/cam0/info"]] and found["frames"] == 6
+    assert found["truth"]["depth"] == ["/ground_truth/right/depth"]
 
 
 def test_the_same_bag_gives_the_same_bytes(run_folder, command, tmp_path):

@@ -10,6 +10,7 @@ import pytest
 from rclpy.lifecycle import TransitionCallbackReturn
 from std_srvs.srv import Trigger
 
+from mtl_perception.core.scene_classes import SCENE_CLASSES
 from mtl_perception.data.sample_messages import sample_messages
 from mtl_perception.data.world.command import write_world
 from mtl_perception.data.world.frames import WorldSettings
@@ -23,7 +24,7 @@ from mtl_perception.nodes.evaluation_node import EvaluationNode
 from mtl_perception.nodes.perception_node import PerceptionNode
 from mtl_perception.pipeline import Perceiver
 from mtl_perception.running.settings import UpSettings
-from mtl_perception.running.up import cameras_of, run_graph
+from mtl_perception.running.up import cabin_of, cameras_of, run_graph
 from mtl_perception_msgs.msg import EvaluationMetrics
 
 FRAMES = 4
@@ -36,7 +37,7 @@ ROUNDED = ("ego_motion", "detections")
 def bag(tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("bags") / "street"
     settings = WorldSettings(
-        "street", seed=5, seconds=FRAMES / 5, rate_hz=5.0, cameras="surround4", image_size=(96, 64)
+        "street", seed=5, seconds=FRAMES / 5, rate_hz=5.0, cameras="surround4", image_size=(96, 64), cabin=True
     )
     write_world(settings, path, processes=1)
     return path
@@ -49,7 +50,7 @@ def offline(bag: Path, checkpoint: Path) -> dict[str, dict[str, float]]:
     running = RunningScores(scores)
     for index in range(len(frames)):
         sample = frames.sample(index)
-        prediction = perceiver(sample.sample.frame)
+        prediction = perceiver(sample.sample.frame, cabin=sample.sample.cabin)
         running.add(index, judged(prediction, sample.sample.frame, sample.sample.truth, sample.sparse_depth))
     statistics = running.statistics()
     metrics = {s.task: s.metrics(statistics[s.task].total()) for s in scores if s.task in statistics}
@@ -59,8 +60,18 @@ def offline(bag: Path, checkpoint: Path) -> dict[str, dict[str, float]]:
 def test_live_and_offline_agree_on_every_metric(bag, all_knowing, tmp_path):
     config, out = tmp_path / "config.yaml", tmp_path / "out"
     config.write_text(f"/**:\n  ros__parameters:\n    checkpoint: {all_knowing}\n")
+    cameras, (cabin_cameras, cabin_joints) = cameras_of(bag, None, as_evaluated=True), cabin_of(bag)
+    assert (cabin_cameras, cabin_joints) == (("driver", "face"), True)
     outcome = run_graph(
-        UpSettings(bag=bag, cameras=cameras_of(bag, None, as_evaluated=True), config=config, out=out, evaluate=True)
+        UpSettings(
+            bag=bag,
+            cameras=cameras,
+            cabin_cameras=cabin_cameras,
+            cabin_joints=cabin_joints,
+            config=config,
+            out=out,
+            evaluate=True,
+        )
     )
     assert outcome.exit_code == 0
     live = json.loads((out / "evaluation" / "metrics.json").read_text())
@@ -69,6 +80,7 @@ def test_live_and_offline_agree_on_every_metric(bag, all_knowing, tmp_path):
     assert live["checkpoint"]["preset"] == "everything" and len(live["checkpoint"]["tasks"]) == 16
     expected = offline(bag, all_knowing)
     assert len(expected) == 13 and live["metrics"].keys() == expected.keys()
+    assert set(live["per_class"]["driving_context"]) == set(SCENE_CLASSES)  # those of the driver, too
     for task, metrics in expected.items():
         wanted = pytest.approx(metrics, rel=1e-6, abs=1e-9) if task in ROUNDED else metrics
         assert live["metrics"][task] == wanted, task

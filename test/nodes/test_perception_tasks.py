@@ -10,18 +10,22 @@ from sensor_msgs.msg import Image, PointCloud2
 from vision_msgs.msg import Detection3DArray
 from visualization_msgs.msg import MarkerArray
 
+from mtl_perception.core import CabinFrame
+from mtl_perception.data.world.cabin.cabin import Cabin
 from mtl_perception.messages.bev import from_bev_map
 from mtl_perception.messages.detections import detections_of, read_detections, with_velocities
-from mtl_perception.messages.driving import from_driving_context, from_steering
-from mtl_perception.messages.images import values_to_array
+from mtl_perception.messages.driving import from_driving_context, from_steering, to_cabin_joints
+from mtl_perception.messages.images import array_to_image, values_to_array
 from mtl_perception.messages.poses import read_ego_motion
 from mtl_perception.messages.predictions import from_occupancy
 from mtl_perception.messages.scene_flow import from_scene_flow
 from mtl_perception.messages.stamps import stamp_ns_from
+from mtl_perception.network.config import SCENE_TASKS
 from mtl_perception.nodes.perception_node import PerceptionNode
 from mtl_perception.pipeline import Perceiver
+from mtl_perception.ros.diagnostics import Level
 from mtl_perception.ros.ego_odometry import has_motion
-from mtl_perception_msgs.msg import BevMap, DrivingContext, RigPrediction, SemanticOccupancy, Steering
+from mtl_perception_msgs.msg import BevMap, CabinJoints, DrivingContext, RigPrediction, SemanticOccupancy, Steering
 
 IMAGES = {"depth": "32FC1", "semantic": "mono8", "motion_mask": "mono8", "edges": "mono8", "normals": "32FC3"}
 IMAGES |= dict.fromkeys(("depth_std", "semantic_confidence", "edge_probability"), "32FC1") | {"panoptic": "32SC1"}
@@ -109,6 +113,51 @@ def test_every_task_arrives_as_the_network_has_it(graph, robot, start, all_knowi
     assert from_steering(heard["steering"]).angle == pytest.approx(expected.steering.angle, abs=1e-5)
     context = from_driving_context(heard["driving_context"])
     assert context.keys() == expected.driving_context.keys() and len(context) == 2  # nobody sees the driver
+
+
+def test_the_driver_is_seen_through_the_cabins_topics(graph, robot, start, all_knowing):
+    run, send = start
+    cabin = Cabin(np.random.default_rng(3), robot.world.labels)
+    images = {name: robot.create_publisher(Image, f"cabin/{name}/image", 10) for name in ("driver", "face")}
+    joints = robot.create_publisher(CabinJoints, "driver_joints", 10)
+    node = run(tasks=["all"], cabin_cameras=["driver", "face"], cabin_joints_topic="driver_joints")
+    graph.until(lambda: all(p.get_subscription_count() for p in (*images.values(), joints)), "subscriptions")
+    contexts = graph.hear(DrivingContext, "perception/driving_context")
+    perceiver, expected = Perceiver.from_checkpoint(all_knowing), []
+    # All there is; one view; nothing but a view that is broken: there the tasks of the driver are left out.
+    for seconds, shown, whole in ((1.0, ("driver", "face"), True), (1.1, ("face",), True), (1.2, ("driver",), False)):
+        seen, _ = cabin.frame(seconds)
+        stamp_ns = robot.frame(seconds).stamp_ns
+        for name in shown:
+            message = array_to_image(seen.images[name], "rgb8", stamp_ns, f"cabin_{name}")
+            message.encoding = message.encoding if whole else "nonsense"
+            images[name].publish(message)
+        both = (seen.posture, seen.gestures) if len(shown) == 2 else (None, None)
+        if len(shown) == 2:
+            joints.publish(to_cabin_joints(*both, stamp_ns, "cabin_driver"))
+        send(seconds)
+        frame = CabinFrame({name: seen.images[name] for name in shown}, *both) if whole else None
+        expected.append(perceiver(robot.frame(seconds), cabin=frame).driving_context)
+    graph.until(lambda: len(contexts) == 3, "every driving context")
+    found = [from_driving_context(message) for message in contexts]
+    assert [len(context) for context in found] == [4, 4, 2]
+    for context, wanted in zip(found, expected, strict=True):
+        for task, classes in wanted.items():
+            assert context[task] == pytest.approx(classes, abs=1e-5)
+    (status,) = [status for status in node.statuses() if status.name == "cabin"]
+    assert status.level == Level.ERROR and "topic '/cabin/driver/image'" in status.message
+
+
+def test_the_cabin_is_not_subscribed_to_by_a_network_that_makes_nothing_of_it(graph, robot):
+    node = PerceptionNode(
+        context=graph.context, parameter_overrides=graph.overrides(cameras=robot.names, cabin_cameras=["driver"])
+    )
+    graph.add(node)
+    assert node.trigger_configure() == TransitionCallbackReturn.SUCCESS
+    assert node.trigger_activate() == TransitionCallbackReturn.SUCCESS
+    assert not set(node._perceiver.tasks) & set(SCENE_TASKS)
+    assert node.count_subscribers("cabin/driver/image") == 0
+    assert "cabin" not in [status.name for status in node.statuses()]
 
 
 def test_odometry_adds_motions_up_from_where_the_robot_was(graph, robot, start):

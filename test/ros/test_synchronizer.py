@@ -214,3 +214,33 @@ def test_rig_of_one_camera_passes_each_image_at_once():
     for at in range(0, 1000, 33):
         bench.feed("front", at)
     assert len(bench.sets) == 31
+
+
+def test_companions_are_waited_for_but_a_frame_without_them_is_complete():
+    filters = {"joints": SimpleFilter()}
+    bench = Bench(timeout_s=0.05, companions=filters)
+    image = Image()
+    image.header.stamp = Time(sec=1, nanosec=10**7)
+    bench.feed("left", 1000)
+    bench.feed("front", 1000)
+    assert bench.sets == []
+    filters["joints"].signalMessage(image)
+    assert bench.sets[0].companions == {"joints": image} and set(bench.sets[0].messages) == {"front", "left"}
+    bench.feed("left", 1100)
+    bench.feed("front", 1100)
+    time.sleep(0.06)
+    bench.synchronizer.check()
+    assert bench.sets[1].companions == {} and bench.sets[1].missing == ()
+    assert (bench.synchronizer.complete, bench.synchronizer.partial) == (2, 0)
+
+
+def test_companions_make_up_for_no_camera():
+    filters = {"joints": SimpleFilter()}
+    bench = Bench(timeout_s=0.02, min_cameras=2, companions=filters)
+    image = Image()
+    image.header.stamp = Time(sec=1)
+    filters["joints"].signalMessage(image)
+    bench.feed("front", 1000)
+    time.sleep(0.03)
+    bench.synchronizer.check()
+    assert bench.sets == [] and bench.lost == [(1000, TOO_FEW)]
