@@ -75,6 +75,20 @@ class ObjectiveSettings(BaseModel):
         description="the network does not see the cameras' motion in one of so many steps, so that it works without; "
         "0: it always sees it",
     )
+    depth_normal: float = Field(0.0, ge=0, description="weight: normals agree with those of the depth (M2H: 0.5)")
+    edge_semantic: float = Field(0.0, ge=0, description="weight: edges are where classes change (M2H: 0.2)")
+    photometric: float = Field(0.0, ge=0, description="weight: the previous image, warped, looks like the current one")
+    smoothness: float = Field(0.0, ge=0, description="weight: disparity, flow and mask change where the image does")
+    motion_consistency: float = Field(
+        0.0, ge=0, description="weight: where nothing moves the flow is the camera's (unified encoder: 5)"
+    )
+    motion_sparsity: float = Field(
+        0.0, ge=0, description="weight: nothing moves where the flow is nearly the camera's (unified encoder: 0.1)"
+    )
+    above_ground: float = Field(0.0, ge=0, description="weight: nothing lies below the ground (unified encoder: 0.1)")
+    decoupling: float = Field(
+        0.0, ge=0, description="weight: a task's features repeat neither the shared nor each other's (AFD: 0.1)"
+    )
     distillation: float = Field(
         default=0.0, ge=0, description="weight of what `teacher` says of flow and masks (unified encoder: 1)"
     )
