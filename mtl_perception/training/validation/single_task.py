@@ -1,0 +1,171 @@
+# Copyright 2026 The mtl_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""Single-task networks beside the multi-task one: same encoder, same data, same number of steps for each network."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from mtl_perception.core.prediction import Task
+from mtl_perception.network import load_checkpoint
+from mtl_perception.resources import config_file
+from mtl_perception.training.config import TrainingConfig
+from mtl_perception.training.trainer import CHECKPOINT, Trainer
+from mtl_perception.training.validation.tables import HEADLINES
+
+MULTI = "all tasks"
+_VALIDATION = "validation.json"
+
+Validate = Callable[[Path, tuple[str, ...]], dict[str, Any]]
+"""Checkpoint, tasks -> report, as `validate` makes it."""
+
+
+class SingleTaskConfig(BaseModel):
+    """What is compared: `config/training/single_task.yaml`.
+
+    Raises:
+        pydantic.ValidationError: a value is out of bounds or a key is unknown.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    training: str = Field(description="of all networks: a file of config/training without its ending, or a path")
+    changes: dict[str, Any] = Field(default_factory=dict, description="of that file's keys, for all networks")
+    seeds: tuple[int, ...] = Field(default=(0,), min_length=1, description="each network is trained with each of them")
+    tasks: dict[Task, tuple[Task, ...]] = Field(
+        min_length=1, description="per task that is compared, all that its single-task network is trained for"
+    )
+
+    @classmethod
+    def load(cls, path: Path) -> SingleTaskConfig:
+        """Read the YAML.
+
+        Raises:
+            ValueError: a key or value is wrong; the message names the file.
+        """
+        try:
+            return cls.model_validate(yaml.safe_load(path.read_text()))
+        except (ValidationError, yaml.YAMLError) as error:
+            raise ValueError(f"single-task configuration {path}: {error}") from error
+
+
+@dataclass(frozen=True)
+class SingleTaskRun:
+    """One network with one seed.
+
+    Attributes:
+        name: the task that is compared, or `MULTI`.
+        seed: of the training.
+        config: of the training.
+        compared: the tasks whose figures are taken from it.
+        folder: of the run.
+    """
+
+    name: str
+    seed: int
+    config: TrainingConfig
+    compared: tuple[str, ...]
+    folder: Path
+
+    def report(self) -> dict[str, Any] | None:
+        """Return the figures of a finished run; None where it is not finished."""
+        path = self.folder / _VALIDATION
+        return json.loads(path.read_text()) if path.is_file() else None
+
+    def perform(self, data: Path, cache: Path, validate: Validate) -> dict[str, Any]:
+        """Make the run, or what is left of it, and return its figures; a finished one is not made again.
+
+        Args:
+            data: folder of the recordings.
+            cache: folder of rendered worlds, which all runs share.
+            validate: measures the checkpoint.
+
+        Raises:
+            ValueError: the folder has a run of another configuration.
+            OSError, FloatingPointError: as `Trainer`.
+        """
+        checkpoint = self.folder / CHECKPOINT
+        report = self.report()
+        if report is None:
+            Trainer(self.config, data, self.folder, cache=cache).train()
+            report = validate(checkpoint, self.compared)
+            written = self.folder / f".{_VALIDATION}"
+            written.write_text(json.dumps(report, indent=1) + "\n")
+            written.replace(self.folder / _VALIDATION)
+        elif load_checkpoint(checkpoint).card["training"] != json.loads(self.config.model_dump_json()):
+            raise ValueError(f"{self.folder} has a finished run of another configuration")
+        return report
+
+
+def planned(config: SingleTaskConfig, out: Path) -> list[SingleTaskRun]:
+    """Return the runs of a comparison, below a folder: those of the multi-task network first.
+
+    Raises:
+        FileNotFoundError: there is no such training configuration.
+        ValueError: a change is wrong, or a task is not one of the network's.
+    """
+    content = yaml.safe_load(config_file("training", config.training).read_text()) | config.changes
+    everything = tuple(dict.fromkeys(task for tasks in config.tasks.values() for task in tasks))
+    networks: list[tuple[str, tuple[Task, ...]]] = [(MULTI, everything), *config.tasks.items()]
+    runs = []
+    for name, tasks in networks:
+        for seed in config.seeds:
+            try:
+                training = TrainingConfig.model_validate({**content, "tasks": tasks, "seed": seed})
+                training.network_config()
+            except ValueError as error:
+                raise ValueError(f"single-task comparison, '{name}': {error}") from error
+            compared = tuple(config.tasks) if name == MULTI else (name,)
+            runs.append(SingleTaskRun(name, seed, training, compared, out / name.replace(" ", "_") / f"seed_{seed}"))
+    return runs
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One metric of one task on some data: means over seeds.
+
+    Attributes:
+        data, task, metric: what it is.
+        multi, single: of the multi-task network and of the task's own.
+        gain: by how much the multi-task network is better, in the metric's unit.
+    """
+
+    data: str
+    task: str
+    metric: str
+    multi: float
+    single: float
+    gain: float
+
+
+def compared(finished: Sequence[tuple[SingleTaskRun, Mapping[str, Any]]]) -> list[Comparison]:
+    """Return the usual metrics of all tasks whose own network and the multi-task one are finished."""
+    multi = [report for run, report in finished if run.name == MULTI]
+    result = []
+    for task in dict.fromkeys(run.name for run, _ in finished if run.name != MULTI):
+        single = [report for run, report in finished if run.name == task]
+        for data in multi[0]["figures"] if multi else ():
+            for metric in HEADLINES[task]:
+                means = [_mean(reports, data, task, metric) for reports in (multi, single)]
+                better = _entry(single[0], data, task, metric).get("better", "")
+                if better and np.isfinite(means).all():
+                    gain = means[0] - means[1] if better == "higher" else means[1] - means[0]
+                    result.append(Comparison(data, task, metric, means[0], means[1], gain))
+    return result
+
+
+def _mean(reports: Sequence[Mapping[str, Any]], data: str, task: str, metric: str) -> float:
+    return float(np.mean([_entry(report, data, task, metric).get("value", np.nan) for report in reports]))
+
+
+def _entry(report: Mapping[str, Any], data: str, task: str, metric: str) -> Mapping[str, Any]:
+    entry: Mapping[str, Any] = report["figures"].get(data, {}).get(task, {}).get("metrics", {}).get(metric, {})
+    return entry
