@@ -4,8 +4,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import overload
 
 import torch
 from torch import Tensor
@@ -44,6 +45,48 @@ class CameraBatch:
         )
 
 
+class Rows(Sequence[Tensor]):
+    """Some rows of each of several tensors (N, ...), taken when one is asked for: few of them ever are."""
+
+    def __init__(self, tensors: Sequence[Tensor], rows: Tensor) -> None:
+        """Offer `rows` (M,) int64 of `tensors`."""
+        self._tensors, self._rows = tensors, rows
+
+    def __len__(self) -> int:
+        """Return the number of tensors."""
+        return len(self._tensors)
+
+    @overload
+    def __getitem__(self, index: int) -> Tensor: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Tensor]: ...
+    def __getitem__(self, index: int | slice) -> Tensor | Sequence[Tensor]:
+        """Return a tensor (M, ...), or several of them."""
+        if isinstance(index, slice):
+            return Rows(self._tensors[index], self._rows)
+        return self._tensors[index][self._rows]
+
+
+class RowsByName(Mapping[str, Tensor]):
+    """Some rows of each of several named tensors (N, ...), taken when one is asked for."""
+
+    def __init__(self, tensors: Mapping[str, Tensor], rows: Tensor) -> None:
+        """Offer `rows` (M,) int64 of `tensors`."""
+        self._tensors, self._rows = tensors, rows
+
+    def __len__(self) -> int:
+        """Return the number of tensors."""
+        return len(self._tensors)
+
+    def __iter__(self) -> Iterator[str]:
+        """Return their names."""
+        return iter(self._tensors)
+
+    def __getitem__(self, name: str) -> Tensor:
+        """Return a tensor (M, ...)."""
+        return self._tensors[name][self._rows]
+
+
 @dataclass(frozen=True)
 class PreviousFrame:
     """What the network remembers of the frame before, one row a camera of the current batch. Nothing is encoded twice.
@@ -72,7 +115,7 @@ class PreviousFrame:
     def select(self, rows: Tensor) -> PreviousFrame:
         """Return what is remembered of some of the cameras (M,) int64."""
         return PreviousFrame(
-            {name: each[rows] for name, each in self.features.items()},
+            RowsByName(self.features, rows),
             self.K[rows],
             None if self.previous_from_current is None else self.previous_from_current[rows],
             self.valid[rows],

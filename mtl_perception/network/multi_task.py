@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mtl_perception.network.batch import CameraBatch, History, PreviousFrame
+from mtl_perception.network.batch import CameraBatch, History, PreviousFrame, Rows, RowsByName
 from mtl_perception.network.config import (
     DENSE_TASKS,
     SCENE_TASKS,
@@ -56,8 +56,8 @@ class Features:
 
     stem: Tensor
     last: Tensor
-    own: list[Tensor]
-    levels: list[Tensor]
+    own: Sequence[Tensor]
+    levels: Sequence[Tensor]
     kept: Mapping[str, Tensor] = field(default_factory=dict)
     ego_motion: EgoMotion | None = None
     alignment: Alignment | None = None
@@ -68,9 +68,9 @@ class Features:
         return Features(
             self.stem[rows],
             self.last[rows],
-            [level[rows] for level in self.own],
-            [level[rows] for level in self.levels],
-            {name: each[rows] for name, each in self.kept.items()},
+            Rows(self.own, rows),
+            Rows(self.levels, rows),
+            RowsByName(self.kept, rows),
             previous=None if self.previous is None else self.previous.select(rows),
         )
 

@@ -70,10 +70,15 @@ class ReprojectionMotionDecoder(nn.Module):
         return self.decode(torch.cat([evidence.to(shared.dtype), shared], dim=1))[:, 0]
 
     def _cost_volume(self, current: Tensor, warped: Tensor) -> Tensor:
-        side = 2 * self.radius + 1
-        count, channels, height, width = current.shape
-        windows = functional.unfold(warped, side, padding=self.radius).view(count, channels, side * side, height, width)
-        return torch.einsum("nchw,nckhw->nkhw", current.to(windows.dtype), windows)
+        """Compare each pixel with those around it in the warped map: (N, side^2, h, w), zero beyond the border."""
+        side, (height, width) = 2 * self.radius + 1, current.shape[-2:]
+        around = functional.pad(warped, (self.radius,) * 4)
+        own = current.to(warped.dtype)
+        # A map at a time: all windows at once would not fit into a processor's cache.
+        return torch.stack(
+            [(own * around[:, :, y : y + height, x : x + width]).sum(dim=1) for y in range(side) for x in range(side)],
+            dim=1,
+        )
 
 
 def thumbnail(images: Tensor) -> Tensor:

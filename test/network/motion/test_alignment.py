@@ -4,13 +4,14 @@ import math
 
 import pytest
 import torch
+from torch import Tensor
+
 from mtl_perception.network.batch import CameraBatch
 from mtl_perception.network.config import AlignmentConfig, DepthBins
 from mtl_perception.network.geometry import reproject
 from mtl_perception.network.motion.alignment import AlignedEgoMotion, align
 from mtl_perception.network.motion.matching import STRIDE
 from mtl_perception.network.motion.se3 import inverse, matrix_from_vector, rig_motion
-from torch import Tensor
 
 HEIGHT, WIDTH = 64, 96
 LOOKING = torch.tensor([[0.0, 0, 1, 0], [-1, 0, 0, 0], [0, -1, 0, 0], [0, 0, 0, 1]])
