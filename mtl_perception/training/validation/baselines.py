@@ -73,7 +73,7 @@ class ConstantPrediction:
         """
         self._labels, self._limits, self._layers, self._scene_tasks = labels, depths_m, layers, scene_tasks
         self._depths: list[NDArray[np.float32]] = []
-        self._classes = np.zeros(256, np.int64)
+        self._classes = np.zeros(len(labels), np.int64)
         self._normal = np.zeros(3)
         self._occupancy: _MostFrequent | None = None
         self._map: BevMap | None = None
@@ -91,8 +91,12 @@ class ConstantPrediction:
                 self._learn_depth(truth.depth.ravel()[::_EVERY])
             elif camera.sparse_depth is not None:
                 self._learn_depth(camera.sparse_depth.depth)
-            if truth.semantic is not None and not frame.truth.dataset:
-                self._classes += np.bincount(truth.semantic.ravel(), minlength=256)
+            if truth.semantic is not None:
+                counts = np.bincount(truth.semantic.ravel(), minlength=256)
+                if frame.truth.dataset:  # of whose classes each may be several of ours
+                    self._classes += counts @ self._labels.candidates(frame.truth.dataset)
+                else:
+                    self._classes += counts[: len(self._labels)]
             if truth.normals is not None:
                 self._normal += np.nansum(truth.normals.reshape(-1, 3), axis=0)
         self._count(frame.truth, 1)
@@ -171,8 +175,7 @@ class ConstantPrediction:
         shape = (_SIZE, _SIZE)
         depths = np.concatenate(self._depths) if self._depths else np.zeros(0, np.float32)
         length = float(np.linalg.norm(self._normal))
-        known = self._classes[: len(self._labels)]
-        said = np.uint8(known.argmax()) if known.any() else None
+        said = np.uint8(self._classes.argmax()) if self._classes.any() else None
         return CameraPrediction(
             wide,
             0,

@@ -123,9 +123,15 @@ def _figures(report: Mapping[str, Any]) -> list[str]:
         f"of each kind ({', '.join(settings['kinds'])}) for each rig ({', '.join(settings['rigs'])}), "
         f"{settings['scored_frames_per_world']} frames of each, 0.1 s apart. Ego motion is estimated without any "
         "pose. Intervals are 95 % bootstrap intervals, over worlds, or over blocks of recorded frames. *Constant* is "
-        "what always predicting the same would have had on these frames; which constant, is told in "
-        "mtl_perception/training/validation/baselines.py."
+        "what always predicting the same would have had on these frames:"
     ]
+    constants = {
+        f"{task}: {entry['constant']}": None
+        for tasks in report["figures"].values()
+        for task, entry in tasks.items()
+        if entry.get("constant")
+    }
+    blocks.append(_bullets(list(constants)))
     rows = list(headlines(report["figures"]))
     for data in dict.fromkeys(row.data for row in rows):
         own = [row for row in rows if row.data == data]

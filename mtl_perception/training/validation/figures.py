@@ -6,12 +6,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mtl_perception.evaluation.bootstrap import interval, intervals, resamples_for, sampled_metrics
+from mtl_perception.evaluation.bootstrap import FEWEST_ROWS, interval, resampled, resamples_for, sampled_metrics
 from mtl_perception.evaluation.judged import JudgedFrame
 from mtl_perception.evaluation.score import Score
 from mtl_perception.evaluation.statistics import FrameStatistics, TaskStatistics
@@ -62,59 +63,65 @@ def world_figures(score: Score, rows: Sequence[Row], baseline: Sequence[Row], se
         seed: of the drawing.
     """
     statistics = TaskStatistics.of(rows)
-    figures = _values(score, statistics)
     worlds = np.unique(statistics.frames)
     generator = np.random.default_rng(seed)
-    draws = [generator.choice(worlds, len(worlds)) for _ in range(resamples_for(statistics))]
-    enough = len(worlds) >= FEWEST_WORLDS
-    sampled = sampled_metrics(statistics, score, _rows_of(statistics, draws)) if enough else {}
-    _add_intervals(figures, {name: interval(values) for name, values in sampled.items()})
+    draws: list[NDArray[np.int64]] = []
+    if len(worlds) >= FEWEST_WORLDS:
+        draws = [generator.choice(worlds, len(worlds)) for _ in range(resamples_for(statistics))]
+    figures = _figures(score, statistics, _rows_of(statistics, draws))
     if baseline:
         other = TaskStatistics.of(baseline)
-        sampled_other = sampled_metrics(other, score, _rows_of(other, draws)) if enough else {}
-        differences = {name: interval(values - sampled_other[name]) for name, values in sampled.items()}
-        _compare(figures, _values(score, other), differences)
-    return {"frames": len(rows), "worlds": len(worlds), **figures}
+        _compare(figures, _figures(score, other, _rows_of(other, draws)))
+    return {"frames": len(rows), "worlds": len(worlds), **figures.content}
 
 
-def recorded_figures(score: Score, rows: Sequence[Row]) -> dict[str, Any]:
-    """Return the figures of a task on a recording, with intervals of a bootstrap over blocks of frames."""
+def recorded_figures(score: Score, rows: Sequence[Row], baseline: Sequence[Row], seed: int = 0) -> dict[str, Any]:
+    """Return the same on a recording, with intervals of a bootstrap over blocks of frames."""
     statistics = TaskStatistics.of(rows)
-    figures = _values(score, statistics)
-    _add_intervals(figures, intervals(statistics, [np.arange(len(statistics))], score))
-    return {"frames": len(rows), **figures}
+    draws: list[NDArray[np.int64]] = []
+    if len(rows) >= FEWEST_ROWS:
+        generator = np.random.default_rng(seed)
+        draws = resampled([np.arange(len(rows))], resamples_for(statistics), generator)
+    figures = _figures(score, statistics, draws)
+    if baseline:
+        _compare(figures, _figures(score, TaskStatistics.of(baseline), draws))
+    return {"frames": len(rows), **figures.content}
 
 
-def _values(score: Score, statistics: TaskStatistics) -> dict[str, Any]:
+@dataclass(frozen=True, eq=False)
+class _Figures:
+    """Figures as JSON has them, and each metric's values on samples of the bootstrap."""
+
+    content: dict[str, Any]
+    samples: Mapping[str, NDArray[np.float64]]
+
+
+def _figures(score: Score, statistics: TaskStatistics, draws: Sequence[NDArray[np.int64]]) -> _Figures:
     totals = statistics.total()
-    metrics = {
-        name: {"value": round(value, _DIGITS), "better": score.better.get(name, "")}
-        for name, value in score.metrics(totals).items()
-        if math.isfinite(value) and name not in _WITHOUT_MEANING
-    }
+    samples = sampled_metrics(statistics, score, draws) if draws else {}
+    metrics: dict[str, dict[str, Any]] = {}
+    for name, value in score.metrics(totals).items():
+        if math.isfinite(value) and name not in _WITHOUT_MEANING:
+            metrics[name] = {"value": round(value, _DIGITS), "better": score.better.get(name, "")}
+            spread = interval(samples[name]) if name in samples else None
+            if spread is not None:
+                metrics[name]["interval"] = [round(end, _DIGITS) for end in spread]
     per_class = {
         name: {metric: round(value, _DIGITS) for metric, value in values.items() if math.isfinite(value)}
         for name, values in score.per_class(totals).items()
     }
-    return {"key": score.key, "metrics": metrics, "per_class": per_class}
+    return _Figures({"key": score.key, "metrics": metrics, "per_class": per_class}, samples)
 
 
-def _add_intervals(figures: Mapping[str, Any], found: Mapping[str, tuple[float, float] | None]) -> None:
-    for name, entry in figures["metrics"].items():
-        spread = found.get(name)
-        if spread is not None:
-            entry["interval"] = [round(end, _DIGITS) for end in spread]
-
-
-def _compare(
-    figures: Mapping[str, Any], baseline: Mapping[str, Any], differences: Mapping[str, tuple[float, float] | None]
-) -> None:
-    for name, entry in figures["metrics"].items():
-        other = baseline["metrics"].get(name)
+def _compare(figures: _Figures, baseline: _Figures) -> None:
+    for name, entry in figures.content["metrics"].items():
+        other = baseline.content["metrics"].get(name)
         if other is not None and entry["better"]:
+            spread = None
+            if name in figures.samples and name in baseline.samples:
+                spread = interval(figures.samples[name] - baseline.samples[name])
             entry["baseline"] = other["value"]
-            difference = differences.get(name) or (entry["value"] - other["value"],) * 2
-            entry["beats_baseline"] = _beats(difference, entry["better"])
+            entry["beats_baseline"] = _beats(spread or (entry["value"] - other["value"],) * 2, entry["better"])
 
 
 def _beats(difference: tuple[float, float], better: str) -> Beats:

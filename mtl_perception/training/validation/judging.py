@@ -14,7 +14,7 @@ from mtl_perception.core import UNOBSERVED, GroundTruth, RigFrame, Sample
 from mtl_perception.core.prediction import EgoMotion
 from mtl_perception.core.scene_classes import SCENE_CLASSES
 from mtl_perception.core.transforms import inverse
-from mtl_perception.evaluation.judged import JudgedFrame, judged
+from mtl_perception.evaluation.judged import JudgedFrame, SparseDepth, judged
 from mtl_perception.evaluation.score import Better, Score, ScoreOptions
 from mtl_perception.evaluation.scores import all_scores
 from mtl_perception.evaluation.scores.driving_context import DrivingContextScore
@@ -125,15 +125,27 @@ def motions(clip: Clip) -> Iterator[tuple[RigFrame, RigFrame, GroundTruth]]:
             yield before, sample.frame, GroundTruth(ego_motion=true_motion(before, sample.frame))
 
 
-def judged_recorded(perceiver: Perceiver, sample: Sample, tasks: Collection[str]) -> JudgedFrame:
-    """Return what a perceiver says of a recorded frame; depth is known from LiDAR where there is no image of it."""
-    wanted = tuple(task for task in perceiver.tasks if task in tasks)
-    if sample.previous is not None:
-        perceiver(sample.previous, wanted)
+def judged_recorded(perceiver: Perceiver, sample: Sample, tasks: Collection[str]) -> Iterator[JudgedFrame]:
+    """Yield what a perceiver says of a recorded frame, and, told no pose, of the motion since the frame before.
+
+    Where there is no depth image, depth is known at the LiDAR's points.
+    """
+    wanted = tuple(task for task in perceiver.tasks if task in tasks and task != EGO_MOTION)
+    if wanted:
+        truth = replace(sample.truth, ego_motion=None)
+        yield judged(perceiver(sample.frame, wanted), sample.frame, truth, sparse_truth(sample))
+    if EGO_MOTION in tasks and sample.previous is not None and sample.truth.ego_motion is not None:
+        perceiver.reset()
+        perceiver(without_poses(sample.previous), (EGO_MOTION,))
+        prediction = perceiver(without_poses(sample.frame), (EGO_MOTION,))
+        yield judged(prediction, sample.frame, GroundTruth(ego_motion=sample.truth.ego_motion))
+
+
+def sparse_truth(sample: Sample) -> dict[str, SparseDepth]:
+    """Return what a LiDAR knows of the depth in those cameras that have no depth image."""
     sweep, dense = sample.truth.sweep, sample.truth.cameras
     without = [name for name in sample.frame.present if name not in dense or dense[name].depth is None]
-    sparse = {} if sweep is None else sparse_depths(sample.frame, sweep, without)
-    return judged(perceiver(sample.frame, wanted, cabin=sample.cabin), sample.frame, sample.truth, sparse)
+    return {} if sweep is None else sparse_depths(sample.frame, sweep, without)
 
 
 def without_poses(frame: RigFrame) -> RigFrame:

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +13,11 @@ from mtl_perception.data.datasets import RecordingDataset
 from mtl_perception.data.recordings import open_recording
 from mtl_perception.evaluation.score import ScoreOptions
 from mtl_perception.pipeline import Perceiver
+from mtl_perception.training.validation.baselines import BASELINES
 from mtl_perception.training.validation.figures import Tally, recorded_figures
-from mtl_perception.training.validation.judging import judged_recorded, scores_for
+from mtl_perception.training.validation.judging import EGO_MOTION, judged_recorded, scores_for, sparse_truth
 from mtl_perception.training.validation.pictures import Shots
-from mtl_perception.training.validation.worlds import Findings
+from mtl_perception.training.validation.worlds import Findings, constant_for
 
 RGBD_FIRST_ID = 700
 """Of the recorded room's frames, those before are trained on."""
@@ -32,7 +33,6 @@ class RecordedData:
         tasks: of the network that it has a truth for.
         options: of the recording's kind.
         max_depth: farther truth is not scored, metres.
-        previous: how many frames earlier the previous image is, for motion; 0: tasks need none.
     """
 
     name: str
@@ -41,7 +41,6 @@ class RecordedData:
     tasks: tuple[str, ...]
     options: dict[str, Any] = field(default_factory=dict)
     max_depth: float = 80.0
-    previous: int = 0
 
 
 VALIDATION = (
@@ -53,9 +52,10 @@ classes, void ignored; a network chooses among all its own, and one that the dat
 
 OUT_OF_DISTRIBUTION = (
     RecordedData("nuscenes_0061", "nuscenes", "nuscenes/scene_0061_keyframe", ("depth", "detections")),
-    RecordedData("nuscenes_0103", "nuscenes", "nuscenes/scene_0103_keyframes", ("detections",)),
+    RecordedData("nuscenes_0103", "nuscenes", "nuscenes/scene_0103_keyframes", ("detections", "ego_motion")),
     RecordedData("ddad", "ddad", "ddad/scene_01", ("depth", "detections")),
     RecordedData("kitti_tracking", "kitti", "kitti/tracking", ("depth", "detections")),
+    RecordedData("kitti_odometry", "kitti", "kitti/odometry_sequence", ("ego_motion",)),
     RecordedData("rgbd_open3d", "rgbd", "rgbd_small/open3d_rgbd", ("depth",), max_depth=10.0),
     RecordedData("rgbd_3dmatch", "rgbd", "rgbd_small/rgbd_nvblox_3dmatch/3dmatch/seq-01", ("depth",), max_depth=10.0),
 )
@@ -79,13 +79,31 @@ def validate_recording(
     if not wanted:
         return Findings({}, [])
     scores = scores_for(perceiver, ScoreOptions(max_depth=data.max_depth), wanted)
-    recording = RecordingDataset(open_recording(data.kind, folder / data.folder, **data.options), data.previous)
+    recording = RecordingDataset(open_recording(data.kind, folder / data.folder, **data.options))
     tally, shots = Tally(scores), Shots(data.name, scores, perceiver.labels)
+    constant = constant_for(perceiver, scores[0])
     perceiver.reset()
     chosen: Sequence[int] = range(0, len(recording), every)
     for index in chosen:
-        frame = judged_recorded(perceiver, recording[index], wanted)
-        shots.consider(frame, tally.add(index, frame), f"{data.name}, frame {index}")
-        advanced(total=len(chosen))
-    figures = {score.task: recorded_figures(score, rows) for score in scores if (rows := tally.rows[score.task])}
+        for frame in judged_recorded(perceiver, recording[index], wanted):
+            if frame.truth.ego_motion is None:
+                constant.learn(frame)
+            else:
+                constant.learn_motion(frame)
+            shots.consider(frame, tally.add(index, frame), f"{data.name}, frame {index}")
+        advanced(total=2 * len(chosen))
+    baseline = Tally([score for score in scores if score.task in BASELINES])
+    for index in chosen:
+        sample = recording[index]
+        truth = sample.truth if EGO_MOTION in wanted else replace(sample.truth, ego_motion=None)
+        baseline.add(index, constant.judged(sample.frame, truth, sparse_truth(sample)))
+        advanced(total=2 * len(chosen))
+    figures = {
+        score.task: {
+            **recorded_figures(score, rows, baseline.rows.get(score.task, [])),
+            "constant": BASELINES.get(score.task, ""),
+        }
+        for score in scores
+        if (rows := tally.rows[score.task])
+    }
     return Findings({data.name: figures} if figures else {}, shots.shots())

@@ -59,7 +59,7 @@ def validate_worlds(
     scores = scores_for(perceiver, ScoreOptions(), tasks)
     tally, baseline = Tally(scores), Tally([score for score in scores if score.task in BASELINES])
     kinds = tuple(dict.fromkeys(plan.kind for plan in plans))
-    constants = {kind: _constant(perceiver, scores[0]) for kind in kinds}
+    constants = {kind: constant_for(perceiver, scores[0]) for kind in kinds}
     shots = {kind: Shots(kind, scores, perceiver.labels) for kind in kinds}
     for number, plan in enumerate(plans):
         _show(perceiver, store.clip(plan), plan, number, tasks, tally, constants[plan.kind], shots[plan.kind])
@@ -72,7 +72,7 @@ def validate_worlds(
         figures[name] = {
             score.task: {
                 **world_figures(score, own, _of(baseline.rows.get(score.task, []), numbers)),
-                "baseline": BASELINES.get(score.task, ""),
+                "constant": BASELINES.get(score.task, ""),
             }
             for score in scores
             if (own := _of(tally.rows[score.task], numbers))
@@ -80,7 +80,8 @@ def validate_worlds(
     return Findings(figures, [shot for kind in kinds for shot in shots[kind].shots()])
 
 
-def _constant(perceiver: Perceiver, score: Score) -> ConstantPrediction:
+def constant_for(perceiver: Perceiver, score: Score) -> ConstantPrediction:
+    """Return a constant prediction of what a perceiver predicts, which has not learned anything yet."""
     volume = perceiver.network.config.volume
     layers = () if volume is None else tuple(volume.map_layers)
     scene_tasks = [task for task in perceiver.tasks if task in SCENE_CLASSES]

@@ -89,9 +89,20 @@ def test_recordings_have_figures_and_lidar_is_a_truth_of_depth(recordings: Path)
     assert figures["camvid"]["semantic"]["frames"] == 2
     assert figures["rgbd_room"]["depth"]["metrics"]["abs_rel"]["value"] < 0.3
     assert figures["camvid"]["semantic"]["metrics"]["miou"]["value"] > 0.35
+    assert figures["camvid"]["semantic"]["metrics"]["miou"]["beats_baseline"] == "yes"
+    assert figures["rgbd_room"]["depth"]["metrics"]["abs_rel"]["baseline"] < 0.6
     for name in ("nuscenes_0061", "ddad", "kitti_tracking", "rgbd_open3d", "rgbd_3dmatch"):
         assert 0.0 < figures[name]["depth"]["metrics"]["abs_rel"]["value"] < 2.0, name
     assert {(shot.data, shot.task) for shot in shots} >= {("nuscenes_0061", "depth"), ("camvid", "semantic")}
+
+
+@pytest.mark.recordings
+def test_recorded_motion_is_judged_without_poses(recordings: Path, tiny_checkpoint: Path) -> None:
+    report, _ = validate(tiny_checkpoint, worlds=0, tasks=("ego_motion",), data=recordings, every=10)
+    motion = report["figures"]["kitti_odometry"]["ego_motion"]
+    assert motion["frames"] == 5  # of 6, the first has no frame before it
+    assert motion["metrics"]["translation_error_percent"]["value"] > 5.0  # the weights are random
+    assert motion["metrics"]["translation_error_percent"]["baseline"] < 20.0  # a car at a nearly constant speed
 
 
 def test_recordings_that_are_not_there_are_named(tiny_checkpoint: Path, tmp_path: Path) -> None:
