@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import torch
 from accelerate import PartialState
-from accelerate.utils import broadcast, reduce
+from accelerate.utils import broadcast, parse_flag_from_env, reduce
 from torch import Tensor, nn
 
 
@@ -39,7 +39,7 @@ class Processes:
 
     def __init__(self) -> None:
         """Join the other processes, if `accelerate launch` (or torchrun) started several."""
-        self._state = PartialState()
+        self._state = PartialState(cpu=parse_flag_from_env("ACCELERATE_USE_CPU") or not torch.cuda.is_available())
         self.device: torch.device = self._state.device
         self.index: int = self._state.process_index
         self.count: int = self._state.num_processes
