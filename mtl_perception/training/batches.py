@@ -13,7 +13,7 @@ from torch.utils.data import Dataset
 from mtl_perception.core import LabelSpace
 from mtl_perception.training.augmentation import augment
 from mtl_perception.training.config import TrainingConfig
-from mtl_perception.training.samples import TrainingBatch, TrainingSample, collate
+from mtl_perception.training.samples import TrainingBatch, TrainingSample, collate, label_table
 from mtl_perception.training.sources import Source
 
 
@@ -64,20 +64,28 @@ class StepDataset(Dataset[TrainingBatch]):
         return [(self.config.sources[number].kind, index) for number, index, _ in self._draws(step)]
 
     def class_weights(self, steps: int = 30) -> torch.Tensor:
-        """Return a weight (labels,) of each class, rare ones more, from the labels of the first steps."""
+        """Return a weight (labels,) of each class, rare ones more, from the labels of the first steps.
+
+        It is the same in all processes: each looks at what all of them draw.
+        """
         counts = np.zeros(len(self.labels))
-        for step in range(steps):
-            batch = self[step]
-            rows = torch.bincount(batch.semantic.flatten(), minlength=len(batch.label_table)).numpy().astype(float)
-            table = batch.label_table.numpy()
-            counts += (rows[:, None] * table / np.maximum(table.sum(axis=1, keepdims=True), 1)).sum(axis=0)
+        for step in range(min(steps, len(self))):
+            for number, index, rng in self._draws(step, everyone=True):
+                sample = self.sources[number].sample(index, self.config.input_size(step), rng)
+                of_id = np.bincount(sample.semantic.reshape(-1), minlength=256)
+                table = label_table(sample.dataset, self.labels)
+                counts += (of_id[:, None] * table / np.maximum(table.sum(axis=1, keepdims=True), 1)).sum(axis=0)
         frequency = np.maximum(counts / counts.sum(), 1e-5)
         weights = np.sqrt(np.median(frequency) / frequency)
         return torch.from_numpy(np.clip(weights, 0.5, 4.0)).float()
 
-    def _draws(self, step: int) -> Iterator[tuple[int, int, np.random.Generator]]:
-        """Yield the number of the source, the index, and the generator that all else of the sample is drawn from."""
+    def _draws(self, step: int, everyone: bool = False) -> Iterator[tuple[int, int, np.random.Generator]]:
+        """Yield the number of the source, the index, and the generator that all else of the sample is drawn from.
+
+        Those of this process, or of all.
+        """
+        first, stride = (0, 1) if everyone else (self.rank, self.processes)
         for number, (source, settings) in enumerate(zip(self.sources, self.config.sources, strict=True)):
-            for frame in range(self.rank, settings.frames_per_step * self.processes, self.processes):
+            for frame in range(first, settings.frames_per_step * self.processes, stride):
                 rng = np.random.default_rng([self.config.seed, step, number, frame])
                 yield number, int(rng.integers(source.available(step / self.config.steps))), rng

@@ -317,8 +317,7 @@ def collate(
         ValueError: the samples are of different sizes.
     """
     datasets = sorted({sample.dataset for sample in samples})
-    own = np.eye(256, len(labels), dtype=bool)
-    tables = [labels.candidates(dataset) if dataset else own for dataset in datasets]
+    tables = [label_table(dataset, labels) for dataset in datasets]
     semantic = [s.semantic.astype(np.int64) + 256 * datasets.index(s.dataset) for s in samples]
     counts = [len(s.images) for s in samples]
     starts = np.cumsum([0, *counts])
@@ -348,6 +347,15 @@ def collate(
         previous_rows=torch.tensor(rows, dtype=torch.int64),
         seconds=torch.tensor(seconds, dtype=torch.float32),
     )
+
+
+def label_table(dataset: str, labels: LabelSpace) -> NDArray[np.bool_]:
+    """Return which classes each id of a sample's `dataset` may stand for, bool (256, labels).
+
+    Raises:
+        KeyError: the dataset has no mapping in the label space.
+    """
+    return labels.candidates(dataset) if dataset else np.eye(256, len(labels), dtype=bool)
 
 
 def _joined(arrays: Sequence[NDArray]) -> Tensor:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -30,8 +31,11 @@ def make_source(
         layers: of the BEV map, in the network's order.
 
     Raises:
-        ValueError: a recording is not there, or not what it should be; names its folder.
+        ValueError: the grid does not reach as far to the left of the base as to the right (samples are mirrored); or a
+            recording is not there, or not what it should be: names its folder.
     """
+    if not math.isclose(-grid.origin[1], grid.origin[1] + grid.voxel_size * grid.shape[1], abs_tol=1e-6):
+        raise ValueError(f"the grid starts at y = {grid.origin[1]}: it must reach as far to the left as to the right")
     if config.kind == "camvid":
         return CamVidSource(data / config.folder)
     if config.kind == "rgbd":

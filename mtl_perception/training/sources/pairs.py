@@ -40,9 +40,9 @@ def write_pair(path: Path, sample: TrainingSample, layers: Sequence[str]) -> Non
     stored["normals"] = np.nan_to_num(np.round(sample.normals * _STEPS), nan=_NO_NORMAL).astype(np.int8)
     narrow = np.uint16 if sample.instance.max(initial=0) < 65536 else np.int32
     stored["instance"] = sample.instance.astype(narrow)
-    flow = sample.scene_flow.reshape(-1, 3)
+    flow = sample.scene_flow.reshape(-1, 3).astype(np.float16)
     moving = np.flatnonzero((flow != 0).any(axis=1))  # few; unknown ones are among them
-    stored["flow_at"], stored["scene_flow"] = moving.astype(np.uint32), flow[moving].astype(np.float16)
+    stored["flow_at"], stored["scene_flow"] = moving.astype(np.uint32), flow[moving]
     if sample.bev_map is not None:
         stored["bev_map"] = np.nan_to_num(sample.bev_map, nan=_UNKNOWN_CELL).astype(np.uint8)
         stored["layers"] = np.array(layers, dtype=np.str_)
