@@ -194,6 +194,8 @@ class _Similarities:
                 module.register_forward_hook(self._take_down)
 
     def _take_down(self, _: torch.nn.Module, __: Any, output: DualBranchOutput) -> None:
+        if not output.specific:
+            return
         shared = _summary(output.shared)
         cosines = [functional.cosine_similarity(_summary(own), shared, dim=1) for own in output.specific.values()]
         self.values.append(float(torch.cat(cosines).abs().mean()))

@@ -18,7 +18,8 @@ import torch
 import yaml
 
 from mtl_perception.training.ablation.measuring import measure, weight_spread
-from mtl_perception.training.ablation.study import HeldOutConfig, Study, base_file, merged
+from mtl_perception.training.ablation.steering import train_steering
+from mtl_perception.training.ablation.study import HeldOutConfig, SteeringRecipe, Study, base_file, merged
 from mtl_perception.training.config import TrainingConfig
 from mtl_perception.training.trainer import CHECKPOINT, Trainer
 
@@ -48,6 +49,7 @@ class Run:
         folder: where it is kept.
         sources: runs whose weights it needs.
         held_out: what it is scored on.
+        steering: instead of a training, steering on the encoder of the first source.
     """
 
     variant: str
@@ -57,6 +59,7 @@ class Run:
     folder: Path
     sources: tuple[Run, ...]
     held_out: tuple[HeldOutConfig, ...]
+    steering: SteeringRecipe | None = None
 
     @property
     def checkpoint(self) -> Path:
@@ -115,16 +118,14 @@ def perform(run: Run, places: Places) -> dict[str, Any]:
     run.folder.mkdir(parents=True, exist_ok=True)
     before = _spent(run.folder) - _cpu_seconds()
     try:
-        Trainer(run.config, places.data, run.folder, cache=places.cache / "worlds", quiet=True).train()
-        figures = measure(run.checkpoint, run.held_out, places.cache / "held_out")
-        figures["weight_spread"] = weight_spread(run.folder)
+        figures = _figures(run, places)
     finally:
         _write(run.folder / SPENT, {"cpu_seconds": before + _cpu_seconds()})
     result = {
         "variant": run.variant,
         "seed": run.seed,
         "digest": run.digest,
-        "steps": run.config.steps,
+        "steps": run.config.steps if run.steering is None else run.steering.steps,
         "cpu_seconds": round(before + _cpu_seconds(), 1),
         "machine": machine(),
         "figures": {name: value for name, value in sorted(figures.items()) if value == value},
@@ -143,6 +144,14 @@ def machine() -> str:
     return f"one thread of {model}, {os.cpu_count()} cores, torch {torch.__version__}"
 
 
+def _figures(run: Run, places: Places) -> dict[str, float]:
+    if run.steering is not None:
+        return train_steering(run.sources[0].checkpoint, run.steering, run.seed, places.cache / "steering")
+    Trainer(run.config, places.data, run.folder, cache=places.cache, quiet=True).train()
+    figures = measure(run.checkpoint, run.held_out, places.cache / "held_out")
+    return figures | {"weight_spread": weight_spread(run.folder)}
+
+
 def _add(
     study: Study, name: str, seed: int, places: Places, steps: int | None, runs: dict[tuple[str, int], Run]
 ) -> Run:
@@ -150,23 +159,29 @@ def _add(
         return runs[name, seed]
     variant = study.variants[name]
     start = _add(study, variant.start, seed, places, steps, runs) if variant.start else None
-    teachers = {task: _add(study, other, seed, places, steps, runs) for task, other in variant.teachers.items()}
+    teacher = _add(study, variant.teacher, seed, places, steps, runs) if variant.teacher else None
     network, changes, tasks = study.changes(name)
     recipe = merged(_base("training"), changes) | {"network_changes": network, "tasks": list(tasks), "seed": seed}
     if steps is not None:
         recipe |= {"steps": steps, "warmup_steps": min(recipe["warmup_steps"], steps)}
-    needed = {"start": start.digest if start else "", **{str(task): run.digest for task, run in teachers.items()}}
+    needed = [start.digest if start else "", teacher.digest if teacher else ""]
     held_out = [config.model_dump() for config in study.held_out]
-    digest = _digest([_FORMAT, _base("network"), recipe, needed, held_out])
-    paths = {"network": str(base_file("network")), "start": str(start.checkpoint) if start else ""}
+    steering = variant.steering
+    if steering is not None and steps is not None:
+        steering = steering.model_copy(update={"steps": steps, "worlds": 1, "held_out_worlds": 1})
+    of_steering = None if steering is None else steering.model_dump()
+    digest = _digest([_FORMAT, _base("network"), recipe, needed, held_out, of_steering])
+    paths: dict[str, Any] = {"network": str(base_file("network")), "start": str(start.checkpoint) if start else ""}
+    if teacher is not None:
+        paths["objective"] = recipe.get("objective", {}) | {"teacher": str(teacher.checkpoint)}
     try:
         config = TrainingConfig.model_validate(recipe | paths)
         config.network_config()
     except ValueError as error:
         raise ValueError(f"variant '{name}': {error}") from error
-    sources = (*([start] if start else []), *teachers.values())
+    sources = tuple(source for source in (start, teacher) if source is not None)
     folder = places.out / "runs" / digest
-    runs[name, seed] = Run(name, seed, digest, config, folder, sources, study.held_out)
+    runs[name, seed] = Run(name, seed, digest, config, folder, sources, study.held_out, steering)
     return runs[name, seed]
 
 

@@ -15,6 +15,7 @@ from mtl_perception.core.prediction import Task
 from mtl_perception.resources import config_file, config_folder
 from mtl_perception.training.ablation.metrics import Metric
 from mtl_perception.training.ablation.statistics import Relation
+from mtl_perception.training.driving.config import ClipsConfig
 
 System = Literal["CvM", "UV-M3TL", "M2H", "MAESTRO", "Unified encoder"]
 
@@ -31,6 +32,37 @@ class HeldOutConfig(_Section):
     worlds: int = Field(ge=1, description="three consecutive frames of each are scored")
 
 
+class SteeringRecipe(_Section):
+    """Training of steering on the encoder of the variant that a variant starts from, after the unified encoder."""
+
+    frozen: bool = Field(description="whether the encoder stays as it is")
+    steps: int = Field(default=300, ge=1)
+    batch: int = Field(default=12, ge=1, description="moments a step, each with its past")
+    frames: int = Field(default=8, ge=1, description="of a moment, at 5 Hz")
+    width: int = Field(default=32, ge=8)
+    learning_rate: float = Field(default=2e-3, gt=0)
+    encoder_learning_rate: float = Field(default=5e-4, gt=0, description="where it learns")
+    emphasis: float = Field(default=6.0, ge=0, description="lambda of the weights exp(lambda |angle|)")
+    worlds: int = Field(default=24, ge=1)
+    held_out_worlds: int = Field(default=12, ge=1)
+
+    def clips(self, worlds: int, first_seed: int) -> ClipsConfig:
+        """Return what is rendered: clips of one camera in which curves are as frequent as straight driving."""
+        return ClipsConfig(
+            worlds=worlds,
+            first_seed=first_seed,
+            clips_per_world=3,
+            frames=2 * self.frames,
+            rate_hz=5.0,
+            world_seconds=20.0,
+            rigs=("mono",),
+            width=120,
+            height=88,
+            difficult=0.4,
+            seek_rare=True,
+        )
+
+
 class Variant(_Section):
     """One network and recipe of a study. What is left out is as in the study's base."""
 
@@ -40,10 +72,18 @@ class Variant(_Section):
     network: dict[str, Any] = Field(default_factory=dict, description="merged into the base network")
     training: dict[str, Any] = Field(default_factory=dict, description="merged into the base recipe")
     start: str = Field(default="", description="another variant, from whose weights (of the same seed) it starts")
-    teachers: dict[str, str] = Field(
-        default_factory=dict, description="distillation: per task, the variant whose network (same seed) teaches it"
+    teacher: str = Field(
+        default="", description="another variant, whose network (of the same seed) teaches: `objective.distillation`"
     )
-    auxiliary: bool = Field(default=False, description="only there for others to start or learn from: not compared")
+    steering: SteeringRecipe | None = Field(
+        default=None, description="instead of a training of its own: steering on the encoder of `start`"
+    )
+
+    @model_validator(mode="after")
+    def _steering_starts(self) -> Variant:
+        if self.steering is not None and not self.start:
+            raise ValueError("steering needs `start`")
+        return self
 
 
 class Composite(_Section):
@@ -150,22 +190,23 @@ class Study(_Section):
         """Return a variant and all whose weights it needs, those first."""
         variant = self.variants[name]
         needed: dict[str, None] = {}
-        for source in ([variant.start] if variant.start else []) + list(variant.teachers.values()):
+        for source in filter(None, (variant.start, variant.teacher)):
             needed |= dict.fromkeys(self.with_sources(source))
         return (*needed, name)
 
     def changes(self, name: str) -> tuple[dict[str, Any], dict[str, Any], tuple[Task, ...]]:
         """Return a variant's changes of the base network and of the base recipe, and the tasks that it trains."""
         network, training, tasks = self.network, self.training, self.tasks
-        for variant in self._lineage(name):
+        for variant in self.lineage(name):
             network = merged(network, variant.network)
             training = merged(training, variant.training)
             tasks = tasks if variant.tasks is None else variant.tasks
         return network, training, tasks
 
-    def _lineage(self, name: str) -> list[Variant]:
+    def lineage(self, name: str) -> list[Variant]:
+        """Return a variant and those that it is like, the most general first."""
         variant = self.variants[name]
-        return [*(self._lineage(variant.like) if variant.like else []), variant]
+        return [*(self.lineage(variant.like) if variant.like else []), variant]
 
     @model_validator(mode="after")
     def _names_exist(self) -> Study:
@@ -202,7 +243,7 @@ class Study(_Section):
         if name in on_the_way:
             raise ValueError(f"variant '{name}' needs itself")
         variant = self.variants[name]
-        for other in (variant.like, variant.start, *variant.teachers.values()):
+        for other in (variant.like, variant.start, variant.teacher):
             if other:
                 self._check_no_circle(other, (*on_the_way, name))
 
