@@ -11,11 +11,13 @@ from typing import Any
 import torch
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor
+from torch.nn import functional
 
 from mtl_perception.core import UNOBSERVED, LabelSpace
 from mtl_perception.core.prediction import Task
 from mtl_perception.network import MultiTaskNetwork, PreviousFrame
 from mtl_perception.network.config import VOLUME_TASKS
+from mtl_perception.network.driving.dual_branch import DualBranchOutput
 from mtl_perception.network.geometry import depth_scale
 from mtl_perception.network.motion.alignment import Alignment
 from mtl_perception.network.motion.ego_motion import EgoMotion
@@ -24,6 +26,8 @@ from mtl_perception.network.multi_task import Features
 from mtl_perception.network.panoptic.query_segmentation import QuerySegmentation
 from mtl_perception.network.panoptic.targets import query_targets
 from mtl_perception.training.distillation.flow_teacher import FlowTeacher
+from mtl_perception.training.image_pairs import SELF_SUPERVISED, ImagePairs, self_supervised_terms
+from mtl_perception.training.losses.consistency import depth_normal_loss, edge_semantic_loss
 from mtl_perception.training.losses.depth import depth_loss
 from mtl_perception.training.losses.distillation import flow_distillation_loss
 from mtl_perception.training.losses.edges import edges_loss
@@ -32,7 +36,7 @@ from mtl_perception.training.losses.motion import motion_loss
 from mtl_perception.training.losses.normals import normals_loss
 from mtl_perception.training.losses.panoptic import largest_segments, panoptic_loss, panoptic_maps
 from mtl_perception.training.losses.pose import pose_loss
-from mtl_perception.training.losses.reduction import nearest
+from mtl_perception.training.losses.reduction import nearest, stride_of
 from mtl_perception.training.losses.scene_flow import FlowTruth, scene_flow_loss
 from mtl_perception.training.losses.semantic import semantic_loss
 from mtl_perception.training.losses.volume import (
@@ -59,6 +63,8 @@ SUPERVISED: tuple[Task, ...] = (
     *VOLUME_TASKS,
 )
 """The tasks that this has losses for."""
+_NORMALS = ("normals", "depth")
+_EDGES = ("edges", "semantic")
 
 
 class ObjectiveSettings(BaseModel):
@@ -160,12 +166,14 @@ class _Pass:
         tasks: Collection[str],
         withheld: bool,
     ) -> None:
-        self.objective, self.network, self.batch = objective, network, batch
+        self.objective, self.network, self.batch, self.settings = objective, network, batch, objective.settings
+        self.tasks = frozenset(tasks)
         self.rows = {task: rows for task in tasks if len(rows := _rows_with_truth(task, batch))}
         if objective.teacher is not None and "scene_flow" in tasks and len(batch.previous_rows):
             self.rows["scene_flow"] = batch.previous_rows  # the teacher has something to say of all of them
         self.features, _ = network.encode(batch.cameras, self._previous(withheld), tasks=tuple(tasks))
-        self.dense = self._decode_dense()
+        self.dense, self.embedded = self._decode_dense_with_embedding()
+        self.motion_rows, self.motion = self._decode_motion()
 
     def losses(self) -> Losses:
         tasks: dict[str, Tensor] = {}
@@ -183,7 +191,16 @@ class _Pass:
                     tasks[task] = value
         motion, taught = self._motion()
         volume, terms = self._volume()
-        return Losses(tasks | motion | volume, taught | terms)
+        terms |= taught | self._consistency() | self._self_supervision()
+        features: dict[str, Tensor] = {}
+        if self.embedded is not None:
+            # Not at the top: balancing needs the configuration, which needs this file.
+            from mtl_perception.training.balancing.feature_decoupling import decoupling_loss
+
+            shared, specific = self.embedded.shared, self.embedded.specific
+            terms["decoupling"] = self.settings.decoupling * self._exactly(decoupling_loss, shared, specific)
+            features = {"shared": shared, **specific}
+        return Losses(tasks | motion | volume, terms, features)
 
     def _previous(self, withheld: bool) -> PreviousFrame | None:
         if self.batch.previous is None:
@@ -197,6 +214,20 @@ class _Pass:
 
     # Dense tasks
 
+    def _decode_dense_with_embedding(
+        self,
+    ) -> tuple[dict[str, tuple[Tensor, dict[str, Tensor]]], DualBranchOutput | None]:
+        """Decode, and catch the maps that the decoupling term is about, if there are any and it has a weight."""
+        branch = getattr(getattr(self.network, "dense", None), "dual_branch", None)
+        if branch is None or not self.settings.decoupling:
+            return self._decode_dense(), None
+        caught: list[DualBranchOutput] = []
+        handle = branch.register_forward_hook(lambda _module, _inputs, output: caught.append(output))
+        try:
+            return self._decode_dense(), caught[-1] if caught else None
+        finally:
+            handle.remove()
+
     def _decode_dense(self) -> dict[str, tuple[Tensor, dict[str, Tensor]]]:
         """Return, per dense task, the rows it was decoded on and what came out."""
         if not hasattr(self.network, "dense"):
@@ -205,8 +236,13 @@ class _Pass:
         if "depth" in self.network.dense.tasks:
             needing = [task for task in ("motion_mask", "scene_flow", *VOLUME_TASKS) if task in self.rows]
             rows = [self.rows[task] for task in ("depth", *needing) if task in self.rows]
+            if self._has_pairs:
+                rows.append(self.batch.previous_rows)
             if rows:
                 wanted["depth"] = torch.cat(rows).unique()
+        for weight, pair in ((self.settings.depth_normal, _NORMALS), (self.settings.edge_semantic, _EDGES)):
+            if weight and all(task in wanted for task in pair):
+                wanted |= dict.fromkeys(pair, torch.cat([wanted[task] for task in pair]).unique())
         if hasattr(self.network.dense, "attention") or hasattr(self.network.dense, "dual_branch"):
             # Here every task's features are computed for each other's sake: all at once costs less.
             union = torch.cat(list(wanted.values())).unique() if wanted else torch.zeros(0)
@@ -270,15 +306,10 @@ class _Pass:
             ego = self._ego_motion()
             if ego is not None:
                 losses["ego_motion"] = ego
-        wanted = [task for task in ("motion_mask", "scene_flow") if task in self.rows]
-        if not wanted:
-            return losses, terms
-        rows = torch.cat([self.rows[task] for task in wanted]).unique()
-        depth = self._depth_of(rows)
-        decoded = self.network.decode_motion(self._some(rows), self.batch.cameras.select(rows), wanted, depth)
-        if "motion_logits" in decoded and "motion_mask" in wanted:
+        rows, decoded = self.motion_rows, self.motion
+        if "motion_logits" in decoded and "motion_mask" in self.rows:
             losses["motion_mask"] = self._exactly(motion_loss, decoded["motion_logits"], self.batch.motion_mask[rows])
-        if "complete_flow" in decoded:
+        if "complete_flow" in decoded and "scene_flow" in self.rows:
             losses["scene_flow"] = self._exactly(
                 scene_flow_loss,
                 decoded["complete_flow"],
@@ -288,6 +319,19 @@ class _Pass:
             )
             terms |= self._taught(rows, decoded)
         return losses, terms
+
+    def _decode_motion(self) -> tuple[Tensor, dict[str, Any]]:
+        """Return the rows that masks and flow were decoded on, and what came out."""
+        wanted = {task for task in ("motion_mask", "scene_flow") if task in self.rows}
+        rows = [self.rows[task] for task in sorted(wanted)]
+        if self._has_pairs and "scene_flow" in self.network.config.tasks:
+            wanted.add("scene_flow")
+            rows.append(self.batch.previous_rows)
+        if not wanted:
+            return self.batch.previous_rows[:0], {}
+        chosen = torch.cat(rows).unique()
+        cameras, depth = self.batch.cameras.select(chosen), self._depth_of(chosen)
+        return chosen, self.network.decode_motion(self._some(chosen), cameras, wanted, depth)
 
     def _taught(self, rows: Tensor, decoded: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return the term of what a teacher says of flow and mask on some rows; none without a teacher."""
@@ -346,6 +390,56 @@ class _Pass:
         decoded_rows, decoded = self.dense["depth"]
         return decoded[name][_positions(rows, decoded_rows)]
 
+    # What is asked for without truth
+
+    def _consistency(self) -> dict[str, Tensor]:
+        """Return what tasks say about each other, where both were decoded."""
+        terms: dict[str, Tensor] = {}
+        if self.settings.depth_normal and all(task in self.dense for task in _NORMALS):
+            rows, decoded = self.dense["normals"]
+            depth, surface = self._depth_of(rows), self._depth_of(rows, "surface")
+            assert depth is not None and surface is not None
+            visible = torch.where(surface > 0.5, depth, torch.nan)
+            stride = stride_of(self.batch.depth, depth)
+            K = self.batch.cameras.K[rows]
+            value = self._exactly(depth_normal_loss, decoded["normals"], visible, K, stride)
+            terms["depth_normal"] = self.settings.depth_normal * value
+        if self.settings.edge_semantic and all(task in self.dense for task in _EDGES):
+            edges, semantic = self.dense["edges"][1]["edge_logits"], self.dense["semantic"][1]["semantic_logits"]
+            terms["edge_semantic"] = self.settings.edge_semantic * self._exactly(edge_semantic_loss, edges, semantic)
+        return terms
+
+    @property
+    def _has_pairs(self) -> bool:
+        """Whether a self-supervised term wants pairs of images that the batch has."""
+        wanted = any(getattr(self.settings, name) for name in SELF_SUPERVISED)
+        return wanted and len(self.batch.previous_rows) > 0 and "depth" in self.network.config.tasks
+
+    def _self_supervision(self) -> dict[str, Tensor]:
+        batch, rows = self.batch, self.batch.previous_rows
+        depth = self._depth_of(rows) if self._has_pairs else None
+        if depth is None or batch.previous is None or self.features.previous is None:
+            return {}
+        motion, complete, mask = self.features.previous.previous_from_current, None, None
+        if "complete_flow" in self.motion:
+            complete, mask = self.motion["complete_flow"], self.motion["flow_mask_logits"]
+            depth = _resized(depth, complete)
+        pairs = ImagePairs(
+            images=batch.cameras.images[rows],
+            previous_images=batch.previous.images,
+            K=batch.cameras.K[rows],
+            previous_K=batch.previous.K,
+            base_from_camera=batch.cameras.base_from_camera[rows],
+            ground_known=batch.cameras.ground_known[rows],
+            previous_from_current=None if motion is None else motion[rows],
+            depth=depth,
+            complete_flow=complete,
+            mask_logits=mask,
+        )
+        weights = {name: getattr(self.settings, name) for name in SELF_SUPERVISED}
+        with torch.autocast(batch.depth.device.type, enabled=False):
+            return self_supervised_terms(pairs, weights)
+
     # Tasks of the rig's 3D half
 
     def _volume(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
@@ -358,7 +452,10 @@ class _Pass:
         rows = torch.cat([self.rows[task] for task in wanted]).unique()
         logits = self._depth_of(rows, "depth_logits")
         assert logits is not None  # the network has it for these tasks
-        decoded = self.network.decode_volume(self._some(rows), logits.detach(), batch.cameras.select(rows), wanted)
+        if "depth" in self.tasks:
+            # Depth is what the images show, not what makes the voxels come out right.
+            logits = logits.detach()
+        decoded = self.network.decode_volume(self._some(rows), logits, batch.cameras.select(rows), wanted)
         frames = batch.cameras.frame_index[rows].unique()
         occupancy, bev_map = batch.occupancy[frames], batch.bev_map[frames]
         boxes = [batch.boxes[frame] for frame in frames.tolist()]
@@ -415,6 +512,13 @@ def _rows_with_truth(task: str, batch: TrainingBatch) -> Tensor:
     if task in ("motion_mask", "scene_flow"):
         known &= torch.isin(torch.arange(len(known), device=known.device), batch.previous_rows)
     return known.nonzero()[:, 0]
+
+
+def _resized(depth: Tensor, like: Tensor) -> Tensor:
+    """Bring a depth map (N, h, w) to the size of other maps."""
+    if depth.shape[-2:] == like.shape[-2:]:
+        return depth
+    return functional.interpolate(depth.float()[:, None], like.shape[-2:], mode="bilinear")[:, 0]
 
 
 def _positions(rows: Tensor, among: Tensor) -> Tensor:
