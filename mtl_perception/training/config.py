@@ -117,6 +117,7 @@ class TrainingConfig(BaseModel):
     seed: int = Field(default=0, ge=0)
     save_every: int = Field(default=100, ge=1, description="steps between two saved states")
     validate_every: int = Field(default=0, ge=0, description="steps between two validations; 0: none")
+    validation_worlds: int = Field(default=2, ge=1, description="of each kind, none of them in any training")
     conflicts_every: int = Field(
         default=0, ge=0, description="steps between two measurements of the tasks' gradient conflicts; 0: none"
     )
@@ -183,7 +184,7 @@ class TrainingConfig(BaseModel):
         return [key for key, value in self.model_dump(exclude=may_differ).items() if value != theirs[key]]
 
 
-_BOOKKEEPING = {"licence", "save_every", "validate_every", "conflicts_every", "tensorboard"}
+_BOOKKEEPING = {"licence", "save_every", "validate_every", "validation_worlds", "conflicts_every", "tensorboard"}
 """Keys that no weight follows from."""
 
 

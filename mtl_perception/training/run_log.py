@@ -68,7 +68,7 @@ class RunLog:
     def metrics(self, step: int, metrics: Mapping[str, float]) -> None:
         """Take in a validation."""
         self._progress.console.print(f"step {step}, validation: {_in_words(metrics)}", highlight=False)
-        self._write(step, {"validation": metrics})
+        self._write(step, {"validation": {name.replace(" ", "/"): value for name, value in metrics.items()}})
 
     def conflicts(self, step: int, cosines: Mapping[tuple[str, str], float]) -> None:
         """Take in the cosines between the tasks' gradients."""

@@ -7,11 +7,13 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from mtl_perception.core import LabelSpace
 from mtl_perception.resources import config_file
 from mtl_perception.training.config import TrainingConfig
 from mtl_perception.training.distillation.teacher_trainer import TeacherTrainer
 from mtl_perception.training.driving.command import run_driving_stage
 from mtl_perception.training.driving.config import DrivingStageConfig, is_driving_stage
+from mtl_perception.training.progress_metrics import ProgressMetrics
 from mtl_perception.training.trainer import Trainer
 
 
@@ -40,6 +42,16 @@ def run(arguments: argparse.Namespace) -> int:
     if is_driving_stage(path):
         return run_driving_stage(DrivingStageConfig.load(path), arguments)
     config = TrainingConfig.load(path)
-    kind = Trainer if config.teacher is None else TeacherTrainer
-    kind(config, arguments.data, arguments.out, cache=arguments.cache).train()
+    cache = arguments.cache or arguments.out / "worlds"
+    if config.teacher is not None:
+        TeacherTrainer(config, arguments.data, arguments.out, cache=cache).train()
+        return 0
+    validate = _metrics(config, cache) if config.validate_every else None
+    Trainer(config, arguments.data, arguments.out, cache=cache, validate=validate).train()
     return 0
+
+
+def _metrics(config: TrainingConfig, cache: Path) -> ProgressMetrics:
+    last = config.stages[-1]
+    labels = LabelSpace.load(config_file("labels", config.labels))
+    return ProgressMetrics(labels, cache / "held_out", config.validation_worlds, (last.width, last.height))
