@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 FEWEST_ANCHORS = 40
 LEAST_SPREAD = 1.3  # between the far and the near end of the anchors: within less, the shift is guesswork
 WORST_RESIDUAL = 0.25  # median, relative: beyond it the anchors and the model do not see the same scene
-_TURNING_POINT = 0.1  # of Huber's loss, relative
-_ROUNDS = 12
+_TURNING_POINT = 0.1  # of the robust losses, relative
+_ROUNDS = 8  # of each
 _FARTHEST = 1000.0
 
 
@@ -41,7 +41,9 @@ def align(
     weight: NDArray[np.floating] | None = None,
     worst: float = WORST_RESIDUAL,
 ) -> Alignment | None:
-    """Fit scale and shift to anchors, robustly: Huber's loss of the relative error, by reweighted least squares.
+    """Fit scale and shift to anchors, robustly, by reweighted least squares of the relative error.
+
+    First with Huber's loss, which has one minimum; from there with Geman and McClure's, to which outliers mean nothing.
 
     Args:
         relative: (K,), the model's values there, larger where nearer.
@@ -64,11 +66,14 @@ def align(
         return None
     rows = np.stack([relative * depth, depth], axis=1)  # times depth, so that what is left over is a relative error
     current = base
-    for _ in range(_ROUNDS):
+    for iteration in range(2 * _ROUNDS):
         root = np.sqrt(current)
         solution, *_ = np.linalg.lstsq(rows * root[:, None], root, rcond=None)
         error = np.abs(rows @ solution - 1.0)
-        current = base * np.minimum(1.0, _TURNING_POINT / np.maximum(error, 1e-9))
+        if iteration < _ROUNDS:
+            current = base * np.minimum(1.0, _TURNING_POINT / np.maximum(error, 1e-9))
+        else:
+            current = base / (1.0 + (error / _TURNING_POINT) ** 2) ** 2
     residual = float(np.median(error))
     if solution[0] <= 0.0 or residual > worst:
         return None

@@ -6,25 +6,35 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from mtl_perception.core import LabelSpace
 from mtl_perception.network import MultiTaskNetwork, NetworkOutput, PreviousFrame
-from mtl_perception.network.geometry import depth_scale
+from mtl_perception.network.geometry import depth_scale, reproject
 from mtl_perception.training.distillation.labelling import Rows
 from mtl_perception.training.losses.depth import depth_loss
 from mtl_perception.training.losses.distillation import drift_losses, semantic_imitation_loss
-from mtl_perception.training.losses.reduction import nearest
+from mtl_perception.training.losses.reduction import nearest, stride_of
+from mtl_perception.training.losses.self_supervised import (
+    normalised_disparity,
+    photometric_loss,
+    smoothness_loss,
+    warp,
+)
 from mtl_perception.training.objective import Losses, Objective, ObjectiveSettings
 from mtl_perception.training.samples import TrainingBatch
 
 LEARNT = ("depth", "semantic")
-DRIFT = 1.0
-"""Weight of the mean of all tasks' drift."""
+DRIFT, PHOTOMETRIC, SMOOTHNESS = 1.0, 0.3, 0.01
+"""Weights of the mean of all tasks' drift, and of the self-supervision of depth between two frames of known poses."""
 
 
 class BagObjective(Objective):
     """Depth and semantics as the teachers say, the other tasks as the student did before (Learning without Forgetting).
+
+    Where a frame has one before, and its poses are known, depth must also explain the one by the other: this holds its
+    scale to the poses', and sharpens what the teacher blurs.
 
     A student that was trained before keeps the statistics of its batch norms: they are of far more images than a bag
     has, and its frozen start is then the same function at the first step.
@@ -32,7 +42,6 @@ class BagObjective(Objective):
 
     def __init__(
         self,
-        settings: ObjectiveSettings,
         labels: LabelSpace,
         class_weights: Tensor,
         rows: Rows,
@@ -41,13 +50,12 @@ class BagObjective(Objective):
         """Keep what is needed.
 
         Args:
-            settings: of the terms of self-supervision.
             labels: that know what the teachers' rows stand for.
             class_weights: (labels,).
             rows: of the teachers' semantics.
             start: the student before it learns, frozen; None if it starts from random weights.
         """
-        super().__init__(settings, labels, class_weights)
+        super().__init__(ObjectiveSettings.model_validate({}), labels, class_weights)
         self.confidence, self.start = torch.from_numpy(rows.weights), start
 
     def __call__(self, network: MultiTaskNetwork, batch: TrainingBatch, step: int = 0) -> Losses:
@@ -59,7 +67,7 @@ class BagObjective(Objective):
         output = network(batch.cameras, tasks, _previous(network, batch))
         with torch.autocast(batch.depth.device.type, enabled=False):
             losses = self.teachers_losses(network, output, batch)
-            terms: dict[str, Tensor] = {}
+            terms = _self_supervision(output, batch)
             if self.start is not None:
                 with torch.no_grad():
                     before = self.start(batch.cameras, tasks, _previous(self.start, batch))
@@ -86,6 +94,24 @@ class BagObjective(Objective):
                 output.semantic_logits, rows, table, lightest * self.confidence.to(lightest.device)
             ),
         }
+
+
+def _self_supervision(output: NetworkOutput, batch: TrainingBatch) -> dict[str, Tensor]:
+    """Return the weighted terms of monodepth2 (Godard et al. 2019) for the rows that have a frame before."""
+    if batch.previous is None or output.depth is None:
+        return {}
+    rows, depth = batch.previous_rows, output.depth[batch.previous_rows].float()
+    stride = stride_of(batch.depth, depth)
+    target, source = (
+        functional.avg_pool2d(images, stride, ceil_mode=True)
+        for images in (batch.cameras.images[rows], batch.previous.images)
+    )
+    pixels, in_front = reproject(depth, batch.cameras.K[rows], batch.previous_from_current, batch.previous.K, stride)
+    warped, seen = warp(source, pixels, in_front)
+    return {
+        "photometric": PHOTOMETRIC * photometric_loss(warped[None], seen[None], source[None], target),
+        "smoothness": SMOOTHNESS * smoothness_loss(normalised_disparity(depth), target),
+    }
 
 
 def hold_statistics(network: nn.Module) -> None:

@@ -47,6 +47,7 @@ _MOST_LEVELS = 8
 _PRIOR_RESIDUAL = 0.6  # the student may well be wrong about the shape of things; only its scale is asked for
 _SKY_DEPTH = 200.0  # metres, as an anchor; as heavy as a quarter of the others
 _SKY_SHARE = 0.25
+_HORIZON_SLACK = 0.1  # sine of the angle below the horizon down to which a teacher's sky is believed
 
 Prior = Callable[[BagFrame], NDArray[np.float32]]
 """What the student sees before it learns: depth (N, H, W) metres, NaN where it sees no surface."""
@@ -118,7 +119,7 @@ class Labeller:
         chosen, confidence = self._semantics(frame.large, size)
         certain = confidence > CERTAIN
         told = self.depth(frame.large, size)
-        sky = self._is_sky[chosen] & certain
+        sky = self._is_sky[chosen] & certain & _above_horizon(frame)
         if self.depth.metric:
             depth, ways = np.where(told > 0.0, told, np.nan).astype(np.float32), ["metric"] * len(told)
         else:
@@ -201,6 +202,19 @@ def label_bag(
 def label_file(folder: Path, index: int) -> Path:
     """Return the file of a frame's labels."""
     return folder / f"frame_{index:06d}.npz"
+
+
+def _above_horizon(frame: BagFrame) -> NDArray[np.bool_]:
+    """Return the pixels (N, H, W) that look up, as far as the mounts tell, and a little below it: roads climb."""
+    height, width = frame.images.shape[1:3]
+    v, u = np.mgrid[:height, :width]
+    above = np.ones((len(frame.images), height, width), dtype=bool)
+    for camera, (K, mount) in enumerate(zip(frame.K, frame.base_from_camera, strict=True)):
+        if mount[2, 3] > MIN_CAMERA_HEIGHT:
+            x, y = (u - K[0, 2]) / K[0, 0], (v - K[1, 2]) / K[1, 1]
+            upward = mount[2, 0] * x + mount[2, 1] * y + mount[2, 2]
+            above[camera] = upward > -_HORIZON_SLACK * np.sqrt(x * x + y * y + 1.0)
+    return above
 
 
 def _candidates(

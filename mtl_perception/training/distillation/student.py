@@ -31,7 +31,6 @@ from mtl_perception.training.distillation.labelled_source import DATASET, Labell
 from mtl_perception.training.distillation.labelling import Labeller, Rows, label_bag, label_file
 from mtl_perception.training.distillation.pretrained import DepthTeacher, SegmentationTeacher
 from mtl_perception.training.losses.reduction import nearest
-from mtl_perception.training.objective import ObjectiveSettings
 from mtl_perception.training.samples import collate
 from mtl_perception.training.trainer import CHECKPOINT, Trainer
 
@@ -258,7 +257,7 @@ def _recipe(request: Request, start: Start, labels: LabelSpace, size: tuple[int,
 
 
 def _objective(weights: Tensor, labels: LabelSpace, rows: Rows, start: Start) -> BagObjective:
-    return BagObjective(ObjectiveSettings(), labels, weights, rows, start.network if start.trained else None)
+    return BagObjective(labels, weights, rows, start.network if start.trained else None)
 
 
 def _split(files: list[Path]) -> tuple[list[Path], list[Path], bool]:
