@@ -65,7 +65,8 @@ class BagSource:
 
     def sample(self, index: int, size: Size, rng: np.random.Generator) -> TrainingSample:
         """Return a frame at a size, its images rectified; cameras that have no image in it are left out."""
-        earlier = self.recording.before(index, int(rng.integers(1, 4)))
+        backs = range(int(rng.integers(1, 4)), 0, -1)
+        earlier = next((b for back in backs if (b := self.recording.before(index, back)) is not None), None)
         sample = self.recording.sample(index)
         previous = None if earlier is None else self.recording.sample(earlier).frame
         views = self._views_at(size)
