@@ -237,7 +237,6 @@ class Perceiver:
         if frame.world_from_base is None or (past is not None and not past.has_poses):
             if not estimated:
                 lacking.add("scene_flow")
-            if not estimated or self.network.config.reprojection_motion is not None:
                 lacking.add("motion_mask")
         return lacking
 

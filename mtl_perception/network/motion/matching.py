@@ -65,7 +65,8 @@ class PairMatching(nn.Module):
         )
         self.correction = nn.Conv2d(shared // 2, 2, 1)
         self.log_precision = nn.Conv2d(shared // 2, 1, 1)
-        nn.init.zeros_(self.correction.weight)
+        for parameter in self.correction.parameters():
+            nn.init.zeros_(parameter)
 
     def embeddings(self, levels: Sequence[Tensor]) -> dict[str, Tensor]:
         """Return the unit-length embeddings that are compared, and kept for the next frame."""
