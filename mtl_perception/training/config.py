@@ -109,7 +109,7 @@ class TrainingConfig(BaseModel):
     precision: Literal["float32", "bfloat16"] = Field(
         default="float32", description="of convolutions and products (autocast); weights and optimisers stay float32"
     )
-    objective: ObjectiveSettings = ObjectiveSettings()
+    objective: ObjectiveSettings = ObjectiveSettings.model_validate({})
     teacher: TeacherConfig | None = Field(
         default=None, description="train, instead of the network, its multi-backbone teacher (unified encoder)"
     )

@@ -20,7 +20,7 @@ def make_balancer(config: BalancingConfig, tasks: Sequence[str]) -> Balancer:
     Raises:
         ValueError: a weight is of another task.
     """
-    factors: dict[str, float] = {**config.weights}
+    factors = {str(task): weight for task, weight in config.weights.items()}
     if config.kind == "equal":
         return Equal(tasks, factors)
     if config.kind == "uncertainty":
