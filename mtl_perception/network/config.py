@@ -14,6 +14,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from mtl_perception.core import VoxelGrid
 from mtl_perception.core.prediction import Task
 
+Branches = Literal["both", "shared", "specific"]
+"""Of UV-M3TL's dual-branch embedding."""
 DENSE_TASKS: tuple[Task, ...] = ("depth", "semantic", "normals", "edges")
 """Per-pixel tasks of single images; cross-task attention and the dual branch work among these."""
 VOLUME_TASKS: tuple[Task, ...] = ("occupancy", "bev_map", "detections")
@@ -85,6 +87,10 @@ class CrossViewConfig(_Section):
     width: int = Field(128, ge=8)
     planes: int = Field(128, ge=2, description="planes of the sweep, uniform in inverse depth")
     nearest: float | None = Field(None, gt=0, description="the first plane's depth, metres; none: that of the bins")
+    neighbours: int = Field(3, ge=1, le=3, description="most other views of an image, the previous frame first")
+    parts: tuple[Literal["features", "cost"], ...] = Field(
+        ("features", "cost"), min_length=1, description="what of it enters the levels: the ablation's F and CV"
+    )
     layers: int = Field(6, ge=1, description="`own`: of the transformer")
 
 
@@ -95,6 +101,7 @@ class CrossTaskConfig(_Section):
     heads: int = Field(4, ge=1)
     window: int = Field(7, ge=2)
     reduction: int = Field(1, ge=1, description="divides the channels; above 1 it also works at half the resolution")
+    gate: bool = Field(True, description="whether depth and semantics have the global gated fusion")
     unique_stream: bool = Field(
         False, description="the gate's third stream is of the encoder's last map (M2H), not of the coarsest level"
     )
@@ -112,6 +119,15 @@ class AlignmentConfig(_Section):
 
     width: int = Field(48, ge=8, description="channels of the embedding that is matched over the whole image, stride 8")
     fine_width: int = Field(16, ge=4, description="channels of the one that refines the matches, stride 4")
+
+
+class PoseConfig(_Section):
+    """The unified encoder's pose decoder, and what its ablation puts in its place."""
+
+    levels: Literal["all", "coarsest"] = Field("all", description="`coarsest`: no multi-scale decoding")
+    encoder: Literal["shared", "separate"] = Field(
+        "shared", description="`separate`: the images of both frames go through an encoder of its own, on one scale"
+    )
 
 
 class PanopticConfig(_Section):
@@ -188,7 +204,9 @@ class NetworkConfig(_Section):
     dense: DenseConfig
     cross_view: CrossViewConfig | None = None
     dense_dual_branch: bool = Field(False, description="UV-M3TL's embedding before the dense decoders")
+    dual_branch_parts: Branches = Field("both", description="of that embedding: the ablation's single branches")
     cross_task: CrossTaskConfig | None = None
+    pose: PoseConfig = PoseConfig()
     reprojection_motion: ReprojectionMotionConfig | None = Field(
         None, description="motion masks by known poses; left out: the unified encoder's decoder, which needs none"
     )

@@ -112,9 +112,16 @@ class MultiTaskNetwork(nn.Module):
                 self.cross_view = SharedFeatureCrossView(width, view.width, view.planes, nearest, farthest)
             else:
                 self.cross_view = CrossViewModule(
-                    nearest=nearest, farthest=farthest, width=view.width, planes=view.planes, layers=view.layers
+                    nearest=nearest,
+                    farthest=farthest,
+                    width=view.width,
+                    planes=view.planes,
+                    layers=view.layers,
+                    sweep="cost" in view.parts,
                 )
-            self.cross_view_fusion = CrossViewFusion(width, view.width, view.planes)
+            self.cross_view_fusion = CrossViewFusion(
+                width, view.width if "features" in view.parts else 0, view.planes if "cost" in view.parts else 0
+            )
         if needed.dense:
             self.dense = DenseTasks(config, needed.dense, self.encoder.stem_width, self.encoder.widths[-1])
         if needed.panoptic and config.panoptic is not None:
@@ -294,8 +301,11 @@ class MultiTaskNetwork(nn.Module):
     def _seen_from_elsewhere(self, features: Features, batch: CameraBatch) -> Features:
         previous = features.previous
         before = None if previous is None else previous.features.get("cross_view")
-        bins = self.config.depth_bins
-        neighbours = select_neighbours(batch, None if before is None else previous, bins.nearest, bins.farthest)
+        bins, view = self.config.depth_bins, self.config.cross_view
+        assert view is not None  # it was built from it
+        neighbours = select_neighbours(
+            batch, None if before is None else previous, bins.nearest, bins.farthest, view.neighbours
+        )
         source = features.own[1] if isinstance(self.cross_view, SharedFeatureCrossView) else batch.images
         views, cost = self.cross_view(source, batch.K, neighbours, before)
         seen = self.cross_view_fusion(features.own, views, cost)

@@ -38,11 +38,13 @@ class CrossViewModule(nn.Module):
         layers: int = 6,
         windows: int = 2,
         stage_widths: tuple[int, int, int] = (64, 96, 128),
+        sweep: bool = True,
     ) -> None:
-        """Build it; the planes reach from `nearest` to `farthest` metres."""
+        """Build it; the planes reach from `nearest` to `farthest` metres. Without `sweep` there is no cost volume."""
         super().__init__()
         self.encoder = SpatialEncoder(width, stage_widths)
         self.transformer = MultiViewTransformer(width, layers, windows)
+        self.sweep = sweep
         self.cost_volume = PlaneSweepCostVolume(planes, nearest, farthest, STRIDE)
 
     def forward(
@@ -59,9 +61,11 @@ class CrossViewModule(nn.Module):
 
         Returns:
             Features (N, width, H/8, W/8), to be kept for the next frame, and cost (N, planes, H/8, W/8), high where the
-            views agree; sizes rounded up.
+            views agree; sizes rounded up. Without a sweep (N, 0, H/8, W/8).
         """
         features = self.transformer(self.encoder(images), neighbours.index, neighbours.valid, previous_features)
+        if not self.sweep:
+            return features, features[:, :0]
         return features, self.cost_volume(features, K, neighbours, previous_features)
 
 
@@ -73,14 +77,19 @@ class CrossViewFusion(nn.Module):
     """
 
     def __init__(self, levels_width: int, width: int, planes: int) -> None:
-        """Build it for levels of `levels_width` channels, features of `width` and costs of `planes`."""
+        """Build it for levels of `levels_width` channels, features of `width` and costs of `planes`.
+
+        With a `width` or `planes` of 0 it leaves features or costs out (CvM's ablation).
+        """
         super().__init__()
+        self.sizes = width, planes
         self.reduce = nn.Conv2d(width + planes, levels_width, 1)
         self.fuse = nn.ModuleList(nn.Conv2d(2 * levels_width, levels_width, 1) for _ in range(FUSED_LEVELS))
 
     def forward(self, levels: Sequence[Tensor], features: Tensor, cost: Tensor) -> list[Tensor]:
         """Fuse; levels after the second are returned as they are."""
-        reduced = self.reduce(torch.cat([features, cost], dim=1))
+        width, planes = self.sizes
+        reduced = self.reduce(torch.cat([features[:, :width], cost[:, :planes]], dim=1))
         fused = []
         for level, fuse in zip(levels, self.fuse, strict=False):
             resized = functional.interpolate(reduced, level.shape[-2:], mode="bilinear", align_corners=False)

@@ -37,7 +37,7 @@ class Neighbours:
 
 @in_full_precision
 def select_neighbours(
-    batch: CameraBatch, previous: PreviousFrame | None, nearest: float, farthest: float
+    batch: CameraBatch, previous: PreviousFrame | None, nearest: float, farthest: float, most: int = 1 + ADJACENT
 ) -> Neighbours:
     """Return V = 3 neighbours of each image: the frame before of its own camera, then two adjacent cameras.
 
@@ -45,7 +45,7 @@ def select_neighbours(
     metres; a camera that sees nothing of it never counts. The previous image counts where it is valid and its pose
     known (finite). An image without any neighbour is its own, at the identity pose (as CvM treats single images, Wang
     et al. 2025); that views are the previous frame and adjacent cameras is our reading for rigs that look around.
-    Only geometry decides, and shapes do not depend on it.
+    Only geometry decides, and shapes do not depend on it. Of the valid ones only the first `most` count.
     """
     own = torch.arange(len(batch.K), device=batch.K.device)
     base_from_camera = batch.base_from_camera.float()
@@ -65,6 +65,7 @@ def select_neighbours(
     other = torch.where(share > 0, other, own[:, None])
 
     valid = torch.cat([known[:, None], share > 0], dim=1)
+    valid = valid & (valid.cumsum(dim=1) <= most)
     alone = torch.zeros_like(valid)
     alone[:, 0] = ~valid.any(dim=1)
     return Neighbours(

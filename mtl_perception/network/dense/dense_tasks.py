@@ -43,7 +43,9 @@ class DenseTasks(nn.Module):
         self.decoder = config.dense.decoder
         self.lift_level = 0 if config.volume is None else config.volume.lift_level
         if config.dense_dual_branch:
-            self.dual_branch = DualBranchEmbedding(width, EMBEDDED_STREAMS, self.tasks, dense=True)
+            self.dual_branch = DualBranchEmbedding(
+                width, EMBEDDED_STREAMS, self.tasks, dense=True, branches=config.dual_branch_parts
+            )
         if config.dense.multi_scale_fusion:
             self.fusion = nn.ModuleDict({task: MultiScaleFusion(width) for task in self.tasks})
         if config.cross_task is not None:
@@ -56,7 +58,7 @@ class DenseTasks(nn.Module):
                 window=attention.window,
                 reduction=attention.reduction,
             )
-            gated = [task for task in self.tasks if task in GATED_TASKS]
+            gated = [task for task in self.tasks if task in GATED_TASKS] if attention.gate else []
             self.gate = nn.ModuleDict({task: GlobalGatedFusion(width) for task in gated})
             if attention.unique_stream:
                 self.unique = nn.ModuleDict({task: UniqueStream(last_width, width) for task in gated})

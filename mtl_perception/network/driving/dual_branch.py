@@ -12,14 +12,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from mtl_perception.network.config import Branches
+
 
 @dataclass(frozen=True)
 class DualBranchOutput:
     """Maps (N, C, h, w) of the dense form, vectors (N, C) of the scene-level form.
 
     Attributes:
-        shared: what the tasks have in common.
-        specific: by task, its own; with `shared` the input of the decoupling loss.
+        shared: what the tasks have in common; zeros without the shared branch.
+        specific: by task, its own; with `shared` the input of the decoupling loss. Empty without those branches.
         fused: by task, both together; the input of its decoder.
     """
 
@@ -42,7 +44,9 @@ class DualBranchEmbedding(nn.Module):
     Branches of tasks that are not asked for are not computed. Rows are independent of each other, in training too.
     """
 
-    def __init__(self, width: int, streams: Sequence[int], tasks: Sequence[str], dense: bool) -> None:
+    def __init__(
+        self, width: int, streams: Sequence[int], tasks: Sequence[str], dense: bool, branches: Branches = "both"
+    ) -> None:
         """Build it.
 
         Args:
@@ -50,6 +54,7 @@ class DualBranchEmbedding(nn.Module):
             streams: number of streams in each group, in the order in which the shared branch joins the groups.
             tasks: names.
             dense: keep the maps.
+            branches: those that there are. With one alone a task takes a layer of that (the source's ablation).
 
         Raises:
             ValueError: no task, a task twice, or a group without a stream.
@@ -64,9 +69,13 @@ class DualBranchEmbedding(nn.Module):
         self.join_group = nn.ModuleList(
             nn.Conv2d(size * width, width, 1) if size > 1 else nn.Identity() for size in self.groups
         )
-        self.shared = TaskSharedBranch(width)
-        self.specific = nn.ModuleDict({task: TaskSpecificBranch(sum(self.groups), width) for task in tasks})
-        self.fusion = nn.ModuleDict({task: _BranchFusion(width, dense) for task in tasks})
+        self.branches = branches
+        if branches != "specific":
+            self.shared = TaskSharedBranch(width)
+        if branches != "shared":
+            self.specific = nn.ModuleDict({task: TaskSpecificBranch(sum(self.groups), width) for task in tasks})
+        layer = _BranchFusion if branches == "both" else _single_layer
+        self.fusion = nn.ModuleDict({task: layer(width, dense) for task in tasks})
 
     def forward(
         self, streams: Sequence[Tensor | None], tasks: Sequence[str], valid: Sequence[Tensor | None] = ()
@@ -87,6 +96,23 @@ class DualBranchEmbedding(nn.Module):
             KeyError: an unknown task.
         """
         maps, known = self._complete(streams, valid)
+        shared = self._shared(maps, known) if self.branches != "specific" else torch.zeros_like(maps[0])
+        specific: dict[str, Tensor] = {}
+        if self.branches != "shared":
+            everything = torch.cat(maps, dim=1)
+            specific = {task: self.specific[task](everything) for task in tasks}
+        if not self.dense:
+            shared = shared.mean(dim=(2, 3))
+            specific = {task: values.mean(dim=(2, 3)) for task, values in specific.items()}
+        return DualBranchOutput(shared, specific, self._fused(shared, specific, tasks))
+
+    def _fused(self, shared: Tensor, specific: Mapping[str, Tensor], tasks: Sequence[str]) -> dict[str, Tensor]:
+        if self.branches == "both":
+            return {task: self.fusion[task](specific[task], shared) for task in tasks}
+        return {task: self.fusion[task](specific.get(task, shared)) for task in tasks}
+
+    def _shared(self, maps: list[Tensor], known: list[Tensor | None]) -> Tensor:
+        """Join the groups one after the other."""
         shared, has_shared = self._group(0, maps, known)
         for group in range(1, len(self.groups)):
             joining, has_joining = self._group(group, maps, known)
@@ -98,13 +124,7 @@ class DualBranchEmbedding(nn.Module):
             first = torch.where(_rows(has_shared), shared, joining)
             second = torch.where(_rows(has_joining), joining, shared)
             shared, has_shared = self.shared(first, second), has_shared | has_joining
-        everything = torch.cat(maps, dim=1)
-        specific = {task: self.specific[task](everything) for task in tasks}
-        if not self.dense:
-            shared = shared.mean(dim=(2, 3))
-            specific = {task: values.mean(dim=(2, 3)) for task, values in specific.items()}
-        fused = {task: self.fusion[task](values, shared) for task, values in specific.items()}
-        return DualBranchOutput(shared, specific, fused)
+        return shared
 
     def _complete(
         self, streams: Sequence[Tensor | None], valid: Sequence[Tensor | None]
@@ -224,13 +244,17 @@ class _BranchFusion(nn.Module):
 
     def __init__(self, width: int, dense: bool) -> None:
         super().__init__()
-        self.own = nn.Conv2d(width, width, 1) if dense else nn.Linear(width, width)
-        self.common = nn.Conv2d(width, width, 1) if dense else nn.Linear(width, width)
+        self.own = _single_layer(width, dense)
+        self.common = _single_layer(width, dense)
         self.balance = nn.Parameter(torch.tensor(0.5))
 
     def forward(self, specific: Tensor, shared: Tensor) -> Tensor:
         weight = self.balance.sigmoid()
         return weight * self.own(specific) + (1 - weight) * self.common(shared)
+
+
+def _single_layer(width: int, dense: bool) -> nn.Module:
+    return nn.Conv2d(width, width, 1) if dense else nn.Linear(width, width)
 
 
 def _first_present(streams: Sequence[Tensor | None], masks: Sequence[Tensor], otherwise: Tensor) -> Tensor:

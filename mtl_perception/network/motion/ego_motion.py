@@ -6,11 +6,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from mtl_perception.network.blocks import ResidualBlock, conv_norm_relu
 from mtl_perception.network.motion.se3 import matrix_from_vector
 
 OUTPUT_SCALE = 0.01  # of monodepth2: starts near the identity
@@ -89,6 +91,30 @@ class EgoMotionDecoder(nn.Module):
         change = self.log_variance(hidden).float().mean(dim=(2, 3))
         bounded = LOG_VARIANCE_REACH * torch.tanh(change / LOG_VARIANCE_REACH)
         return EgoMotion(vector, LOG_VARIANCE_START + bounded)
+
+
+class SeparateEgoMotion(nn.Module):
+    """Two images (N, 3, H, W) -> `EgoMotion`, with an encoder of its own that sees both at once.
+
+    What the unified encoder's shared pose decoder is compared with: as in monodepth2 the images are stacked, and only
+    the last map, at stride 32, goes to the decoder. `width` is that of the shared levels, which set its size.
+    """
+
+    def __init__(self, width: int) -> None:
+        """Build it; its maps have from a half to twice `width` channels."""
+        super().__init__()
+        widths = (width // 2, width, width, 2 * width, 2 * width)
+        self.encoder = nn.Sequential(
+            conv_norm_relu(6, widths[0], 3, 2),
+            *(ResidualBlock(before, after, 2) for before, after in pairwise(widths)),
+        )
+        self.decoder = EgoMotionDecoder(width, levels=1)
+
+    def forward(self, previous: Tensor, current: Tensor) -> EgoMotion:
+        """Tell the motion."""
+        first, second = self.encoder(torch.cat([previous, current], dim=1)).chunk(2, dim=1)
+        motion: EgoMotion = self.decoder([first], [second])
+        return motion
 
 
 class _Residual(nn.Module):

@@ -13,7 +13,7 @@ from torch.nn import functional
 from mtl_perception.network.batch import CameraBatch, PreviousFrame
 from mtl_perception.network.config import NetworkConfig
 from mtl_perception.network.motion.alignment import AlignedEgoMotion, Alignment
-from mtl_perception.network.motion.ego_motion import EgoMotion, EgoMotionDecoder
+from mtl_perception.network.motion.ego_motion import EgoMotion, EgoMotionDecoder, SeparateEgoMotion
 from mtl_perception.network.motion.flow_composition import independent_flow, rigid_flow
 from mtl_perception.network.motion.motion_mask import MotionMaskDecoder
 from mtl_perception.network.motion.reprojection import STRIDE, ReprojectionMotionDecoder, thumbnail
@@ -42,7 +42,11 @@ class MotionTasks(nn.Module):
             if "ego_motion" in tasks:
                 self.alignment = AlignedEgoMotion(width, config.depth_bins, config.alignment)
         elif by_pyramids:
-            self.ego_motion = EgoMotionDecoder(width)
+            self.ego_motion: nn.Module
+            if config.pose.encoder == "separate":
+                self.ego_motion = SeparateEgoMotion(width)
+            else:
+                self.ego_motion = EgoMotionDecoder(width, levels=4 if config.pose.levels == "all" else 1)
         if "scene_flow" in tasks:
             self.scene_flow = SceneFlowDecoder(width, finest_stride=FINEST_STRIDE)
         if reprojection is not None and "motion_mask" in tasks:
@@ -88,8 +92,11 @@ class MotionTasks(nn.Module):
             return self.alignment.solve(alignment, batch, previous.K, previous.of_one_frame), alignment
         if "image" not in previous.features:
             return None, None
+        if isinstance(self.ego_motion, SeparateEgoMotion):
+            return self.ego_motion(previous.features["image"], batch.images), None
         before = [previous.features[f"level_{index}"] for index in range(len(levels))]
-        return self.ego_motion(before, levels), None
+        used = -len(self.ego_motion.blocks)
+        return self.ego_motion(before[used:], levels[used:]), None
 
     def forward(
         self,
