@@ -222,7 +222,7 @@ def _candidates(
 ) -> list[tuple[str, SparseDepth]]:
     """Return what is known of a camera's depth, and by what, the most certain first."""
     found = [("measured", frame.measured[camera])]
-    by_motion, by_ground = [], []
+    by_motion = by_ground = SparseDepth(np.zeros((0, 2)), np.zeros(0))
     if frame.previous_large is not None and frame.previous_from_current is not None:
         factor = frame.large.shape[2] // frame.images.shape[2]
         K = frame.K[camera].copy()
@@ -231,11 +231,12 @@ def _candidates(
         large = np.repeat(np.repeat(still, factor, axis=0), factor, axis=1)
         images = frame.large[camera], frame.previous_large[camera]
         tracked = tracked_anchors(*images, K, frame.previous_from_current[camera], large)
-        by_motion = [SparseDepth((tracked.pixels + 0.5) / factor - 0.5, tracked.depth)]
+        by_motion = SparseDepth((tracked.pixels + 0.5) / factor - 0.5, tracked.depth)
     if frame.base_from_camera[camera, 2, 3] > MIN_CAMERA_HEIGHT:
-        by_ground = [ground_anchors(frame.K[camera], frame.base_from_camera[camera], ground)]
-    named = (("poses and ground", by_motion + by_ground), ("poses", by_motion), ("ground", by_ground))
-    return found + [(name, _joined(parts)) for name, parts in named if parts and all(len(p.depth) for p in parts)]
+        by_ground = ground_anchors(frame.K[camera], frame.base_from_camera[camera], ground)
+    if len(by_motion.depth) and len(by_ground.depth):
+        found.append(("poses and ground", _joined(by_motion, by_ground)))
+    return [*found, ("poses", by_motion), ("ground", by_ground)]
 
 
 def _aligned(
@@ -265,9 +266,8 @@ def _aligned_with_prior(
     return None if alignment is None else ("student", alignment.depth(relative))
 
 
-def _joined(parts: Sequence[SparseDepth]) -> SparseDepth:
-    """Join what different sources say, each as a whole as heavy as it has pixels."""
-    return SparseDepth(np.concatenate([p.pixels for p in parts]), np.concatenate([p.depth for p in parts]))
+def _joined(one: SparseDepth, other: SparseDepth) -> SparseDepth:
+    return SparseDepth(np.concatenate([one.pixels, other.pixels]), np.concatenate([one.depth, other.depth]))
 
 
 def _save(

@@ -1,0 +1,166 @@
+# Copyright 2026 The mtl_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""A student learns from two small pretrained models on bags without labels, and then works."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from mtl_perception.core import Camera, LabelSpace, Rig, Sample
+from mtl_perception.core.frame import RigFrame
+from mtl_perception.core.ground_truth import GroundTruth
+from mtl_perception.core.transforms import BODY_FROM_OPTICAL, Transform
+from mtl_perception.data.recordings import open_recording
+from mtl_perception.data.recordings.bag import BagRecording
+from mtl_perception.data.recordings.recording import Recording
+from mtl_perception.data.recordings.writing import write_recording
+from mtl_perception.network import MultiTaskNetwork, NetworkConfig, load_checkpoint, save_checkpoint
+from mtl_perception.pipeline import Perceiver
+from mtl_perception.resources import config_file
+from mtl_perception.training.distillation.student import RESULT, Request, distil
+
+NETWORK = {
+    "preset": "tiny",
+    "tasks": ["depth", "semantic", "edges", "motion_mask"],
+    "num_labels": 16,
+    "input_pixels": 96 * 64,
+    "backbone": {"options": {"widths": [8, 8, 8, 8], "blocks": [1, 1, 1, 1]}},
+    "neck": {"width": 8},
+    "dense": {"width": 8},
+    "depth_bins": {"nearest": 0.5, "farthest": 50.0, "count": 24, "canonical_focal": 100.0},
+    "reprojection_motion": {"embedding": 4, "radius": 1},
+    "grid": {"origin": [-8.0, -8.0, -1.0], "voxel_size": 0.5, "shape": [32, 32, 8]},
+}
+
+
+class Still(Recording):
+    """Two cameras of a robot that does not know where it is; the second one misses a frame."""
+
+    name = "still"
+
+    def __init__(self) -> None:
+        K = np.array([[80.0, 0, 47.5], [0, 80.0, 31.5], [0, 0, 1]])
+        mount = BODY_FROM_OPTICAL.copy()
+        mount[2, 3] = 1.2
+        distortion = np.array([-0.1, 0.02, 0.0, 0.0])
+        self.rig = Rig(
+            (
+                Camera("front", 96, 64, K, mount, frame_id="front_optical_frame"),
+                Camera("left", 96, 64, K, mount, "plumb_bob", distortion, "left_optical_frame"),
+            )
+        )
+
+    def __len__(self) -> int:
+        return 3
+
+    def stamp_ns(self, index: int) -> int:
+        return 1_700_000_000_000_000_000 + index * 200_000_000
+
+    def odom_from_base(self, index: int) -> Transform | None:
+        return None
+
+    def _read(self, index: int) -> Sample:
+        random = np.random.default_rng(index)
+        names = self.rig.names if index != 1 else self.rig.names[:1]
+        images = {name: random.integers(0, 255, (64, 96, 3)).astype(np.uint8) for name in names}
+        stamps = dict.fromkeys(names, self.stamp_ns(index))
+        return Sample(RigFrame(self.rig, self.stamp_ns(index), images, stamps, {}, None), GroundTruth())
+
+
+@pytest.fixture(scope="module")
+def student(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint of a tiny network that is said to be trained for all that it has."""
+    torch.manual_seed(0)
+    network = MultiTaskNetwork(NetworkConfig.model_validate(NETWORK))
+    labels = LabelSpace.load(config_file("labels", "default"))
+    path = tmp_path_factory.mktemp("start") / "tiny.safetensors"
+    save_checkpoint(path, network, labels, network.config.tasks, {"licence": "start's own"})
+    return path
+
+
+@pytest.mark.recordings
+def test_a_six_camera_bag(
+    recordings: Path, student: Path, depth_folder: Path, segmentation_folder: Path, tmp_path: Path
+) -> None:
+    write_recording(
+        open_recording("nuscenes", recordings / "nuscenes" / "scene_0103_keyframes"), tmp_path / "bag", "mcap"
+    )
+    request = Request(
+        bag=tmp_path / "bag",
+        depth_teacher=str(depth_folder),
+        segmentation_teacher=str(segmentation_folder),
+        out=tmp_path / "out",
+        student=str(student),
+        steps=25,
+        frames_per_step=1,
+        quiet=True,
+    )
+    card = distil(request)
+    assert card["last"]["loss"] < 0.7 * card["first"]["loss"]
+    assert card["last"]["depth_log"] < card["first"]["depth_log"]
+    assert card["last"]["semantic_agreement"] > card["first"]["semantic_agreement"]
+    assert sum(card["depth_in_metres_by"].values()) == 12 and "unknown" not in card["depth_in_metres_by"]
+    assert card["teachers"]["semantic"]["void"] == ["spaceship"] and card["bag"] == "bag" and card["frames"] == 2
+    assert card["licence"] == "start: start's own; depth teacher: unknown: check; segmentation teacher: mit; bag: yours"
+
+    result = tmp_path / "out" / RESULT
+    checkpoint = load_checkpoint(result)
+    assert checkpoint.trained_tasks == ("depth", "semantic", "edges", "motion_mask")
+    assert checkpoint.card == card and "teacher" not in checkpoint.labels.datasets
+    perceiver, bag = Perceiver.from_checkpoint(result), BagRecording(tmp_path / "bag")
+    perceiver(bag.sample(0).frame)
+    prediction = perceiver(bag.sample(1).frame)
+    assert set(prediction.tasks) == {"depth", "semantic", "edges", "motion_mask"} and len(prediction.cameras) == 6
+    semantic = prediction.cameras["front"].semantic
+    assert semantic is not None and (semantic[-10:] == 1).mean() > 0.8  # road, below
+
+    # Done is done: the same request again trains nothing and gives the same; another one must not mix with it.
+    before = result.read_bytes()
+    assert distil(request)["last"] == card["last"] and result.read_bytes() == before
+    with pytest.raises(ValueError, match="holds labels of another bag"):
+        distil(replace(request, bag=tmp_path / "bag" / "bag.mcap"))
+
+
+def test_a_preset_on_a_bag_without_poses(
+    depth_folder: Path, segmentation_folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_recording(Still(), tmp_path / "bag", "mcap")
+    (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(NETWORK))
+    card = distil(
+        Request(
+            bag=tmp_path / "bag",
+            depth_teacher=str(depth_folder),
+            segmentation_teacher=str(segmentation_folder),
+            out=tmp_path / "out",
+            student=str(tmp_path / "tiny.yaml"),
+            steps=20,
+            quiet=True,
+        )
+    )
+    assert card["last"]["loss"] < card["first"]["loss"]
+    assert card["depth_in_metres_by"] == {"ground": 5} and card["student"].endswith("random weights")
+    assert "has no poses: nothing that compares two frames is learnt or held" in caplog.text
+    assert "no label here: spaceship" in caplog.text
+    checkpoint = load_checkpoint(tmp_path / "out" / RESULT)
+    assert checkpoint.trained_tasks == ("depth", "semantic") == checkpoint.network.config.tasks
+    assert json.loads((tmp_path / "out" / "distillation.json").read_text()) == card
+    with np.load(tmp_path / "out" / "labels" / "frame_000001.npz") as stored:
+        assert list(stored["names"]) == ["front"] and "previous_images" not in stored
+
+
+def test_a_student_without_depth_cannot_learn(student: Path, tmp_path: Path) -> None:
+    config = NetworkConfig.model_validate(NETWORK | {"tasks": ["edges"]})
+    labels = LabelSpace.load(config_file("labels", "default"))
+    save_checkpoint(tmp_path / "edges.safetensors", MultiTaskNetwork(config), labels, ("edges",), {})
+    request = Request(tmp_path / "no_bag", "x", "y", tmp_path / "out", student=str(tmp_path / "edges.safetensors"))
+    with pytest.raises(ValueError, match="cannot learn: it has no task depth, semantic"):
+        distil(request)
+    with pytest.raises(FileNotFoundError, match="no 'unheard_of' in config/networks"):
+        distil(replace(request, student="unheard_of"))
