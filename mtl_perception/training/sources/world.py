@@ -33,6 +33,9 @@ _DAMAGED = (zipfile.BadZipFile, ValueError, KeyError, EOFError, OSError)
 _NARROWEST = 0.75
 """A window's share of the image's sides: focal lengths up to 1/3 longer."""
 
+_SINGLE_CAMERA_VOLUME = 0.25
+"""Share of the frames of one camera that ask for the 3D half: it costs as much as several images."""
+
 
 class WorldSource:
     """Pairs of frames of made-up worlds, each of another seed, with all of their truth.
@@ -111,6 +114,8 @@ class WorldSource:
         if rng.random() < 0.5:
             window = random_window(width, height, rng.uniform(_NARROWEST, 1.0), rng)
         sample = cut(sample, window, size)
+        if len(sample.images) == 1 and rng.random() > _SINGLE_CAMERA_VOLUME:
+            sample = replace(sample, occupancy=None, bev_map=None, boxes=None)
         if self.kind == "street" and rng.random() < 0.3:
             return replace(sample, ground_known=False)  # a rig whose base frame is not on the ground
         return sample
