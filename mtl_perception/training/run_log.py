@@ -9,8 +9,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.console import Console
+from rich.console import Console, Group
+from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.text import Text
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -25,15 +27,19 @@ class RunLog:
     def __init__(self, folder: Path, first_step: int, steps: int, *, tensorboard: bool, quiet: bool = False) -> None:
         """Prepare the log; nothing is shown before it is entered."""
         self.folder, self.first_step, self.steps = folder, first_step, steps
-        columns = (
+        console = Console(quiet=quiet)
+        self._progress = Progress(
             TextColumn("training"),
             BarColumn(),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
+            TextColumn("left"),
             TimeRemainingColumn(),
+            console=console,
         )
-        self._progress = Progress(*columns, TextColumn("{task.description}"), console=Console(quiet=quiet))
-        self._bar = self._progress.add_task("", total=steps, completed=first_step)
+        self._bar = self._progress.add_task("training", total=steps, completed=first_step)
+        self._text = Text()
+        self._live = Live(Group(self._progress, self._text), console=console, refresh_per_second=2)
         self._writer: SummaryWriter | None = None
         if tensorboard:
             # Only here: it takes a second to import.
@@ -43,13 +49,13 @@ class RunLog:
         self._cut_conflicts()
 
     def __enter__(self) -> RunLog:
-        """Show the bar."""
-        self._progress.start()
+        """Show the bar and the losses."""
+        self._live.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Take the bar away and finish the files."""
-        self._progress.stop()
+        """Show no more and finish the files."""
+        self._live.stop()
         if self._writer is not None:
             self._writer.close()
 
@@ -62,12 +68,13 @@ class RunLog:
         learning_rates: Mapping[str, float],
     ) -> None:
         """Take in a step that was made: its losses, their running means, what they weighed, and the rates."""
-        self._progress.update(self._bar, completed=step, description=_in_words(means))
+        self._progress.update(self._bar, completed=step)
+        self._text.plain = _in_words(means)
         self._write(step, {"loss": losses, "weight": weights, "learning_rate": learning_rates})
 
     def metrics(self, step: int, metrics: Mapping[str, float]) -> None:
         """Take in a validation."""
-        self._progress.console.print(f"step {step}, validation: {_in_words(metrics)}", highlight=False)
+        self._say(f"step {step}, validation: {_in_words(metrics)}")
         self._write(step, {"validation": {name.replace(" ", "/"): value for name, value in metrics.items()}})
 
     def conflicts(self, step: int, cosines: Mapping[tuple[str, str], float]) -> None:
@@ -79,7 +86,10 @@ class RunLog:
 
     def saved(self, step: int, means: Mapping[str, float]) -> None:
         """Say that the state was saved."""
-        self._progress.console.print(f"step {step}: {_in_words(means)}", highlight=False)
+        self._say(f"step {step}: {_in_words(means)}")
+
+    def _say(self, text: str) -> None:
+        self._live.console.print(text, highlight=False, soft_wrap=True)
 
     def _write(self, step: int, groups: Mapping[str, Mapping[str, float]]) -> None:
         if self._writer is not None:
