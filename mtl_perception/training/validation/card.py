@@ -171,7 +171,9 @@ def _limits(checkpoint: Checkpoint, report: Mapping[str, Any]) -> list[str]:
     if kinds and not kinds - {"street", "indoor"}:
         lines.append("No real image was trained on.")
     elif kinds and "bag" not in kinds:
-        lines.append("Real streets were seen without depth, motion and boxes; real depth in one room only.")
+        real = {"rgbd": "depth of the one recorded room", "camvid": "classes of the one recorded city"}
+        seen = " and ".join(text for kind, text in real.items() if kind in kinds)
+        lines.append(f"Of real images only the {seen} could be learned; all else comes from made-up worlds.")
     for row in headlines(report["figures"]):
         if row.is_key and row.data != JOINT and row.beats in ("no", "undecided"):
             told = "is no better than" if row.beats == "no" else "is not certain to be better than"

@@ -42,6 +42,7 @@ def test_the_card_has_the_figures_and_the_pictures(
     assert "It was *tired*." in text
     assert "40 (seeds 5 to 44), rig mono" in text
     assert "frames below id 700" in text
+    assert "only the depth of the one recorded room could be learned" in text
     assert "12 steps, seed 7, 0.5 hours" in text
     assert "**Licence of the weights: a licence.**" in text
     pictures = sorted((out / "tiny").iterdir())
