@@ -84,7 +84,7 @@ class VolumeTasks(nn.Module):
         distribution = depth_logits.softmax(dim=1)
         voxels = self.lift(context, _pooled(distribution, context.shape[-2:]), bins, batch)
         planes: dict[str, Tensor] = {}
-        if hasattr(self, "ground") and self.heads.on_plane.intersection(tasks):
+        if hasattr(self, "ground") and isinstance(self.heads, PlainHeads) and self.heads.on_plane.intersection(tasks):
             planes["ground"] = self.ground(self.ground_context(levels[0]), batch)
         if "detections" in tasks and hasattr(self, "beyond"):
             planes["beyond"] = self.beyond(fine, _pooled(distribution, fine.shape[-2:]), bins, batch)
@@ -99,6 +99,9 @@ class PlainHeads(nn.Module):
 
     Boxes and map share the ground plane's backbone, unless the boxes have a grid of their own.
     """
+
+    on_plane: set[str]
+    """The tasks that share the ground plane's backbone."""
 
     def __init__(self, config: NetworkConfig, volume: VolumeConfig, width: int, tasks: Collection[str]) -> None:
         """Build those of `tasks`."""

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -89,7 +90,7 @@ class GroundSampling(nn.Module):
         return means.unflatten(1, self.shape).permute(0, 3, 1, 2)
 
 
-def _seen(points: Tensor, batch: CameraBatch, stride: float, size: tuple[int, int]) -> tuple[Tensor, Tensor, Tensor]:
+def _seen(points: Tensor, batch: CameraBatch, stride: float, size: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
     """Return where points (P, 3) of the base frame are in each camera's map, float32.
 
     That is: their places for `grid_sample` (N, P, 2), their depths (N, P) in metres, and how far they are inside of the
