@@ -47,7 +47,7 @@ def align(
 
     Args:
         relative: (K,), the model's values there, larger where nearer.
-        depth: (K,) metres.
+        depth: (K,) metres; +inf for the sky, whose inverse depth is 0.
         weight: (K,), or None: all alike.
         worst: median relative error beyond which the fit is not believed.
 
@@ -57,24 +57,27 @@ def align(
     """
     relative, depth = relative.astype(np.float64), depth.astype(np.float64)
     base = np.ones(len(depth)) if weight is None else weight.astype(np.float64)
-    known = np.isfinite(relative) & np.isfinite(depth) & (depth > 0.0) & (base > 0.0)
+    known = np.isfinite(relative) & (depth > 0.0) & (base > 0.0)  # NaN is not above 0
     relative, depth, base = relative[known], depth[known], base[known]
-    if len(depth) < FEWEST_ANCHORS:
+    placed = np.isfinite(depth)
+    if placed.sum() < FEWEST_ANCHORS:
         return None
-    near, far = np.quantile(depth, (0.1, 0.9))
-    if far < LEAST_SPREAD * near or np.ptp(relative) == 0.0:
+    near, far = np.quantile(depth[placed], (0.1, 0.9))
+    if far < LEAST_SPREAD * near or np.ptp(relative[placed]) == 0.0:
         return None
-    rows = np.stack([relative * depth, depth], axis=1)  # times depth, so that what is left over is a relative error
+    # Times depth, so that what is left over is a relative error; the sky's is one of a point as far as the farthest.
+    factor, target = np.where(placed, depth, far), placed.astype(np.float64)
+    rows = np.stack([relative * factor, factor], axis=1)
     current = base
     for iteration in range(2 * _ROUNDS):
         root = np.sqrt(current)
-        solution, *_ = np.linalg.lstsq(rows * root[:, None], root, rcond=None)
-        error = np.abs(rows @ solution - 1.0)
+        solution, *_ = np.linalg.lstsq(rows * root[:, None], target * root, rcond=None)
+        error = np.abs(rows @ solution - target)
         if iteration < _ROUNDS:
             current = base * np.minimum(1.0, _TURNING_POINT / np.maximum(error, 1e-9))
         else:
             current = base / (1.0 + (error / _TURNING_POINT) ** 2) ** 2
-    residual = float(np.median(error))
+    residual = float(np.median(error[placed]))
     if solution[0] <= 0.0 or residual > worst:
         return None
     return Alignment(float(solution[0]), float(solution[1]), residual)

@@ -45,8 +45,7 @@ CERTAIN = 0.6
 """Probability from which a teacher's word on sky, ground and movable things is taken as such."""
 _MOST_LEVELS = 8
 _PRIOR_RESIDUAL = 0.6  # the student may well be wrong about the shape of things; only its scale is asked for
-_SKY_DEPTH = 200.0  # metres, as an anchor; as heavy as a quarter of the others
-_SKY_SHARE = 0.25
+_SKY_SHARE = 0.25  # of the weight of all other anchors
 _HORIZON_SLACK = 0.1  # sine of the angle below the horizon down to which a teacher's sky is believed
 
 Prior = Callable[[BagFrame], NDArray[np.float32]]
@@ -250,7 +249,7 @@ def _aligned(
         if name != "measured":
             above = relative[sky][::7]
             known = np.concatenate([known, above])
-            depth = np.concatenate([depth, np.full(len(above), _SKY_DEPTH)])
+            depth = np.concatenate([depth, np.full(len(above), np.inf)])
             share = _SKY_SHARE * len(weight) / max(1, len(above))
             weight = np.concatenate([weight, np.full(len(above), min(1.0, share))])
         alignment = align(known, depth, weight)

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
 
@@ -13,6 +14,7 @@ from mtl_perception.network.teacher import MultiBackboneTeacher
 from mtl_perception.training.config import TrainingConfig
 from mtl_perception.training.distillation.teacher_objective import TeacherObjective
 from mtl_perception.training.objective import Objective
+from mtl_perception.training.sources import Source
 from mtl_perception.training.trainer import CHECKPOINT, Trainer
 
 
@@ -22,8 +24,17 @@ class TeacherTrainer(Trainer):
     The result, `checkpoint.safetensors`, is a file for `MultiBackboneTeacher.load` and `objective.teacher`.
     """
 
-    def __init__(self, config: TrainingConfig, data: Path, folder: Path, *, cache: Path | None = None) -> None:
-        """Prepare the run, and take up the saved state if the folder holds one.
+    def __init__(
+        self,
+        config: TrainingConfig,
+        data: Path,
+        folder: Path,
+        *,
+        cache: Path | None = None,
+        sources: Sequence[Source] | None = None,
+        quiet: bool = False,
+    ) -> None:
+        """Prepare the run, and take up the saved state if the folder holds one; arguments are those of `Trainer`.
 
         Raises:
             ValueError, FileNotFoundError: as `Trainer`; or the configuration has no teacher, or asks for what a teacher
@@ -40,6 +51,8 @@ class TeacherTrainer(Trainer):
             data,
             folder,
             cache=cache,
+            sources=sources,
+            quiet=quiet,
             # It is called as an objective of a network is, and nothing else is done with it.
             objective=lambda weights: cast(
                 Objective, TeacherObjective(config.objective, self.labels, weights, teacher, config.steps)

@@ -28,6 +28,16 @@ def test_scale_and_shift_are_found_among_outliers() -> None:
     assert alignment.depth(np.array([-10.0])) == pytest.approx(1000.0)  # behind infinity
 
 
+def test_the_sky_is_infinitely_far() -> None:
+    """Near things alone leave the shift open where they are told with an error that depends on their distance."""
+    depth = np.linspace(3.0, 10.0, 100)
+    relative, told = 1.0 / depth, depth * np.linspace(1.0, 1.1, 100)
+    alone = align(relative, told)
+    with_sky = align(np.append(relative, np.zeros(50)), np.append(told, np.full(50, np.inf)))
+    assert alone is not None and with_sky is not None
+    assert abs(with_sky.shift) < 0.3 * abs(alone.shift)
+
+
 @pytest.mark.parametrize("case", ["few", "one depth", "reversed", "another scene", "unknown"])
 def test_what_cannot_be_trusted_gives_nothing(case: str) -> None:
     random = np.random.default_rng(0)

@@ -1,0 +1,126 @@
+# Copyright 2026 The mtl_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""The multi-backbone teacher's staged run, and a student that learns flow and mask from it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from pydantic import ValidationError
+
+from mtl_perception.network import MultiTaskNetwork
+from mtl_perception.network.teacher import MultiBackboneTeacher
+from mtl_perception.resources import config_folder
+from mtl_perception.training.batches import StepDataset
+from mtl_perception.training.config import TrainingConfig
+from mtl_perception.training.distillation.flow_teacher import FlowTeacher
+from mtl_perception.training.distillation.schedule import TeacherConfig, TeacherStage
+from mtl_perception.training.distillation.teacher_trainer import TeacherTrainer
+from mtl_perception.training.objective import Objective, ObjectiveSettings
+from mtl_perception.training.samples import TrainingSample
+from mtl_perception.training.trainer import CHECKPOINT
+
+BACKBONE = {"options": {"widths": [8, 8, 8, 8], "blocks": [1, 1, 1, 1]}, "stem_width": 8}
+UNIFIED = {"tasks": ["depth", "semantic", "ego_motion", "scene_flow", "motion_mask"], "reprojection_motion": None}
+
+
+@pytest.fixture
+def config(make_config) -> TrainingConfig:  # type: ignore[no-untyped-def]
+    teacher = {"scene": BACKBONE, "pose": BACKBONE, "motion": BACKBONE}
+    return make_config(UNIFIED, teacher=teacher, stages=[{"until": 1.0, "width": 64, "height": 64}], steps=39)
+
+
+def moving(walls) -> object:  # type: ignore[no-untyped-def]
+    """Let what passes the wall have a speed."""
+
+    class Moving(type(walls)):
+        def sample(self, index: int, size: tuple[int, int], rng: np.random.Generator) -> TrainingSample:
+            sample = super().sample(index, size, rng)
+            flow = np.zeros((*sample.depth.shape, 3), np.float32)
+            flow[sample.motion_mask > 0, 1] = 3.0
+            object.__setattr__(sample, "scene_flow", flow)
+            return sample
+
+    return Moving()
+
+
+def test_the_default_stages_are_the_papers() -> None:
+    teacher = TeacherConfig.model_validate({"scene": BACKBONE, "pose": BACKBONE, "motion": BACKBONE})
+    learning = {step: set(teacher.learning(step, 390_000)) for step in (0, 59_999, 60_000, 99_999, 100_000, 140_000)}
+    assert learning[0] == learning[59_999] >= {"depth", "semantic", "panoptic", "ego_motion"}
+    assert "scene_flow" not in learning[0]
+    assert learning[60_000] == learning[99_999] == {"scene_flow"}
+    assert learning[100_000] == {"ego_motion", "scene_flow", "motion_mask"}
+    assert learning[140_000] == learning[0] | learning[100_000]
+    with pytest.raises(ValidationError, match="they must rise, and the last must be 1"):
+        stage = TeacherStage(until=0.5, tasks=("depth",))
+        TeacherConfig.model_validate(teacher.model_dump() | {"stages": [stage.model_dump()]})
+
+
+def test_each_stage_changes_its_own_branches_and_the_student_learns(  # type: ignore[no-untyped-def]
+    config: TrainingConfig, walls, tmp_path: Path
+) -> None:
+    source = moving(walls)
+    trainer = TeacherTrainer(config, tmp_path, tmp_path / "teacher", sources=[source], quiet=True)
+    for until, changed in (
+        (6, {"scene", "pose"}),
+        (10, {"motion"}),
+        (14, {"pose", "motion"}),
+        (18, {"scene", "pose", "motion"}),
+    ):
+        before = {name: tensor.clone() for name, tensor in trainer.network.state_dict().items()}
+        trainer.train(until=until)
+        after = trainer.network.state_dict()
+        assert {name.split(".")[0] for name in after if not torch.equal(after[name], before[name])} == changed, until
+        masks = [n for n in after if n.startswith("motion.motion.motion_mask.")]
+        assert any(not torch.equal(after[n], before[n]) for n in masks) == (until > 10)
+
+    # Killed here, and taken up again.
+    again = TeacherTrainer(config, tmp_path, tmp_path / "teacher", sources=[source], quiet=True)
+    assert again.record.step == 18
+    teacher = MultiBackboneTeacher.load(tmp_path / "teacher" / CHECKPOINT)
+    assert teacher.tasks == ("depth", "semantic", "ego_motion", "scene_flow", "motion_mask")
+
+    network_config = config.network_config()
+    torch.manual_seed(1)
+    student = MultiTaskNetwork(network_config)
+    batch = StepDataset(config, [source], trainer.labels, network_config.grid.shape)[0]
+    settings = {"distillation": 1.0, "teacher": str(tmp_path / "teacher" / CHECKPOINT), "tasks": ["scene_flow"]}
+    objective = Objective(ObjectiveSettings.model_validate(settings), trainer.labels, torch.ones(16))
+    optimizer = torch.optim.Adam(student.parameters(), 1e-2)
+    terms = []
+    for _ in range(12):
+        losses = objective(student, batch)
+        optimizer.zero_grad()
+        losses.terms["distillation"].backward()
+        optimizer.step()
+        terms.append(losses.terms["distillation"].item())
+    assert terms[-1] < 0.5 * terms[0]
+    assert objective.teacher is not None
+    assert all(p.grad is None and not p.requires_grad for p in objective.teacher.teacher.parameters())
+
+    # A network of this suite teaches as well; itself it agrees with.
+    target = FlowTeacher(student)(batch)
+    assert target is not None and target.motion_logits is not None
+    assert target.complete_flow.shape == (2, 3, 32, 32) and not target.complete_flow.requires_grad
+
+
+def test_a_teacher_is_asked_for_by_name(config: TrainingConfig, tmp_path: Path) -> None:
+    with pytest.raises(ValidationError, match=r"objective.distillation needs objective.teacher"):
+        ObjectiveSettings.model_validate({"distillation": 1.0})
+    with pytest.raises(FileNotFoundError):
+        FlowTeacher.load(tmp_path / "nothing.safetensors")
+    with pytest.raises(ValueError, match="a teacher is trained without 'conflicts_every'"):
+        TeacherTrainer(config.model_copy(update={"conflicts_every": 5}), tmp_path, tmp_path / "run")
+
+
+@pytest.mark.parametrize("name", ["distillation_teacher", "distillation_student"])
+def test_the_configurations_are_right(name: str) -> None:
+    config = TrainingConfig.load(config_folder() / "training" / f"{name}.yaml")
+    network = config.network_config()
+    assert network.reprojection_motion is None and "scene_flow" in network.tasks
+    assert (config.teacher is None) == (name == "distillation_student")
+    assert (config.objective.distillation > 0) == (name == "distillation_student")
