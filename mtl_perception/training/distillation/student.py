@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -109,7 +110,7 @@ def distil(request: Request) -> dict[str, Any]:
 
     config = start.network.config
     ratio = float(np.exp(np.mean([np.log(camera.width / camera.height) for camera in bag.rig])))
-    size = config.input_size(round(1000 * ratio), 1000)
+    size = _training_size(config, ratio)
     frames = BagFrames(bag, size)
     count = min(len(frames), request.frames)
     indices = sorted({int(index) for index in np.linspace(0, len(frames) - 1, count).round()})
@@ -258,6 +259,13 @@ def _recipe(request: Request, start: Start, labels: LabelSpace, size: tuple[int,
 
 def _objective(weights: Tensor, labels: LabelSpace, rows: Rows, start: Start) -> BagObjective:
     return BagObjective(labels, weights, rows, start.network if start.trained else None)
+
+
+def _training_size(config: NetworkConfig, ratio: float) -> tuple[int, int]:
+    """Return the network's own input size for images of a width over height, in steps that training can do, too."""
+    step = math.lcm(16, config.input_multiple)
+    width, height = (max(1, round(side / step)) * step for side in config.input_size(round(1000 * ratio), 1000))
+    return width, height
 
 
 def _split(files: list[Path]) -> tuple[list[Path], list[Path], bool]:
