@@ -52,6 +52,11 @@ COMMANDS = (
     Command("train", "mtl_perception.training.train", "train the network, or continue a training"),
     Command("validate", "mtl_perception.training.validation.command", "measure a checkpoint on validation data"),
     Command("card", "mtl_perception.training.validation.card_command", "write a checkpoint's model card"),
+    Command(
+        "single-task",
+        "mtl_perception.training.validation.single_task_command",
+        "train a network for each task alone, and compare them with the one for all",
+    ),
     Command("distill", "mtl_perception.training.distill_command", "learn from pretrained models on a bag without labels"),
     Command("ablate", "mtl_perception.training.ablation.command", "try what each part of the network is good for"),
     Command("describe", "mtl_perception.bench.describe", "show what a network costs, by module and by task"),
