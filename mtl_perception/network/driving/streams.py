@@ -40,8 +40,9 @@ class SceneStreams(nn.Module):
     """Streams (B, C, 7, 7) of B frames for the scene-level dual-branch embedding.
 
     The eight streams of UV-M3TL (arXiv 2602.01594), grouped as its task-shared branch joins them. How a group becomes
-    one map is our reading: views are averaged, so that any number of cameras will do, joints go through a small
-    network whose result a learned grid spreads over the cells, and up to `history` earlier frames (the authors stack 16
+    one map is our reading: views are averaged, so that any number of cameras will do, and weighed by a learned grid, as
+    the pooling behind the embedding would else forget where in a view something is; joints go through a small network
+    whose result a learned grid spreads over the cells, and up to `history` earlier frames (the authors stack 16
     into the channels) through a convolution over time and learned weights by age.
     """
 
@@ -58,6 +59,8 @@ class SceneStreams(nn.Module):
         values = 4 * (POSTURE_JOINTS + GESTURE_JOINTS)  # x, y, z, and whether the joint is seen
         self.joints = nn.Sequential(nn.Linear(values, width), nn.ReLU(inplace=True), nn.Linear(width, width))
         self.grid = nn.Parameter(1.0 + 0.1 * torch.randn(width, size, size))
+        self.driver_grid = nn.Parameter(1.0 + torch.randn(width, size, size))
+        self.scene_grid = nn.Parameter(1.0 + torch.randn(width, size, size))
         self.history = _History(width, history) if history else None
 
     def forward(
@@ -102,7 +105,7 @@ class SceneStreams(nn.Module):
 
     def scene(self, maps: Tensor, frame_index: Tensor, num_frames: int) -> tuple[Tensor, Tensor]:
         """Return the stream of the outside cameras (B, C, size, size), as `forward` has it, and its rows (B,) bool."""
-        cells = functional.adaptive_avg_pool2d(maps, self.size)
+        cells = functional.adaptive_avg_pool2d(maps, self.size) * self.scene_grid
         # One row a frame of 1 / number of its cameras: a product, so that the sum is exact enough in bfloat16 too.
         member = frame_index[None] == torch.arange(num_frames, device=maps.device)[:, None]
         count = member.sum(dim=1)
@@ -112,7 +115,7 @@ class SceneStreams(nn.Module):
     def _driver(self, maps: Tensor, valid: Tensor) -> Tensor:
         cells = functional.adaptive_avg_pool2d(maps.flatten(0, 1), self.size).unflatten(0, valid.shape)
         present = torch.where(valid[:, :, None, None, None], cells, 0.0)
-        return present.sum(dim=1) / valid.sum(dim=1).clamp(min=1)[:, None, None, None].to(maps.dtype)
+        return self.driver_grid * present.sum(dim=1) / valid.sum(dim=1).clamp(min=1)[:, None, None, None].to(maps.dtype)
 
     def _joints(self, cabin: CabinBatch, dtype: torch.dtype) -> Tensor:
         points = torch.cat([cabin.posture, cabin.gestures], dim=1)

@@ -49,7 +49,7 @@ class DrivingStageConfig(BaseModel):
     held_out: ClipsConfig = Field(description="clips that are never trained on; the run reports its scores on them")
     steps: int = Field(ge=1)
     batch: int = Field(48, ge=1, description="moments a step, each with its past")
-    learning_rate: float = Field(1e-3, gt=0)
+    learning_rate: float = Field(3e-3, gt=0)
     weight_decay: float = Field(0.01, ge=0)
     warmup_steps: int = Field(50, ge=1)
     average_decay: float = Field(0.995, ge=0, lt=1, description="decay of the moving average of the weights")

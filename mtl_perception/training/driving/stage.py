@@ -7,12 +7,13 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from safetensors import safe_open
@@ -23,6 +24,7 @@ from torch.utils.tensorboard import SummaryWriter
 from mtl_perception.core.prediction import TASKS
 from mtl_perception.core.scene_classes import SCENE_CLASSES
 from mtl_perception.network import Checkpoint, MultiTaskNetwork, NetworkConfig, load_checkpoint, save_checkpoint
+from mtl_perception.network.driving.driving_tasks import DrivingTasks
 from mtl_perception.pipeline import Perceiver
 from mtl_perception.resources import config_file
 from mtl_perception.training.balancing import make_balancer
@@ -36,6 +38,7 @@ from mtl_perception.training.driving.moments import Thinning, random_moments
 STATE = "driving_state.safetensors"
 CHECKPOINT = "checkpoint.safetensors"
 FIGURES = "held_out.json"
+_DEVIATION = 4.0  # of the features' channels, once they are standardised
 
 
 class DrivingStage:
@@ -73,6 +76,7 @@ class DrivingStage:
         torch.manual_seed(config.seed)
         preset = NetworkConfig.load(config_file("networks", config.network))
         self.network = with_driving_tasks(self._start, preset)
+        standardise_inputs(self.network.driving, self.clips)
         self.balancer = make_balancer(config.balancing, DRIVING_TASKS)
         weights = {task: balanced_class_weights(list(counts.values())) for task, counts in self.counts.items()}
         self.heads = DrivingHeads(self.network.driving, weights, _angle_variance(self.clips), config)
@@ -218,6 +222,30 @@ def with_driving_tasks(start: Checkpoint, preset: NetworkConfig) -> MultiTaskNet
     network.load_state_dict({**start.network.state_dict(), **fresh})
     network.requires_grad_(False).driving.requires_grad_(True)
     return network
+
+
+@torch.no_grad()
+def standardise_inputs(driving: DrivingTasks, clips: Sequence[ClipFeatures]) -> None:
+    """Change the first layers so that each channel of the features comes to them with mean 0 and the same deviation.
+
+    A neck's channels differ in scale and lie far from zero, which heads that start at random are slow to make up for.
+    With a deviation well above 1, what is averaged over a view is still large enough to be learnt from.
+    """
+    outside = torch.stack([_channel_moments(clip.outside) for clip in clips]).mean(dim=0)
+    cabin = torch.stack([_channel_moments(clip.cabin) for clip in clips]).mean(dim=0)
+    for layer, moments in ((driving.steering.reduce, outside), (driving.scene.reduce, (outside + cabin) / 2)):
+        mean, squares = moments
+        deviation = (squares - mean.square()).clamp(min=1e-6).sqrt()
+        assert layer.bias is not None
+        layer.weight *= (_DEVIATION / deviation)[None, :, None, None]
+        layer.bias -= layer.weight[:, :, 0, 0] @ mean
+
+
+def _channel_moments(maps: NDArray[np.float16]) -> Tensor:
+    """Return (2, C), the means of a clip's channels (..., C, h, w) and of their squares."""
+    values = maps.astype(np.float32)
+    others = tuple(axis for axis in range(values.ndim) if axis != values.ndim - 3)
+    return torch.from_numpy(np.stack([values.mean(axis=others), np.square(values).mean(axis=others)]))
 
 
 def _angle_variance(clips: list[ClipFeatures]) -> float:

@@ -36,11 +36,11 @@ def test_what_is_not_known_counts_for_nothing():
     loss = steering_loss(angle, torch.zeros(2), torch.tensor([0.0, torch.nan]), 6.0, 1.0)
     loss.backward()
     assert angle.grad[1] == 0 and angle.grad[0] > 0
-    assert float(steering_loss(angle, torch.zeros(2), torch.full((2,), torch.nan), 6.0, 1.0)) == 0
+    assert steering_loss(angle, torch.zeros(2), torch.full((2,), torch.nan), 6.0, 1.0).item() == 0
     logits = torch.randn(3, 4, requires_grad=True)
     scene_class_loss(logits, torch.tensor([1, -1, 2]), torch.ones(4), 0.1).backward()
     assert not logits.grad[1].any() and logits.grad[0].any()
-    assert float(scene_class_loss(logits, torch.full((3,), -1), torch.ones(4), 0.1)) == 0
+    assert scene_class_loss(logits, torch.full((3,), -1), torch.ones(4), 0.1).item() == 0
 
 
 def test_classes_count_the_same_up_to_a_limit():

@@ -2,15 +2,24 @@
 # SPDX-License-Identifier: Apache-2.0
 """Runs of the driving stage: what they train, what they leave alone, and that they go on exactly."""
 
+import copy
 import json
 
+import numpy as np
 import pytest
 import torch
 
-from mtl_perception.network import load_checkpoint
+from mtl_perception.network import NetworkConfig, load_checkpoint
+from mtl_perception.resources import config_file
 from mtl_perception.training.driving.config import DrivingStageConfig, is_driving_stage
 from mtl_perception.training.driving.moments import moments
-from mtl_perception.training.driving.stage import CHECKPOINT, FIGURES, DrivingStage
+from mtl_perception.training.driving.stage import (
+    CHECKPOINT,
+    FIGURES,
+    DrivingStage,
+    standardise_inputs,
+    with_driving_tasks,
+)
 
 
 @pytest.fixture(scope="module")
@@ -59,6 +68,22 @@ def test_a_run_that_was_interrupted_gives_the_same_weights(stage):
     again.train()
     for name, tensor in whole.averaged().state_dict().items():
         assert torch.equal(tensor, again.averaged().state_dict()[name]), name
+
+
+def test_features_come_standardised_to_the_first_layers(seeing_checkpoint, driving_clips):
+    network = with_driving_tasks(
+        load_checkpoint(seeing_checkpoint), NetworkConfig.load(config_file("networks", "nano"))
+    )
+    layer = network.driving.steering.reduce
+    before = copy.deepcopy(layer)
+    standardise_inputs(network.driving, driving_clips)
+    maps = [torch.from_numpy(clip.outside.astype(np.float32)).flatten(0, 1) for clip in driving_clips]
+    # Every clip counts the same, whatever its number of cameras.
+    mean = torch.stack([each.mean(dim=(0, 2, 3)) for each in maps]).mean(dim=0)
+    squares = torch.stack([each.square().mean(dim=(0, 2, 3)) for each in maps]).mean(dim=0)
+    deviation = (squares - mean.square()).clamp(min=1e-6).sqrt()
+    standardised = 4.0 * (maps[1] - mean[:, None, None]) / deviation[:, None, None]
+    torch.testing.assert_close(layer(maps[1]), before(standardised), atol=1e-3, rtol=1e-3)
 
 
 def test_it_learns_what_the_clips_show(stage, driving_clips):
