@@ -152,6 +152,27 @@ class GridConfig(_Section):
         return VoxelGrid(self.origin, self.voxel_size, self.shape)
 
 
+class PrototypeParts(_Section):
+    """What there is of MAESTRO's prototypes; what its ablations leave out."""
+
+    class_prototypes: bool = Field(True, description="off: the occupancy decoder's queries are learned and no more")
+    enhanced: tuple[Literal["occupancy", "bev_map", "detections"], ...] = Field(
+        ("occupancy", "bev_map", "detections"), description="the tasks that have features of their own"
+    )
+    stages: tuple[Literal["wise", "aware", "suppression"], ...] = Field(
+        ("wise", "aware", "suppression"), description="of those features"
+    )
+    aggregated: tuple[Literal["detections", "bev_map"], ...] = Field(
+        ("detections", "bev_map"), description="the tasks whose findings are added to the occupancy decoder's queries"
+    )
+
+    @model_validator(mode="after")
+    def _have_prototypes(self) -> PrototypeParts:
+        if not self.class_prototypes and (self.enhanced or self.aggregated):
+            raise ValueError("prototype_parts: without class_prototypes nothing can be enhanced or aggregated")
+        return self
+
+
 class VolumeConfig(_Section):
     """The 3D half: lifting into voxels, boxes, BEV map, occupancy."""
 
@@ -165,6 +186,7 @@ class VolumeConfig(_Section):
     box_grid: GridConfig | None = Field(None, description="plane of the boxes; left out: the occupancy grid")
     box_width: int | None = Field(None, ge=8, description="channels on that plane; left out: `plane_width`")
     prototypes: bool = Field(False, description="MAESTRO's prototypes, task-specific features and query decoder")
+    prototype_parts: PrototypeParts = PrototypeParts()
     detection_labels: tuple[int, ...] = Field((), description="label ids of the boxes' classes")
     map_layers: dict[str, tuple[int, ...]] = Field(
         default_factory=dict, description="per BEV layer, the label ids that it stands for (none: a class of its own)"

@@ -472,11 +472,11 @@ class _Pass:
         if "detections" in wanted:
             losses["detections"] = self._exactly(boxes_loss, decoded["boxes"], boxes, grid, classes)
             regions["detections"] = region_of_boxes(boxes, grid, classes).to(rows.device)
-        if "prototype_mask_logits" not in decoded:
+        for task, scores in decoded.get("suppression_logits", {}).items():
+            if task in losses:
+                losses[task] = losses[task] + self._exactly(suppression_loss, scores, regions[task])
+        if decoded.get("prototype_mask_logits") is None:
             return losses, {}
-        for task in wanted:
-            scores = decoded["suppression_logits"][task]
-            losses[task] = losses[task] + self._exactly(suppression_loss, scores, regions[task])
         return losses, {"prototypes": self._exactly(prototype_loss, decoded["prototype_mask_logits"], occupancy)}
 
     def _scale(self, rows: Tensor) -> Tensor:

@@ -95,6 +95,7 @@ class MotionTasks(nn.Module):
         if isinstance(self.ego_motion, SeparateEgoMotion):
             return self.ego_motion(previous.features["image"], batch.images), None
         before = [previous.features[f"level_{index}"] for index in range(len(levels))]
+        assert isinstance(self.ego_motion, EgoMotionDecoder)
         used = -len(self.ego_motion.blocks)
         return self.ego_motion(before[used:], levels[used:]), None
 

@@ -21,17 +21,20 @@ class ClassPrototypeGenerator(nn.Module):
     No gradient passes the assignment: prototypes train the voxels, and the classifier learns from its logits alone.
     """
 
-    def __init__(self, width: int, classes: int) -> None:
-        """Build it for `width` channels and K = `classes` classes."""
+    def __init__(self, width: int, classes: int, learned_only: bool = False) -> None:
+        """Build it for `width` channels and K = `classes` classes; with `learned_only` the embeddings are all."""
         super().__init__()
-        self.classes = classes
-        self.classifier = nn.Sequential(
-            PointwiseConv(width, width // 2), nn.ReLU(inplace=True), PointwiseConv(width // 2, classes + 1)
-        )
+        self.classes, self.learned_only = classes, learned_only
+        if not learned_only:
+            self.classifier = nn.Sequential(
+                PointwiseConv(width, width // 2), nn.ReLU(inplace=True), PointwiseConv(width // 2, classes + 1)
+            )
         self.embedding = nn.Parameter(0.02 * torch.randn(classes, width))
 
-    def forward(self, voxels: Tensor) -> tuple[Tensor, Tensor]:
-        """Return prototypes and mask logits."""
+    def forward(self, voxels: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Return prototypes and mask logits, None where there are only embeddings."""
+        if self.learned_only:
+            return self.embedding.expand(len(voxels), -1, -1), None
         logits = self.classifier(voxels)
         best = logits.argmax(dim=1).flatten(1)
         masks = (best[:, :, None] == torch.arange(self.classes, device=best.device)).to(voxels.dtype)

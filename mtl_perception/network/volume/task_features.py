@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import torch
 from torch import Tensor, nn
 
@@ -33,46 +35,84 @@ class TaskSpecificFeatureGenerator(nn.Module):
     and neither kind of its maps takes memory.
     """
 
-    def __init__(self, width: int, group: int, output: int, height: int | None = None) -> None:
-        """Build it for `width` channels C, G = `group` prototypes and, of a plane task, `height` voxels along z."""
+    def __init__(
+        self,
+        width: int,
+        group: int,
+        output: int,
+        height: int | None = None,
+        stages: Collection[str] = ("wise", "aware", "suppression"),
+    ) -> None:
+        """Build it.
+
+        Args:
+            width: C, of the voxels.
+            group: G, how many prototypes.
+            output: channels of the result.
+            height: of a plane task, voxels along z.
+            stages: of enhancement and suppression; the source's ablation. Without any, convolutions alone are left.
+        """
         super().__init__()
-        self.prototypes = nn.Sequential(nn.Linear(width, width), nn.ReLU(inplace=True), nn.Linear(width, width))
-        scale = nn.Linear(width, width)
-        nn.init.ones_(scale.bias)
-        self.scale = nn.Sequential(nn.Linear(2 * width, width), nn.ReLU(inplace=True), scale)
+        self.wise, self.aware = "wise" in stages, "aware" in stages
+        if self.wise or self.aware:
+            self.prototypes = nn.Sequential(nn.Linear(width, width), nn.ReLU(inplace=True), nn.Linear(width, width))
+        if self.aware:
+            scale = nn.Linear(width, width)
+            nn.init.ones_(scale.bias)
+            self.scale = nn.Sequential(nn.Linear(2 * width, width), nn.ReLU(inplace=True), scale)
+        inputs = group * self.wise + width
         self.transform: nn.Module
         self.enhance: nn.Module
+        self.score: nn.Sequential | None = None
         if height is not None:
             self.transform = PlaneBackbone(width, height, width)
-            self.enhance = conv_norm_relu(group + width, output)
-            self.score = nn.Sequential(conv_norm_relu(width, SCORE_WIDTH), nn.Conv2d(SCORE_WIDTH, 1, 1))
+            self.enhance = conv_norm_relu(inputs, output)
+            if "suppression" in stages:
+                self.score = nn.Sequential(conv_norm_relu(width, SCORE_WIDTH), nn.Conv2d(SCORE_WIDTH, 1, 1))
         else:
             self.transform = VolumeBackbone(width)
-            self.enhance = SeparableConv3d(group + width, output)
-            self.score = nn.Sequential(SeparableConv3d(width, SCORE_WIDTH), PointwiseConv(SCORE_WIDTH, 1))
+            self.enhance = SeparableConv3d(inputs, output)
+            if "suppression" in stages:
+                self.score = nn.Sequential(SeparableConv3d(width, SCORE_WIDTH), PointwiseConv(SCORE_WIDTH, 1))
 
-    def forward(self, voxels: Tensor, group: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the task's features and its suppression logits."""
+    def forward(self, voxels: Tensor, group: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Return the task's features and its suppression logits; None without that stage."""
         features = self.transform(voxels)
-        prototypes = self.prototypes(group)
-        scale = self.scale(torch.cat([prototypes.amax(dim=1), prototypes.mean(dim=1)], dim=1))
+        prototypes = self.prototypes(group) if self.wise or self.aware else group
+        if self.aware:
+            scale = self.scale(torch.cat([prototypes.amax(dim=1), prototypes.mean(dim=1)], dim=1))
+        else:
+            scale = features.new_ones(features.shape[:2])
         finish = self._of_plane if features.ndim == 4 else self._of_volume
         enhanced, suppression = finish(features, prototypes, scale)
-        return enhanced, suppression[:, 0]
+        return enhanced, None if suppression is None else suppression[:, 0]
 
-    def _of_plane(self, features: Tensor, prototypes: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
-        wise = (prototypes @ features.flatten(2)).unflatten(2, features.shape[2:])
+    def _of_plane(self, features: Tensor, prototypes: Tensor, scale: Tensor) -> tuple[Tensor, Tensor | None]:
         aware = features * scale[:, :, None, None]
+        maps = [aware]
+        if self.wise:
+            maps.insert(0, (prototypes @ features.flatten(2)).unflatten(2, features.shape[2:]))
+        enhanced = self.enhance(torch.cat(maps, dim=1))
+        if self.score is None:
+            return enhanced, None
         suppression = self.score(aware)
-        return self.enhance(torch.cat([wise, aware], dim=1)) * suppression.sigmoid(), suppression
+        return enhanced * suppression.sigmoid(), suppression
 
-    def _of_volume(self, features: Tensor, prototypes: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
+    def _of_volume(self, features: Tensor, prototypes: Tensor, scale: Tensor) -> tuple[Tensor, Tensor | None]:
         """Return what stages 2 and 3 give of a volume: the first weights of their convolutions go into the matrices."""
-        score, enhance = self.score[0], self.enhance
-        assert isinstance(score, SeparableConv3d) and isinstance(enhance, SeparableConv3d)
+        enhance = self.enhance
+        assert isinstance(enhance, SeparableConv3d)
+        weight = enhance.across.weight
+        of_wise, of_aware = weight[:, : -features.shape[1]], weight[:, -features.shape[1] :]
+        matrix = of_aware * scale[:, None]
+        if self.wise:
+            matrix = of_wise @ prototypes + matrix
+        enhanced = enhance.over_space(_mixed(features, matrix))
+        if self.score is None:
+            return enhanced.relu_(), None
+        score = self.score[0]
+        assert isinstance(score, SeparableConv3d)
         suppression = self.score[1:](score.over_space(_mixed(features, score.across.weight * scale[:, None])).relu_())
-        of_wise, of_aware = enhance.across.weight.split([prototypes.shape[1], features.shape[1]], dim=1)
-        enhanced = enhance.over_space(_mixed(features, of_wise @ prototypes + of_aware * scale[:, None]))
         # A positive factor may come before the ReLU, where it needs no other tensor.
         return enhanced.mul_(suppression.sigmoid()).relu_(), suppression
 

@@ -165,22 +165,32 @@ class PrototypeHeads(nn.Module):
         background = [label for label in range(labels) if label not in foreground]
         self.register_buffer("foreground", torch.tensor(foreground, dtype=torch.int64), persistent=False)
         self.register_buffer("background", torch.tensor(background, dtype=torch.int64), persistent=False)
-        self.prototypes = ClassPrototypeGenerator(width, labels)
+        parts = volume.prototype_parts
+        self.aggregated = self.tasks.intersection(parts.aggregated)
+        self.prototypes = ClassPrototypeGenerator(width, labels, learned_only=not parts.class_prototypes)
         self.features = nn.ModuleDict()
+
+        def features(task: str, group: int, height: int | None = None) -> TaskSpecificFeatureGenerator:
+            return TaskSpecificFeatureGenerator(
+                width, group, width, height, stages=parts.stages if task in parts.enhanced else ()
+            )
+
         if "detections" in tasks:
-            self.features["detections"] = TaskSpecificFeatureGenerator(width, len(foreground), width, height)
+            self.features["detections"] = features("detections", len(foreground), height)
             self.detections = CenterHead(width, len(foreground))
         if "bev_map" in tasks:
-            self.features["bev_map"] = TaskSpecificFeatureGenerator(width, len(background), width, height)
+            self.features["bev_map"] = features("bev_map", len(background), height)
             self.bev_map = MapSegmentationHead(width, len(volume.map_layers))
         if "occupancy" in tasks:
-            self.features["occupancy"] = TaskSpecificFeatureGenerator(width, labels, width)
+            self.features["occupancy"] = features("occupancy", labels)
             self.aggregator = ScenePrototypeAggregator(self.grid, labels, foreground, tuple(volume.map_layers.values()))
             self.occupancy = OccupancyDecoder(width, labels)
 
     def forward(self, voxels: Tensor, tasks: Collection[str]) -> dict[str, Any]:
-        """Decode; with occupancy the results of the other tasks come along where the network has them."""
-        fed_by = self.tasks if "occupancy" in tasks else self.tasks.intersection(tasks)
+        """Decode; with occupancy the results of the other tasks come along where its queries are made with them."""
+        fed_by = self.tasks.intersection(tasks)
+        if "occupancy" in tasks:
+            fed_by |= self.aggregated
         prototypes, mask_logits = self.prototypes(voxels)
         result: dict[str, Any] = {"prototype_mask_logits": mask_logits, "suppression_logits": {}}
         groups = {
@@ -191,13 +201,20 @@ class PrototypeHeads(nn.Module):
         features: dict[str, Tensor] = {}
         for task in VOLUME_TASKS[::-1]:
             if task in fed_by:
-                features[task], result["suppression_logits"][task] = self.features[task](voxels, groups[task])
+                features[task], suppression = self.features[task](voxels, groups[task])
+                if suppression is not None:
+                    result["suppression_logits"][task] = suppression
         if "detections" in fed_by:
             result["boxes"] = self.detections(features["detections"])
         if "bev_map" in fed_by:
             result["map_logits"] = self.bev_map(features["bev_map"])
         if "occupancy" in tasks:
-            queries = self._queries(prototypes, features, result.get("boxes"), result.get("map_logits"))
+            found = {task: features[task] for task in self.aggregated}
+            boxes, layers = (
+                result.get(name) if task in self.aggregated else None
+                for task, name in (("detections", "boxes"), ("bev_map", "map_logits"))
+            )
+            queries = self._queries(prototypes, found, boxes, layers) if self.aggregated else prototypes
             result["occupancy_logits"] = self.occupancy(queries, features["occupancy"])
         return result
 
