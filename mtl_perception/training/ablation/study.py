@@ -126,6 +126,7 @@ class Claim(_Section):
     margin: float = Field(default=0.0, ge=0, description="`equal`, `not_worse`: in the unit of the difference")
     relative: bool = Field(default=False, description="the difference is in percent of `second`")
     seeds: int = Field(default=3, ge=2)
+    headline: bool = Field(default=False, description="the one that stands for its system")
     differs: str = Field(default="", description="how our comparison differs from the source's")
     tried: str = Field(default="", description="if it does not hold here: what was tried")
 

@@ -86,7 +86,8 @@ def _of_study(name: str, study: Study, results: StudyResults | None) -> list[str
     lines += ["", *_HEADER]
     lines += [_row(study, finding) for finding in _findings(study, results)]
     notes = [f"* `{claim.id}`: {_notes(claim)}" for claim in study.claims if _notes(claim)]
-    lines += ["", "Ours differs:" if notes else "", "", *notes] if notes else []
+    if notes:
+        lines += ["", "How ours differs from the source's:", "", *notes]
     if results is not None:
         lines += ["", *_cost_table(study, results)]
     return lines
@@ -102,7 +103,7 @@ def _row(study: Study, finding: Finding) -> str:
     claim = finding.claim
     unit = " %" if claim.relative else ""
     cells = [
-        f"{claim.says} (`{claim.id}`)",
+        f"{claim.says} (`{claim.id}`{', headline' if claim.headline else ''})",
         claim.figure,
         Metric.parse(claim.metric).unit,
         _side(study, claim.first, finding.first),

@@ -136,7 +136,7 @@ def test_other_processes_say_what_failed_and_what_needs_it_is_not_begun(tmp_path
     (tmp_path / "file").touch()
     places = Places(tmp_path, tmp_path / "file" / "worlds", tmp_path)
     runs = plan(Study.model_validate(content), places, seeds=1)
-    with pytest.raises(FailedRunsError, match="2 of 2 runs failed, first 'narrow' with seed 0: .*Not a directory"):
+    with pytest.raises(FailedRunsError, match=r"2 of 2 runs failed, first 'narrow' with seed 0: .*Not a directory"):
         perform_all(runs, places, jobs=2)
     assert [run.variant for run in runs if run.folder.exists()] == ["narrow"]
 
