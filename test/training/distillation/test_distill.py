@@ -122,10 +122,11 @@ def test_a_six_camera_bag(
     assert front.depth is not None and front.semantic is not None and front.motion_mask is not None
 
     # Done is done: the same request again trains nothing and gives the same; another one must not mix with it.
-    before = result.read_bytes()
-    assert distil(request)["last"] == card["last"] and result.read_bytes() == before
+    assert distil(request)["last"] == card["last"]
+    again = load_checkpoint(result).network.state_dict()
+    assert all(torch.equal(tensor, again[name]) for name, tensor in checkpoint.network.state_dict().items())
     with pytest.raises(ValueError, match="holds labels of another bag"):
-        distil(replace(request, bag=tmp_path / "bag" / "bag.mcap"))
+        distil(replace(request, bag=next((tmp_path / "bag").glob("*.mcap"))))
 
 
 def test_a_preset_on_a_bag_without_poses(
