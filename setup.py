@@ -43,6 +43,7 @@ setup(
     ],
     python_requires=">=3.10",
     install_requires=[
+        "accelerate",
         "backports.zstd",
         "jinja2",
         "matplotlib",
@@ -62,6 +63,7 @@ setup(
         "scipy",
         "setuptools",
         "spark-dsg",
+        "tensorboard",
         "torch",
         "tqdm",
         "transformers",
