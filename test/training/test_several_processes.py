@@ -22,7 +22,9 @@ from torch import Tensor, nn
 
 from mtl_perception.core import LabelSpace
 from mtl_perception.resources import config_file
-from mtl_perception.training.objective import Losses, Objective, ObjectiveSettings
+from mtl_perception.training.batch_losses import Losses
+from mtl_perception.training.objective import Objective
+from mtl_perception.training.objective_settings import ObjectiveSettings
 from mtl_perception.training.trainer import STATE, Trainer
 
 

@@ -12,6 +12,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from mtl_perception.core import LabelSpace
 from mtl_perception.network import MultiTaskNetwork, NetworkOutput, PreviousFrame
 from mtl_perception.network.geometry import depth_scale, reproject
+from mtl_perception.training.batch_losses import Losses
 from mtl_perception.training.distillation.labelling import Rows
 from mtl_perception.training.losses.depth import depth_loss
 from mtl_perception.training.losses.distillation import drift_losses, semantic_imitation_loss
@@ -22,7 +23,8 @@ from mtl_perception.training.losses.self_supervised import (
     smoothness_loss,
     warp,
 )
-from mtl_perception.training.objective import Losses, Objective, ObjectiveSettings
+from mtl_perception.training.objective import Objective
+from mtl_perception.training.objective_settings import ObjectiveSettings
 from mtl_perception.training.samples import TrainingBatch
 
 LEARNT = ("depth", "semantic")

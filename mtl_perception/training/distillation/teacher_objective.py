@@ -11,10 +11,12 @@ from torch import Tensor
 
 from mtl_perception.core import LabelSpace
 from mtl_perception.network.teacher import FLOW_TASKS, MultiBackboneTeacher
+from mtl_perception.training.batch_losses import Losses
 from mtl_perception.training.distillation.schedule import TeacherConfig
 from mtl_perception.training.losses.motion import motion_loss
 from mtl_perception.training.losses.scene_flow import FlowTruth, scene_flow_loss
-from mtl_perception.training.objective import Losses, Objective, ObjectiveSettings
+from mtl_perception.training.objective import Objective
+from mtl_perception.training.objective_settings import ObjectiveSettings
 from mtl_perception.training.samples import UNKNOWN_MOTION, TrainingBatch
 
 

@@ -9,7 +9,13 @@ from torch import Tensor
 
 from mtl_perception.network.geometry import reproject
 from mtl_perception.network.motion.alignment import FREEDOM
-from mtl_perception.network.motion.matching import COARSE_STRIDE, STRIDE, Matches
+from mtl_perception.network.motion.matching import (
+    COARSE_STRIDE,
+    PRECISION_MIDDLE,
+    PRECISION_REACH,
+    STRIDE,
+    Matches,
+)
 
 FAR = 4.0
 """Fine matches farther off than this (cells) have been lost by the coarse match, which has a loss of its own."""
@@ -56,6 +62,7 @@ def matching_loss(
     known = measured & in_front
     squared = (matches.fine.detach() - predicted).square().sum(dim=-1)
     nll = (FREEDOM + 2) / 2 * torch.log1p(matches.log_precision.exp() * squared / FREEDOM) - matches.log_precision
+    nll = nll + PRECISION_MIDDLE + PRECISION_REACH  # not negative, so that balancing methods can take ratios
     likelihood = (nll * known).sum() / known.sum().clamp(min=1)
     return 0.3 * coarse + fine + 0.1 * likelihood
 

@@ -19,7 +19,8 @@ from mtl_perception.training.config import TrainingConfig
 from mtl_perception.training.distillation.flow_teacher import FlowTeacher
 from mtl_perception.training.distillation.schedule import TeacherConfig, TeacherStage
 from mtl_perception.training.distillation.teacher_trainer import TeacherTrainer
-from mtl_perception.training.objective import Objective, ObjectiveSettings
+from mtl_perception.training.objective import Objective
+from mtl_perception.training.objective_settings import ObjectiveSettings
 from mtl_perception.training.samples import TrainingSample
 from mtl_perception.training.trainer import CHECKPOINT
 

@@ -1,0 +1,66 @@
+# Copyright 2026 The mtl_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""What a run trains for: the part of its configuration that the objective reads."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from mtl_perception.core.prediction import Task
+from mtl_perception.network.config import VOLUME_TASKS
+
+SUPERVISED: tuple[Task, ...] = (
+    "depth",
+    "semantic",
+    "normals",
+    "edges",
+    "panoptic",
+    "motion_mask",
+    "scene_flow",
+    "ego_motion",
+    *VOLUME_TASKS,
+)
+"""The tasks that there are losses for."""
+
+
+class ObjectiveSettings(BaseModel):
+    """What is trained, and what for beside the truth."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    tasks: tuple[Task, ...] | None = Field(
+        default=None, description="to train; left out: all of the network's that there are losses for"
+    )
+    withhold_poses_every: int = Field(
+        default=7,
+        ge=0,
+        description="the network does not see the cameras' motion in one of so many steps, so that it works without; "
+        "0: it always sees it",
+    )
+    depth_normal: float = Field(0.0, ge=0, description="weight: normals agree with those of the depth (M2H: 0.5)")
+    edge_semantic: float = Field(0.0, ge=0, description="weight: edges are where classes change (M2H: 0.2)")
+    photometric: float = Field(0.0, ge=0, description="weight: the previous image, warped, looks like the current one")
+    smoothness: float = Field(0.0, ge=0, description="weight: disparity, flow and mask change where the image does")
+    motion_consistency: float = Field(
+        0.0, ge=0, description="weight: where nothing moves the flow is the camera's (unified encoder: 5)"
+    )
+    motion_sparsity: float = Field(
+        0.0, ge=0, description="weight: nothing moves where the flow is nearly the camera's (unified encoder: 0.1)"
+    )
+    above_ground: float = Field(0.0, ge=0, description="weight: nothing lies below the ground (unified encoder: 0.1)")
+    decoupling: float = Field(
+        0.0, ge=0, description="weight: a task's features repeat neither the shared nor each other's (AFD: 0.1)"
+    )
+    distillation: float = Field(
+        default=0.0, ge=0, description="weight of what `teacher` says of flow and masks (unified encoder: 1)"
+    )
+    teacher: str = Field(
+        default="",
+        description="distillation: a multi-backbone teacher, or a checkpoint with scene flow; file or hub id",
+    )
+
+    @model_validator(mode="after")
+    def _taught(self) -> ObjectiveSettings:
+        if self.distillation > 0 and not self.teacher:
+            raise ValueError("objective.distillation needs objective.teacher")
+        return self
