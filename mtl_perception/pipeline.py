@@ -137,8 +137,8 @@ class Perceiver:
         """Look at one frame, and at the driver in `cabin`.
 
         `tasks` narrows what is computed in this pass (default: `self.tasks`). Motion masks, scene flow and ego motion
-        need a previous image of the same camera no older than 0.6 s. Masks by reprojection also need poses; scene flow
-        and other masks can do without in a network that was trained for ego motion. The tasks of the driver need
+        need a previous image of the same camera no older than 0.6 s. Masks and flow need
+        poses, too, unless the network was trained for ego motion. The tasks of the driver need
         `cabin`. `Prediction.tasks` has those that could be computed.
 
         Raises:

@@ -112,6 +112,7 @@ class ReprojectionMotionConfig(_Section):
 
     embedding: int = Field(16, ge=4, description="channels of the embedding that is compared over time")
     radius: int = Field(3, ge=1, le=6, description="search radius of that comparison, pixels at stride 4")
+    matches: bool = Field(False, description="the matches of `alignment` are evidence, too")
 
 
 class AlignmentConfig(_Section):
@@ -124,9 +125,9 @@ class AlignmentConfig(_Section):
 class PoseConfig(_Section):
     """The unified encoder's pose decoder, and what its ablation puts in its place."""
 
-    levels: Literal["all", "coarsest"] = Field("all", description="`coarsest`: no multi-scale decoding")
+    levels: Literal["all", "coarsest"] = Field(default="all", description="`coarsest`: no multi-scale decoding")
     encoder: Literal["shared", "separate"] = Field(
-        "shared", description="`separate`: the images of both frames go through an encoder of its own, on one scale"
+        default="shared", description="`separate`: both images go through an encoder of its own, on one scale"
     )
 
 
@@ -155,15 +156,15 @@ class GridConfig(_Section):
 class PrototypeParts(_Section):
     """What there is of MAESTRO's prototypes; what its ablations leave out."""
 
-    class_prototypes: bool = Field(True, description="off: the occupancy decoder's queries are learned and no more")
+    class_prototypes: bool = Field(default=True, description="off: the occupancy decoder's queries are only learned")
     enhanced: tuple[Literal["occupancy", "bev_map", "detections"], ...] = Field(
-        ("occupancy", "bev_map", "detections"), description="the tasks that have features of their own"
+        default=("occupancy", "bev_map", "detections"), description="the tasks that have features of their own"
     )
     stages: tuple[Literal["wise", "aware", "suppression"], ...] = Field(
-        ("wise", "aware", "suppression"), description="of those features"
+        default=("wise", "aware", "suppression"), description="of those features"
     )
     aggregated: tuple[Literal["detections", "bev_map"], ...] = Field(
-        ("detections", "bev_map"), description="the tasks whose findings are added to the occupancy decoder's queries"
+        default=("detections", "bev_map"), description="the tasks whose findings add to the occupancy decoder's queries"
     )
 
     @model_validator(mode="after")
@@ -235,6 +236,9 @@ class NetworkConfig(_Section):
     alignment: AlignmentConfig | None = Field(
         None, description="ego motion by matching and alignment; left out: the unified encoder's pose decoder"
     )
+    scene_flow: Literal["pyramid", "matches"] = Field(
+        "pyramid", description="`matches`: from those of `alignment`; `pyramid`: the unified encoder's decoder"
+    )
     panoptic: PanopticConfig | None = None
     volume: VolumeConfig | None = None
     grid: GridConfig = Field(description="used by the 3D half, and the shape in which occupancy is published")
@@ -266,6 +270,11 @@ class NetworkConfig(_Section):
                 raise ValueError("volume.prototypes has no use for volume.box_grid and volume.ground_width")
             if volume.box_width is not None and volume.box_grid is None:
                 raise ValueError("volume.box_width needs volume.box_grid")
+        by_matches = self.scene_flow == "matches"
+        if by_matches and (self.alignment is None or self.reprojection_motion is None):
+            raise ValueError("scene_flow 'matches' needs the sections 'alignment' and 'reprojection_motion'")
+        if self.reprojection_motion is not None and self.reprojection_motion.matches and self.alignment is None:
+            raise ValueError("reprojection_motion.matches needs the section 'alignment'")
         if not self.dense.multi_scale_fusion:
             if self.cross_task is not None:
                 raise ValueError("cross_task needs dense.multi_scale_fusion")

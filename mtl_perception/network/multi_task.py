@@ -64,13 +64,14 @@ class Features:
     previous: PreviousFrame | None = None
 
     def select(self, rows: Tensor) -> Features:
-        """Return the features of some of the images (M,) int64; what the ego motion follows from is left out."""
+        """Return the features of some of the images (M,) int64; the motion of their cameras is left out."""
         return Features(
             self.stem[rows],
             self.last[rows],
             Rows(self.own, rows),
             Rows(self.levels, rows),
             RowsByName(self.kept, rows),
+            alignment=None if self.alignment is None else self.alignment.select(rows),
             previous=None if self.previous is None else self.previous.select(rows),
         )
 
@@ -248,7 +249,7 @@ class MultiTaskNetwork(nn.Module):
         self, features: Features, batch: CameraBatch, tasks: Collection[str], depth: Tensor | None
     ) -> dict[str, Any]:
         """Return what `NetworkOutput` says of the temporal tasks; `depth` (N, h, w) is the dense task's."""
-        result = self.motion(features.own, features.kept, batch, tasks, depth, features.previous)
+        result = self.motion(features.own, features.kept, batch, tasks, depth, features.previous, features.alignment)
         if "ego_motion" in tasks:
             result |= {"ego_motion": features.ego_motion, "alignment": features.alignment}
         return result
@@ -288,10 +289,11 @@ class MultiTaskNetwork(nn.Module):
             kept["embedded"] = features.own[EMBEDDED_LEVEL]
         motion = estimated = alignment = None
         if hasattr(self, "motion"):
-            kept |= self.motion.keep(features.own, batch.images, needed.temporal)
+            kept |= self.motion.keep(features.own, batch, needed.temporal)
             unknown = previous is not None and previous.previous_from_current is None
             for_others = unknown and (needed.temporal or (needed.cross_view and hasattr(self, "cross_view")))
-            if previous is not None and self.motion.estimates and ("ego_motion" in needed.temporal or for_others):
+            asked = "ego_motion" in needed.temporal or (self.motion.uses_matches and bool(needed.temporal))
+            if previous is not None and self.motion.estimates and (asked or for_others):
                 estimated, alignment = self.motion.estimate(features.own, kept, batch, previous)
                 motion = None if estimated is None else estimated.previous_from_current
             if previous is not None and unknown:

@@ -43,6 +43,12 @@ class Alignment:
     depth_logits: Tensor
     depth: Tensor
 
+    def select(self, rows: Tensor) -> Alignment:
+        """Return that of some of the images (M,) int64, without what is as large as both images together."""
+        matches = self.matches
+        some = Matches(matches.similarity[:0], matches.coarse[rows], matches.fine[rows], matches.log_precision[rows])
+        return Alignment(some, self.depth_logits[rows], self.depth[rows])
+
 
 class AlignedEgoMotion(nn.Module):
     """Shared levels of both frames -> matches, depth, and the rig's motion.
@@ -66,10 +72,14 @@ class AlignedEgoMotion(nn.Module):
         # Neighbouring residuals are alike, so that the information of all is less than their sum.
         self.log_inflation = nn.Parameter(torch.tensor(3.0))
 
+    def keep(self, levels: Sequence[Tensor], batch: CameraBatch) -> dict[str, Tensor]:
+        """Return what is compared, in this pass and in the next frame's: embeddings, and depth at stride 4."""
+        return {**self.matching.embeddings(levels), "match_depth": self._depth(levels, batch)[1]}
+
     def forward(
         self,
         levels: Sequence[Tensor],
-        embeddings: Mapping[str, Tensor],
+        kept: Mapping[str, Tensor],
         batch: CameraBatch,
         previous: Mapping[str, Tensor],
     ) -> Alignment:
@@ -77,15 +87,19 @@ class AlignedEgoMotion(nn.Module):
 
         Args:
             levels: four maps (N, C, h, w) of the current images, finest first.
-            embeddings: what `matching.embeddings` gave for them.
+            kept: what `keep` gave for them.
             batch: the current images.
-            previous: the previous images' embeddings.
+            previous: what `keep` gave for the previous images.
         """
+        return Alignment(self.matching(levels[0], kept, previous), *self._depth(levels, batch))
+
+    def _depth(self, levels: Sequence[Tensor], batch: CameraBatch) -> tuple[Tensor, Tensor]:
+        """Return logits at stride 8 and depth at stride 4."""
         logits = self.depth(levels[1])
         depth, _, _ = self.depth.statistics(logits, depth_scale(batch.K, self.canonical_focal))
         # Between pixels the depth is interpolated as the network sees it: its logarithm.
         fine = functional.interpolate(depth.log()[:, None], levels[0].shape[-2:], mode="bilinear")[:, 0].exp()
-        return Alignment(self.matching(levels[0], embeddings, previous), logits, fine)
+        return logits, fine
 
     @torch.no_grad()
     def solve(self, alignment: Alignment, batch: CameraBatch, previous_K: Tensor, valid: Tensor) -> EgoMotion:

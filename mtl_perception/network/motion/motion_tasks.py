@@ -13,8 +13,10 @@ from torch.nn import functional
 from mtl_perception.network.batch import CameraBatch, PreviousFrame
 from mtl_perception.network.config import NetworkConfig
 from mtl_perception.network.motion.alignment import AlignedEgoMotion, Alignment
+from mtl_perception.network.motion.displacement import EVIDENCE, measured_displacement
 from mtl_perception.network.motion.ego_motion import EgoMotion, EgoMotionDecoder, SeparateEgoMotion
 from mtl_perception.network.motion.flow_composition import independent_flow, rigid_flow
+from mtl_perception.network.motion.matched_flow import MatchedSceneFlow
 from mtl_perception.network.motion.motion_mask import MotionMaskDecoder
 from mtl_perception.network.motion.reprojection import STRIDE, ReprojectionMotionDecoder, thumbnail
 from mtl_perception.network.motion.scene_flow import SceneFlowDecoder
@@ -36,10 +38,13 @@ class MotionTasks(nn.Module):
         """Build the decoders that `tasks` need."""
         super().__init__()
         width, reprojection = config.neck.width, config.reprojection_motion
+        by_matches = config.scene_flow == "matches"
         by_pyramids = frozenset(tasks) - ({"motion_mask"} if reprojection is not None else set())
+        by_pyramids = by_pyramids - ({"scene_flow"} if by_matches else set())
         self.flow_tasks = by_pyramids - {"ego_motion"}
+        flow_by_matches = by_matches and "scene_flow" in tasks
         if config.alignment is not None:
-            if "ego_motion" in tasks:
+            if "ego_motion" in tasks or flow_by_matches:
                 self.alignment = AlignedEgoMotion(width, config.depth_bins, config.alignment)
         elif by_pyramids:
             self.ego_motion: nn.Module
@@ -47,11 +52,14 @@ class MotionTasks(nn.Module):
                 self.ego_motion = SeparateEgoMotion(width)
             else:
                 self.ego_motion = EgoMotionDecoder(width, levels=4 if config.pose.levels == "all" else 1)
-        if "scene_flow" in tasks:
+        if flow_by_matches:
+            self.matched_flow = MatchedSceneFlow(width)
+        elif "scene_flow" in tasks:
             self.scene_flow = SceneFlowDecoder(width, finest_stride=FINEST_STRIDE)
-        if reprojection is not None and "motion_mask" in tasks:
-            self.reprojection = ReprojectionMotionDecoder(width, reprojection.embedding, reprojection.radius)
-        if (reprojection is None and "motion_mask" in tasks) or "scene_flow" in tasks:
+        if reprojection is not None and ("motion_mask" in tasks or flow_by_matches):
+            further = EVIDENCE if reprojection.matches else 0
+            self.reprojection = ReprojectionMotionDecoder(width, reprojection.embedding, reprojection.radius, further)
+        if self.flow_tasks:
             self.motion_mask = MotionMaskDecoder(width, finest_stride=FINEST_STRIDE)
 
     @property
@@ -59,21 +67,27 @@ class MotionTasks(nn.Module):
         """Whether it can tell the cameras' motion from the images alone."""
         return hasattr(self, "alignment") or hasattr(self, "ego_motion")
 
-    def keep(self, levels: Sequence[Tensor], images: Tensor, tasks: Collection[str]) -> dict[str, Tensor]:
+    @property
+    def uses_matches(self) -> bool:
+        """Whether masks or scene flow look at the matches that the motion is estimated from."""
+        by_reprojection = hasattr(self, "reprojection") and self.reprojection.further > 0
+        return hasattr(self, "alignment") and (by_reprojection or hasattr(self, "matched_flow"))
+
+    def keep(self, levels: Sequence[Tensor], batch: CameraBatch, tasks: Collection[str]) -> dict[str, Tensor]:
         """Return what `tasks` need of these images, in this pass and in the next frame's.
 
         Args:
             levels: four maps (N, C, h, w), finest first.
-            images: (N, 3, H, W).
+            batch: the images.
             tasks: those of the temporal tasks that are wanted, in this pass or the next.
         """
         kept: dict[str, Tensor] = {}
-        if "motion_mask" in tasks and hasattr(self, "reprojection"):
-            kept |= {"embedding": self.reprojection.embedding(levels[0]), "thumbnail": thumbnail(images)}
+        if hasattr(self, "reprojection") and {"motion_mask", "scene_flow"}.intersection(tasks):
+            kept |= {"embedding": self.reprojection.embedding(levels[0]), "thumbnail": thumbnail(batch.images)}
         if hasattr(self, "alignment"):
-            kept |= self.alignment.matching.embeddings(levels)
+            kept |= self.alignment.keep(levels, batch)
         if self.flow_tasks.intersection(tasks) or hasattr(self, "ego_motion"):
-            kept |= {f"level_{index}": level for index, level in enumerate(levels)} | {"image": images}
+            kept |= {f"level_{index}": level for index, level in enumerate(levels)} | {"image": batch.images}
         return kept
 
     def estimate(
@@ -107,6 +121,7 @@ class MotionTasks(nn.Module):
         tasks: Collection[str],
         depth: Tensor | None,
         previous: PreviousFrame | None,
+        alignment: Alignment | None = None,
     ) -> dict[str, Any]:
         """Decode masks and flow, as far as there is what they need.
 
@@ -117,27 +132,50 @@ class MotionTasks(nn.Module):
             tasks: those of the temporal tasks that are wanted.
             depth: (N, h, w) metres; scene flow and reprojection need it, and no gradient reaches it from here.
             previous: what was kept of the frame before, with the cameras' motion, known or estimated; or None.
-
+            alignment: of these images, if there is one.
         Returns:
             What `NetworkOutput` says of these tasks.
         """
         result: dict[str, Any] = {}
         if previous is None or previous.previous_from_current is None:
             return result
-        if "embedding" in kept and "motion_mask" in tasks and "embedding" in previous.features:
-            assert depth is not None  # the network decodes it for this task
-            result["motion_logits"] = self.compare(levels[0], kept["embedding"], depth, batch, previous)
+        if "embedding" in kept and "embedding" in previous.features:
+            assert depth is not None  # the network decodes it for these tasks
+            result = self._reprojected(levels[0], kept["embedding"], depth, batch, previous, alignment)
+            if "motion_mask" not in tasks:
+                del result["motion_logits"]
         wanted = self.flow_tasks.intersection(tasks)
         if wanted and "image" in previous.features:
             result |= self._pyramids(levels, batch, wanted, depth, previous, previous.previous_from_current)
         return result
 
-    def compare(
-        self, finest: Tensor, embedding: Tensor, depth: Tensor, batch: CameraBatch, previous: PreviousFrame
-    ) -> Tensor:
-        """Return motion logits (N, h, w) by reprojection; `depth` gets no gradient from here."""
-        coarse = _resized(depth.detach(), finest.shape[-2:], STRIDE // 2)
-        return self.reprojection(finest, embedding, coarse, batch, previous)
+    def _reprojected(
+        self,
+        finest: Tensor,
+        embedding: Tensor,
+        depth: Tensor,
+        batch: CameraBatch,
+        previous: PreviousFrame,
+        alignment: Alignment | None,
+    ) -> dict[str, Tensor]:
+        """Return masks by reprojection, and scene flow by matches where there are any; `depth` gets no gradient."""
+        coarse = _resized(depth.detach(), finest.shape[-2:], STRIDE // 2).float()
+        motion, displacement = previous.previous_from_current, None
+        assert motion is not None  # asked before
+        if alignment is not None:
+            displacement = measured_displacement(
+                alignment.matches, coarse, batch.K, previous.K, motion, previous.features["match_depth"]
+            )
+        evidence = None if displacement is None else displacement.evidence()
+        logits = self.reprojection(finest, embedding, coarse, batch, previous, evidence)
+        result = {"motion_logits": logits}
+        if displacement is not None and hasattr(self, "matched_flow"):
+            moved = self.matched_flow(finest, displacement, coarse)
+            still = rigid_flow(coarse, batch.K, motion, STRIDE)
+            result["flow_mask_logits"] = logits
+            result["complete_flow"] = still + moved
+            result["independent_flow"] = logits.sigmoid()[:, None].float() * moved
+        return result
 
     def _pyramids(
         self,

@@ -23,12 +23,15 @@ class ReprojectionMotionDecoder(nn.Module):
     matches; the epipolar direction tells a wrong depth (along it) from motion of its own (across it).
     """
 
-    def __init__(self, shared: int, embedding: int, radius: int) -> None:
-        """Build it for `shared` channels at stride 4; the cost volume has (2 radius + 1)^2 channels."""
+    def __init__(self, shared: int, embedding: int, radius: int, further: int = 0) -> None:
+        """Build it for `shared` channels at stride 4; the cost volume has (2 radius + 1)^2 channels.
+
+        `further` channels of evidence may come from elsewhere.
+        """
         super().__init__()
-        self.radius = radius
+        self.radius, self.further = radius, further
         self.embed = nn.Sequential(conv_norm_relu(shared, shared // 2), nn.Conv2d(shared // 2, embedding, 1))
-        evidence = (2 * radius + 1) ** 2 + embedding + 3 + 2 + 1 + 1
+        evidence = (2 * radius + 1) ** 2 + embedding + 3 + 2 + 1 + 1 + further
         self.decode = nn.Sequential(
             conv_norm_relu(evidence + shared, shared), conv_norm_relu(shared, shared // 2), nn.Conv2d(shared // 2, 1, 1)
         )
@@ -38,9 +41,17 @@ class ReprojectionMotionDecoder(nn.Module):
         return functional.normalize(self.embed(shared), dim=1)
 
     def forward(
-        self, shared: Tensor, embedding: Tensor, depth: Tensor, batch: CameraBatch, previous: PreviousFrame
+        self,
+        shared: Tensor,
+        embedding: Tensor,
+        depth: Tensor,
+        batch: CameraBatch,
+        previous: PreviousFrame,
+        further: Tensor | None = None,
     ) -> Tensor:
         """Return logits (N, H/4, W/4). `depth` (N, H/4, W/4) in metres carries no gradient from here.
+
+        `further` evidence (N, F, H/4, W/4), where there is none, is taken for zeros.
 
         Raises:
             ValueError: the cameras' poses are not known.
@@ -67,6 +78,9 @@ class ReprojectionMotionDecoder(nn.Module):
             ],
             dim=1,
         )
+        if self.further:
+            nothing = evidence.new_zeros(len(evidence), self.further, *evidence.shape[2:])
+            evidence = torch.cat([evidence, nothing if further is None else further], dim=1)
         return self.decode(torch.cat([evidence.to(shared.dtype), shared], dim=1))[:, 0]
 
     def _cost_volume(self, current: Tensor, warped: Tensor) -> Tensor:
