@@ -57,7 +57,7 @@ COMMANDS = (
         "mtl_perception.training.validation.single_task_command",
         "train a network for each task alone, and compare them with the one for all",
     ),
-    Command("distill", "mtl_perception.training.distill_command", "learn from pretrained models on a bag without labels"),
+    Command("distill", "mtl_perception.training.distill_command", "learn from pretrained models on an unlabelled bag"),
     Command("ablate", "mtl_perception.training.ablation.command", "try what each part of the network is good for"),
     Command("describe", "mtl_perception.bench.describe", "show what a network costs, by module and by task"),
     Command("export", "mtl_perception.running.export", "write a checkpoint as an ONNX file, and check it"),

@@ -233,11 +233,9 @@ class Perceiver:
     def _impossible(self, frame: RigFrame, past: Past | None, cabin: CabinFrame | None) -> set[str]:
         """Return the tasks whose input is lacking."""
         lacking = set(DRIVER_TASKS) if cabin is None else set()
-        estimated = "ego_motion" in self._trained
-        if frame.world_from_base is None or (past is not None and not past.has_poses):
-            if not estimated:
-                lacking.add("scene_flow")
-                lacking.add("motion_mask")
+        without_poses = frame.world_from_base is None or (past is not None and not past.has_poses)
+        if without_poses and "ego_motion" not in self._trained:
+            lacking |= {"scene_flow", "motion_mask"}
         return lacking
 
     def _computing(self, wanted: Collection[str], past: Past | None) -> set[str]:
