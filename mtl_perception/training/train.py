@@ -29,7 +29,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--start", type=Path, help="driving stage: the checkpoint to add its tasks to (default: the configuration's)"
     )
     parser.add_argument(
-        "--workers", type=int, default=1, help="driving stage: processes that render clips (default: %(default)s)"
+        "--workers",
+        type=int,
+        default=1,
+        help="driving stage: processes that render and encode clips (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--render-only",
+        action="store_true",
+        help="driving stage: render the clips into --cache and do not train, which needs no checkpoint yet",
     )
 
 
@@ -41,6 +49,8 @@ def run(arguments: argparse.Namespace) -> int:
     path = config_file("training", arguments.config)
     if is_driving_stage(path):
         return run_driving_stage(DrivingStageConfig.load(path), arguments)
+    if arguments.render_only:
+        raise ValueError(f"--render-only is for the driving stage, which {path} does not configure")
     config = TrainingConfig.load(path)
     cache = arguments.cache or arguments.out / "worlds"
     if config.teacher is not None:

@@ -6,14 +6,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
-from mtl_perception.core.camera import Rig
-from mtl_perception.core.frame import RigFrame
+from mtl_perception.core.camera import Camera, Rig
+from mtl_perception.core.frame import CabinFrame, RigFrame
 from mtl_perception.core.ground_truth import CameraTruth, GroundTruth, Sample, Sweep
 from mtl_perception.core.labels import LabelSpace
 from mtl_perception.core.prediction import EgoMotion
@@ -56,6 +57,10 @@ _BEFORE_START_NS = 10**9  # a camera may be exposed a little before the frame's 
 
 # Every part of a world draws from a generator of its own, so that (say) night falls on the same street.
 _LAYOUT, _SCENERY, _ACTORS, _LIGHT, _RIG, _CABIN, _NOISE = range(7)
+
+
+_Path = Callable[[float], Transform]
+_Known = TypeVar("_Known")
 
 
 class Motion(Protocol):
@@ -198,7 +203,20 @@ class World:
         Raises:
             ValueError: the time is outside 0..duration_s.
         """
-        return self._exposed(seconds, FLOW_INTERVAL_S)[0]
+        return self._exposed(seconds, self._renderer.look)[0]
+
+    def drive(self, seconds: float) -> Sample:
+        """Return what all cameras and the cabin's see, as `render` does, with what is true of the drive alone.
+
+        That is the steering and the classes of driver, vehicle and traffic. Truth of pixels and surroundings, which is
+        about half of the work where there is one camera, is left out.
+
+        Raises:
+            ValueError: the time is outside 0..duration_s.
+        """
+        frame = self.look(seconds)
+        cabin, truth = self._drive_at((frame.stamp_ns - START_NS) * 1e-9)
+        return Sample(frame, truth, cabin=cabin)
 
     def render(
         self,
@@ -220,47 +238,50 @@ class World:
         Raises:
             ValueError: the time is outside 0..duration_s.
         """
-        frame, truth = self._exposed(seconds, flow_interval_s)
+        expose = partial(self._renderer.render, flow_interval_s=flow_interval_s)
+        frame, truth = self._exposed(seconds, expose)
         now = (frame.stamp_ns - START_NS) * 1e-9
         world_from_base = self.world_from_base(now)
-        cabin, context = (None, {}) if self.cabin is None else self.cabin.frame(now)
-        known = GroundTruth(
+        cabin, known = self._drive_at(now)
+        known = replace(
+            known,
             cameras=truth,
             ego_motion=None if previous_s is None else self._ego_motion(previous_s, world_from_base),
             sweep=Sweep(frame.stamp_ns, world_from_base, boxes=self._boxes.boxes(world_from_base, now)),
             occupancy=self._occupancy(frame, truth, grid),
             bev_map=self._bev.map(world_from_base, grid),
-            driving_context=context,
         )
-        if isinstance(self.motion, Drive):
-            known = replace(
-                known,
-                steering=self.motion.steering(now),
-                driving_context={
-                    **context,
-                    "vehicle_behaviour": self.motion.vehicle_behaviour(now),
-                    "traffic_context": self.motion.traffic_context(now),
-                },
-            )
         return Sample(frame, known, cabin=cabin)
 
-    def _exposed(self, seconds: float, flow_interval_s: float) -> tuple[RigFrame, Mapping[str, CameraTruth]]:
+    def _exposed(
+        self, seconds: float, expose: Callable[[Camera, _Path, float, np.random.Generator], tuple[NDArray, _Known]]
+    ) -> tuple[RigFrame, Mapping[str, _Known]]:
+        """Return a frame, and what else `expose` returns per camera."""
         if not 0.0 <= seconds <= self.duration_s:
             raise ValueError(f"time {seconds} s is outside the world's 0..{self.duration_s} s")
         since_start_ns = round(seconds * 1e9)
-        images, stamps, poses, truth = {}, {}, {}, {}
+        images, stamps, poses, known = {}, {}, {}, {}
         for index, camera in enumerate(self.rig):
             elapsed_ns = since_start_ns + self.layout.exposure_offsets_ns[camera.name]
             pose = self._pose_of(camera.base_from_camera)
             stamps[camera.name], poses[camera.name] = START_NS + elapsed_ns, pose(elapsed_ns * 1e-9)
             noise = _generator(self.kind, self.seed, _NOISE, elapsed_ns + _BEFORE_START_NS, index)
-            images[camera.name], truth[camera.name] = self._renderer.render(
-                camera, pose, elapsed_ns * 1e-9, noise, flow_interval_s
-            )
+            images[camera.name], known[camera.name] = expose(camera, pose, elapsed_ns * 1e-9, noise)
         world_from_base = self.world_from_base(since_start_ns * 1e-9)
-        return RigFrame(self.rig, START_NS + since_start_ns, images, stamps, poses, world_from_base), truth
+        return RigFrame(self.rig, START_NS + since_start_ns, images, stamps, poses, world_from_base), known
 
-    def _pose_of(self, base_from_camera: Transform) -> Callable[[float], Transform]:
+    def _drive_at(self, now: float) -> tuple[CabinFrame | None, GroundTruth]:
+        """Return what is seen of the driver, and what is true of driver, vehicle and traffic."""
+        cabin, context = (None, {}) if self.cabin is None else self.cabin.frame(now)
+        if not isinstance(self.motion, Drive):
+            return cabin, GroundTruth(driving_context=context)
+        vehicle = {
+            "vehicle_behaviour": self.motion.vehicle_behaviour(now),
+            "traffic_context": self.motion.traffic_context(now),
+        }
+        return cabin, GroundTruth(steering=self.motion.steering(now), driving_context={**context, **vehicle})
+
+    def _pose_of(self, base_from_camera: Transform) -> _Path:
         return lambda seconds: self.world_from_base(seconds) @ base_from_camera
 
     def _ego_motion(self, previous_s: float, world_from_base: Transform) -> EgoMotion:

@@ -11,6 +11,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from mtl_perception.training.driving.clips import render_missing
 from mtl_perception.training.driving.config import DrivingStageConfig
 from mtl_perception.training.driving.stage import CHECKPOINT, DrivingStage
 
@@ -18,12 +19,19 @@ from mtl_perception.training.driving.stage import CHECKPOINT, DrivingStage
 def run_driving_stage(config: DrivingStageConfig, arguments: argparse.Namespace) -> int:
     """Train, or go on training, print the scores on the clips that are held out, and return 0.
 
+    With `render_only` the clips are rendered, the held-out ones last, and no more: that needs no checkpoint.
+
     Raises:
         ValueError, OSError: the checkpoint, the clips or a saved state cannot be used.
     """
+    cache = arguments.cache or arguments.out / "clips"
+    if arguments.render_only:
+        render_missing(config.clips, cache, processes=arguments.workers, what="to train on")
+        render_missing(config.held_out, cache, processes=arguments.workers, what="held out")
+        return 0
     if arguments.start is not None:
         config = config.model_copy(update={"start": str(arguments.start)})
-    stage = DrivingStage(config, arguments.out, cache=arguments.cache, processes=arguments.workers)
+    stage = DrivingStage(config, arguments.out, cache=cache, processes=arguments.workers)
     stage.train()
     _print(stage.evaluate())
     print(f"checkpoint: {arguments.out / CHECKPOINT}")

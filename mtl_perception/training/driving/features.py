@@ -24,8 +24,8 @@ from mtl_perception.core.scene_classes import SCENE_CLASSES
 from mtl_perception.data.processes import Workers
 from mtl_perception.network import MultiTaskNetwork
 from mtl_perception.pipeline import Perceiver
+from mtl_perception.training.driving.clips import clip_paths, clips_key, load_clip, render_missing
 from mtl_perception.training.driving.config import ClipsConfig
-from mtl_perception.training.driving.sequences import render_clips
 
 UNKNOWN_CLASS = -1
 _FORMAT = 1
@@ -102,43 +102,47 @@ def clip_features(perceiver: Perceiver, samples: Sequence[Sample]) -> ClipFeatur
 def cached_features(
     perceiver: Perceiver, config: ClipsConfig, folder: Path, *, checkpoint: Path, processes: int = 1
 ) -> list[ClipFeatures]:
-    """Return the features of all clips; those that are not in the folder yet are rendered, shown by a progress bar.
+    """Return the features of all clips, shown by progress bars.
 
-    What is there is found by the encoder's weights and the settings, so an interrupted call goes on, and another
-    checkpoint with the same encoder finds it, too.
+    Clips that are not there yet are rendered, once for all checkpoints. Features are found by the encoder's weights and
+    the settings: an interrupted call goes on, and another checkpoint with the same encoder finds them, too.
 
     Args:
         perceiver: of the checkpoint.
         config: the clips.
-        folder: where they are kept.
+        folder: where clips and features are kept.
         checkpoint: from which other processes load the perceiver.
-        processes: how many render; 1: this one.
+        processes: how many render and encode; 1: this one.
 
     Raises:
         ValueError: the settings make no sense, see `render_clips`.
         OSError: a file cannot be written.
     """
-    place = folder / feature_key(perceiver.network, config)
+    place = folder / f"driving_features_{feature_key(perceiver.network, config)}"
     place.mkdir(parents=True, exist_ok=True)
-    seeds = range(config.first_seed, config.first_seed + config.worlds)
-    missing = [seed for seed in seeds if not _path(place, seed, config.clips_per_world - 1).is_file()]
-    with tqdm(total=len(seeds), initial=len(seeds) - len(missing), desc="clips", unit="world", disable=None) as bar:
+    features = {place / clip.name: clip for clip in clip_paths(config, folder).values()}
+    missing = [path for path in features if not path.is_file()]
+    if missing:
+        render_missing(config, folder, processes=processes)
+    with tqdm(
+        total=len(features), initial=len(features) - len(missing), desc="encoded", unit="clip", disable=None
+    ) as bar:
+        tasks = [(features[path], path) for path in missing]
         if processes > 1 and len(missing) > 1:
-            make = partial(_WorldEncoder.of_checkpoint, checkpoint, config, place)
-            with Workers(make, min(processes, len(missing))) as workers:
-                for _ in workers.in_order(missing):
+            with Workers(partial(_ClipEncoder.of_checkpoint, checkpoint), min(processes, len(missing))) as workers:
+                for _ in workers.in_order(tasks):
                     bar.update()
         elif missing:
-            encode = _WorldEncoder(perceiver, config, place)
-            for seed in missing:
-                encode(seed)
+            encode = _ClipEncoder(perceiver)
+            for task in tasks:
+                encode(task)
                 bar.update()
-    return [ClipFeatures.load(_path(place, seed, clip)) for seed in seeds for clip in range(config.clips_per_world)]
+    return [ClipFeatures.load(path) for path in features]
 
 
 def feature_key(network: MultiTaskNetwork, config: ClipsConfig) -> str:
-    """Return the name of what an encoder's weights make of worlds of such settings, whatever their number."""
-    digest = hashlib.sha256(json.dumps([_FORMAT, config.model_dump(exclude={"worlds", "first_seed"})]).encode())
+    """Return the name of what an encoder's weights make of clips of such settings, whatever their number."""
+    digest = hashlib.sha256(json.dumps([_FORMAT, clips_key(config)]).encode())
     for name, tensor in _encoder_state(network):
         digest.update(name.encode())
         digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
@@ -154,25 +158,21 @@ def class_counts(clips: Sequence[ClipFeatures]) -> Mapping[str, dict[str, int]]:
     return result
 
 
-class _WorldEncoder:
-    """Renders and encodes the clips of a seed; the last clip's file appears last."""
+class _ClipEncoder:
+    """Makes the file of a clip's features from that of the clip."""
 
-    def __init__(self, perceiver: Perceiver, config: ClipsConfig, folder: Path) -> None:
-        self._perceiver, self._config, self._folder = perceiver, config, folder
+    def __init__(self, perceiver: Perceiver) -> None:
+        self._perceiver = perceiver
 
     @classmethod
-    def of_checkpoint(cls, checkpoint: Path, config: ClipsConfig, folder: Path) -> _WorldEncoder:
+    def of_checkpoint(cls, checkpoint: Path) -> _ClipEncoder:
         torch.set_num_threads(1)
-        return cls(Perceiver.from_checkpoint(checkpoint), config, folder)
+        return cls(Perceiver.from_checkpoint(checkpoint))
 
-    def __call__(self, seed: int) -> int:
-        for clip, samples in enumerate(render_clips(self._config, seed, self._perceiver.labels)):
-            clip_features(self._perceiver, samples).save(_path(self._folder, seed, clip))
-        return seed
-
-
-def _path(folder: Path, seed: int, clip: int) -> Path:
-    return folder / f"{seed:07d}_{clip}.npz"
+    def __call__(self, task: tuple[Path, Path]) -> Path:
+        clip, path = task
+        clip_features(self._perceiver, load_clip(clip)).save(path)
+        return path
 
 
 def _encoder_state(network: MultiTaskNetwork) -> Iterator[tuple[str, torch.Tensor]]:

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
@@ -18,8 +18,18 @@ from mtl_perception.training.driving.config import ClipsConfig
 _CANDIDATES_HZ = 10.0
 
 
-def render_clips(config: ClipsConfig, seed: int, labels: LabelSpace) -> Iterator[list[Sample]]:
-    """Yield the clips of the street of a seed, frame after frame with all truth. The same arguments, the same bytes.
+def render_clips(
+    config: ClipsConfig, seed: int, labels: LabelSpace, numbers: Iterable[int] | None = None
+) -> Iterator[list[Sample]]:
+    """Yield the clips of the street of a seed, frame after frame, with what is true of the drive alone.
+
+    The same settings, seed and number give the same bytes, however many clips there are.
+
+    Args:
+        config: the settings.
+        seed: of the street.
+        labels: the label space of the world; no image depends on it.
+        numbers: which clips, from 0 on; None: all.
 
     Raises:
         ValueError: a clip is longer than the drive.
@@ -38,8 +48,9 @@ def render_clips(config: ClipsConfig, seed: int, labels: LabelSpace) -> Iterator
         cabin=True,
     )
     assert isinstance(world.motion, Drive)  # it is a street
-    for start in clip_starts(config, world.motion, generator):
-        yield [world.render(start + frame / config.rate_hz) for frame in range(config.frames)]
+    starts = clip_starts(config, world.motion, generator)
+    for number in range(len(starts)) if numbers is None else numbers:
+        yield [world.drive(starts[number] + frame / config.rate_hz) for frame in range(config.frames)]
 
 
 def clip_starts(config: ClipsConfig, drive: Drive, generator: np.random.Generator) -> list[float]:

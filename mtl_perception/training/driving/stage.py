@@ -51,13 +51,13 @@ class DrivingStage:
     def __init__(
         self, config: DrivingStageConfig, folder: Path, *, cache: Path | None = None, processes: int = 1
     ) -> None:
-        """Load the checkpoint, compute the features that are missing, and take up the saved state if there is one.
+        """Load the checkpoint, make clips and features that are missing, and take up the saved state if there is one.
 
         Args:
             config: the run's.
             folder: where the run is kept.
-            cache: where features are kept; None: in the folder.
-            processes: how many render.
+            cache: where clips and their features are kept; None: in the folder.
+            processes: how many render and encode.
 
         Raises:
             FileNotFoundError: the checkpoint or the preset is not there.
@@ -67,7 +67,7 @@ class DrivingStage:
         self.config, self.folder, self.step = config, folder, 0
         self._start = load_checkpoint(config.start)
         perceiver = Perceiver(self._start)
-        place = cache or folder / "features"
+        place = cache or folder / "clips"
         self.clips, self.held_out = (
             cached_features(perceiver, clips, place, checkpoint=Path(config.start), processes=processes)
             for clips in (config.clips, config.held_out)

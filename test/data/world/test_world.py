@@ -121,6 +121,20 @@ def test_the_driver_is_shown_when_asked_for() -> None:
     assert generate("street").render(1.0).cabin is None
 
 
+def test_a_drive_is_the_frame_with_the_truth_of_the_drive_alone() -> None:
+    street = generate("street", cabin=True)
+    short, whole = street.drive(1.0), street.render(1.0)
+    assert short.truth.steering == whole.truth.steering is not None
+    assert short.truth.driving_context == whole.truth.driving_context
+    assert not short.truth.cameras and short.truth.occupancy is None
+    assert short.cabin is not None and whole.cabin is not None
+    for few, all_of_it in ((short.frame.images, whole.frame.images), (short.cabin.images, whole.cabin.images)):
+        assert few.keys() == all_of_it.keys()
+        for name, image in few.items():
+            np.testing.assert_array_equal(image, all_of_it[name])
+    np.testing.assert_array_equal(short.cabin.posture, whole.cabin.posture)
+
+
 def test_scene_flow_of_the_past_is_seen_from_the_past(world: World) -> None:
     """Over a still second half of the interval it is the mean of both ways: only the sign of the interval differs."""
     past, future = (world.render(5.0, flow_interval_s=interval).truth.cameras for interval in (-0.1, 0.1))

@@ -4,6 +4,7 @@
 
 import numpy as np
 import pytest
+import torch
 
 from mtl_perception.core.scene_classes import SCENE_CLASSES
 from mtl_perception.data.world import World
@@ -36,6 +37,17 @@ def test_what_is_there_is_not_rendered_again(driving_clips, seeing_checkpoint, f
     perceiver = Perceiver.from_checkpoint(seeing_checkpoint)
     again = cached_features(perceiver, few_clips, feature_folder, checkpoint=seeing_checkpoint)
     assert len(again) == 2 and np.array_equal(again[0].outside, driving_clips[0].outside)
+
+
+def test_another_encoder_sees_the_same_clips(driving_clips, seeing_checkpoint, few_clips, feature_folder, monkeypatch):
+    monkeypatch.setattr(World, "generate", lambda *_, **__: pytest.fail("a world is built"))
+    perceiver = Perceiver.from_checkpoint(seeing_checkpoint)
+    with torch.no_grad():
+        for parameter in perceiver.network.neck.parameters():
+            parameter.mul_(1.5)
+    (other, *_) = cached_features(perceiver, few_clips, feature_folder, checkpoint=seeing_checkpoint)
+    assert not np.allclose(other.outside, driving_clips[0].outside, atol=1e-2)
+    np.testing.assert_array_equal(other.classes, driving_clips[0].classes)
 
 
 def test_files_are_named_by_weights_and_settings_but_not_by_the_number_of_worlds(seeing_checkpoint, few_clips):

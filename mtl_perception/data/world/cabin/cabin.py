@@ -64,11 +64,9 @@ class Cabin:
         images, depths = {}, {}
         for index, (name, camera) in enumerate(self._cameras.items()):
             noise = np.random.default_rng([self._noise_seed, index, max(round(seconds * 1e6), 0)])
-            images[name], truth = self._renderer.render(camera, _fixed(camera.base_from_camera), seconds, noise)
-            depths[name] = truth.depth
+            images[name], depths[name] = self._renderer.look(camera, _fixed(camera.base_from_camera), seconds, noise)
         skeleton = self._skeleton_at(seconds)
         camera, depth = self._cameras[DRIVER], depths[DRIVER]
-        assert depth is not None
         posture, gestures = (_seen(camera, depth, joints) for joints in (skeleton.posture(), skeleton.gestures()))
         return CabinFrame(images, posture, gestures), self._behaviour.labels(seconds)
 

@@ -74,9 +74,42 @@ class Renderer:
             flow_interval_s: scene flow is the mean velocity from `seconds` until so much later, or since so much before
                 where negative. Still things have exactly 0.
         """
+        image, lens, seen = self._expose(camera, world_from_camera, seconds, generator)
+        pose = world_from_camera(seconds)
+        hit = lens.directions[seen.on_actor] * seen.depth[seen.on_actor, None]
+        flow = velocities(transform_points(pose, hit), seen, self._actors, seconds, flow_interval_s)
+        moving = np.zeros(len(seen.actor), np.uint8)
+        for index in np.unique(seen.actor).tolist():
+            moving[seen.actor == index] = 255 if self._actors.moves(index, seconds) else 0
+        world_from_base = pose @ inverse(camera.base_from_camera)
+        shape = (camera.height, camera.width)
+        truth = camera_truth(shape, lens.rays, pose, world_from_base, seen, flow, moving, self._sky_label)
+        return image, truth
+
+    def look(
+        self,
+        camera: Camera,
+        world_from_camera: Callable[[float], Transform],
+        seconds: float,
+        generator: np.random.Generator,
+    ) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+        """Return the same image as `render`, and of its truth the depth (H, W) alone, which costs nothing."""
+        image, lens, seen = self._expose(camera, world_from_camera, seconds, generator)
+        depth = seen.depth.copy()
+        depth[lens.blind] = np.nan
+        return image, depth.reshape(camera.height, camera.width)
+
+    def _expose(
+        self,
+        camera: Camera,
+        world_from_camera: Callable[[float], Transform],
+        seconds: float,
+        generator: np.random.Generator,
+    ) -> tuple[NDArray[np.uint8], _Lens, Seen]:
+        """Return the image, and what its rays end on."""
         if camera not in self._lenses:
             self._lenses[camera] = _Lens.of(camera)
-        lens, shape = self._lenses[camera], (camera.height, camera.width)
+        lens = self._lenses[camera]
         pose = world_from_camera(seconds)
         rotation = pose[:3, :3].astype(np.float32)
         unit, directions = lens.unit @ rotation.T, lens.directions @ rotation.T
@@ -95,14 +128,7 @@ class Renderer:
             self._movement(camera, lens, world_from_camera, seen, seconds),
         )
         image.reshape(-1, 3)[lens.blind] = 0
-
-        hit = lens.directions[seen.on_actor] * seen.depth[seen.on_actor, None]
-        flow = velocities(transform_points(pose, hit), seen, self._actors, seconds, flow_interval_s)
-        moving = np.zeros(len(seen.actor), np.uint8)
-        for index in np.unique(seen.actor).tolist():
-            moving[seen.actor == index] = 255 if self._actors.moves(index, seconds) else 0
-        truth = camera_truth(shape, lens.rays, pose, world_from_base, seen, flow, moving, self._sky_label)
-        return image, truth
+        return image, lens, seen
 
     def _radiance(
         self,
