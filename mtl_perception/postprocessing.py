@@ -38,8 +38,8 @@ from mtl_perception.network.panoptic.post_processing import (
 )
 from mtl_perception.network.volume.center_head import CenterHead
 
-DETECTION_THRESHOLD = 0.3
-"""Boxes with a lower score are left out."""
+DETECTION_THRESHOLD = 0.1
+"""Boxes with a lower score are left out. Low, because who takes a box for true decides that by its score."""
 OUTSIDE: Mapping[str, float] = {
     "depth": np.nan,
     "depth_std": np.nan,

@@ -79,10 +79,10 @@ class DenseConfig(_Section):
 class CrossViewConfig(_Section):
     """CvM: correlations with adjacent cameras and with the previous frame."""
 
-    features: Literal["own", "shared"] = Field(
+    features: Literal["own", "reused", "shared"] = Field(
         "own",
-        description="what is correlated: `own`: CvM's spatial encoder and transformer; `shared`: the shared levels, "
-        "which costs next to nothing (CvM's ablation: a little worse)",
+        description="what is correlated: `own`: CvM's spatial encoder and transformer; `reused`: the transformer on a "
+        "shared level instead (CvM's ablation); `shared`: that level alone, which costs next to nothing",
     )
     width: int = Field(128, ge=8)
     planes: int = Field(128, ge=2, description="planes of the sweep, uniform in inverse depth")
@@ -91,7 +91,10 @@ class CrossViewConfig(_Section):
     parts: tuple[Literal["features", "cost"], ...] = Field(
         ("features", "cost"), min_length=1, description="what of it enters the levels: the ablation's F and CV"
     )
-    layers: int = Field(6, ge=1, description="`own`: of the transformer")
+    layers: int = Field(6, ge=1, description="`own`, `reused`: of the transformer")
+    stage_widths: tuple[int, int, int] = Field(
+        (64, 96, 128), description="`own`: channels of the spatial encoder at the strides 2, 4 and 8"
+    )
 
 
 class CrossTaskConfig(_Section):

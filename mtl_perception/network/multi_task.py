@@ -118,7 +118,9 @@ class MultiTaskNetwork(nn.Module):
                     width=view.width,
                     planes=view.planes,
                     layers=view.layers,
+                    stage_widths=view.stage_widths,
                     sweep="cost" in view.parts,
+                    reused=width if view.features == "reused" else 0,
                 )
             self.cross_view_fusion = CrossViewFusion(
                 width, view.width if "features" in view.parts else 0, view.planes if "cost" in view.parts else 0
@@ -308,7 +310,7 @@ class MultiTaskNetwork(nn.Module):
         neighbours = select_neighbours(
             batch, None if before is None else previous, bins.nearest, bins.farthest, view.neighbours
         )
-        source = features.own[1] if isinstance(self.cross_view, SharedFeatureCrossView) else batch.images
+        source = batch.images if view.features == "own" else features.own[1]
         views, cost = self.cross_view(source, batch.K, neighbours, before)
         seen = self.cross_view_fusion(features.own, views, cost)
         return replace(features, levels=seen, kept={**features.kept, "cross_view": views})

@@ -34,6 +34,9 @@ class SourceConfig(BaseModel):
     difficult: float = Field(
         default=0.0, ge=0, le=1, description="rendered sources: share of the worlds with night, rain, fog, ..."
     )
+    gap_s: tuple[float, float] = Field(
+        default=(0.1, 0.3), description="rendered sources: the frame before is so much earlier, drawn from this range"
+    )
     image_size: tuple[int, int] = Field(default=(240, 176), description="rendered sources: width and height, pixels")
 
 

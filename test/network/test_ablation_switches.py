@@ -43,6 +43,23 @@ def test_one_part_of_the_cross_view_module_is_all_that_enters_the_levels(part: s
     assert cost.shape[1] == (0 if part == "features" else 4)
 
 
+def test_reused_features_take_the_place_of_the_cross_view_encoder_and_of_nothing_else() -> None:
+    view = {"width": 16, "planes": 4, "layers": 1, "stage_widths": [8, 8, 16]}
+    own, reused = (_network({"cross_view": view | {"features": kind}}, ("depth",)) for kind in ("own", "reused"))
+    names = [
+        {name for name, _ in network.cross_view.named_parameters() if not name.startswith("encoder.")}
+        for network in (own, reused)
+    ]
+    assert names[0] == names[1]
+    assert own.cross_view.encoder.stages[-1].body[0].out_channels == 16
+    batch, previous = _batch(), _previous(reused)
+    features = reused.encode(batch, previous, tasks=("depth",))[0]
+    neighbours = select_neighbours(batch, previous, 0.4, 80.0)
+    views, cost = reused.cross_view(features.own[1], batch.K, neighbours, previous.features["cross_view"])
+    for level, expected in zip(features.levels, reused.cross_view_fusion(features.own, views, cost), strict=True):
+        torch.testing.assert_close(level, expected)
+
+
 def test_fewer_neighbours_are_the_previous_frame_and_those_that_see_most() -> None:
     network = _network({}, ("depth",))
     batch, previous = _batch(), _previous(network)

@@ -22,7 +22,8 @@ class CrossViewModule(nn.Module):
     """Images and their geometry -> cross-view features and a cost volume at stride 8 (CvM, Wang et al. 2025).
 
     Spatial encoder, multi-view transformer and plane sweep, in this order, shared by all tasks. At the published sizes
-    (the defaults) 4,199,232 parameters; the source says about 5 million.
+    (the defaults) 4,199,232 parameters; the source says about 5 million. Its ablation has a map of the shared encoder
+    in the place of the spatial encoder's.
 
     Raises:
         ValueError: see the parts.
@@ -39,10 +40,14 @@ class CrossViewModule(nn.Module):
         windows: int = 2,
         stage_widths: tuple[int, int, int] = (64, 96, 128),
         sweep: bool = True,
+        reused: int = 0,
     ) -> None:
-        """Build it; the planes reach from `nearest` to `farthest` metres. Without `sweep` there is no cost volume."""
+        """Build it; the planes reach from `nearest` to `farthest` metres. Without `sweep` there is no cost volume.
+
+        With `reused` it starts from a shared map of so many channels at stride 8, and has no spatial encoder.
+        """
         super().__init__()
-        self.encoder = SpatialEncoder(width, stage_widths)
+        self.encoder = nn.Conv2d(reused, width, 1) if reused else SpatialEncoder(width, stage_widths)
         self.transformer = MultiViewTransformer(width, layers, windows)
         self.sweep = sweep
         self.cost_volume = PlaneSweepCostVolume(planes, nearest, farthest, STRIDE)
@@ -53,8 +58,8 @@ class CrossViewModule(nn.Module):
         """Compare the views.
 
         Args:
-            images: (N, 3, H, W), 0..1.
-            K: (N, 3, 3) at that size.
+            images: (N, 3, H, W), 0..1; with `reused` the shared map (N, reused, H/8, W/8).
+            K: (N, 3, 3) at the images' size.
             neighbours: of each image.
             previous_features: (N, width, H/8, W/8), the features returned for the frame before, one row a current
                 image. They must be given if `neighbours` has previous images.

@@ -20,7 +20,10 @@ from mtl_perception.network.motion.ego_motion import EgoMotion
 from mtl_perception.network.motion.matching import STRIDE, Matches, PairMatching
 from mtl_perception.network.motion.se3 import adjoint, cross_matrix, inverse, matrix_from_vector, vector_from_matrix
 
-ITERATIONS = 10
+ITERATIONS = 12
+LENIENT = 7
+"""The iterations at the beginning in which residuals may be larger, so that a few matches that happen to agree cannot
+hold the motion where it starts (graduated non-convexity, Yang et al. 2020)."""
 FREEDOM = 4.0
 """Degrees of freedom of the residuals' t distribution: how soon a match that does not fit stops counting."""
 NEAREST = 0.1  # metres: nearer points, and those behind the camera, do not count
@@ -146,7 +149,7 @@ def align(
     """Find the motion of each frame's base that brings the cameras' points to their matches; float64.
 
     Iteratively reweighted Gauss-Newton on the likelihood of t-distributed residuals (Lange et al. 1989): a residual r
-    of precision w weighs w (f + 2) / (f + w r^2).
+    of precision w weighs w (f + 2) / (f + w r^2), with w r^2 divided by a lenience that falls to 1.
 
     Args:
         depth: (N, h, w) metres, at `stride`.
@@ -174,14 +177,15 @@ def align(
     motion = torch.eye(4, dtype=torch.float64, device=depth.device).repeat(batch.num_frames, 1, 1)
     identity = torch.eye(6, dtype=torch.float64, device=depth.device)
     information = identity.repeat(batch.num_frames, 1, 1)
-    for _ in range(ITERATIONS):
+    for iteration in range(ITERATIONS):
+        lenience = 10.0 ** max(0, LENIENT - iteration)
         moved = motion[frame, :3, :3] @ in_base + motion[frame, :3, 3:]
         seen = camera_from_base[:, :3, :3] @ moved + camera_from_base[:, :3, 3:]
         in_front = seen[:, 2] > NEAREST
         z = seen[:, 2].clamp(min=NEAREST)
         residual = target - (focal * seen[:, :2] / z[:, None] + centre)
         weight = precision * in_front
-        weight = weight * (FREEDOM + 2) / (FREEDOM + weight * residual.square().sum(dim=1))
+        weight = weight * (FREEDOM + 2) / (FREEDOM + weight / lenience * residual.square().sum(dim=1))
         jacobian = _jacobian(seen, z, focal, camera_from_base, moved)
         weighted = jacobian * weight[:, None, :, None]
         information = identity.new_zeros(batch.num_frames, 6, 6).index_add(

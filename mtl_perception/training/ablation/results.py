@@ -141,6 +141,9 @@ class StudyResults:
             reason = f"{metric.text} is not defined for all runs" if done else "not all of its runs are done"
             return Finding(claim, None, None, None, "undecided" if done else "not run", reason)
         against = [0.0] * seeds if second is None else second
+        if claim.relative and 0.0 in against:
+            reason = f"{metric.text} of the second is 0: no difference in percent of it"
+            return Finding(claim, interval(first), interval(against), None, "undecided", reason)
         scale = [abs(value) / 100.0 for value in against] if claim.relative else [1.0] * seeds
         difference = paired_difference(
             [metric.sign * value / unit for value, unit in zip(first, scale, strict=True)],

@@ -170,15 +170,17 @@ def _add(
     if steering is not None and steps is not None:
         steering = steering.model_copy(update={"steps": steps, "worlds": 1, "held_out_worlds": 1})
     of_steering = None if steering is None else steering.model_dump()
-    digest = _digest([_FORMAT, _base("network"), recipe, needed, held_out, of_steering])
     paths: dict[str, Any] = {"network": str(base_file("network")), "start": str(start.checkpoint) if start else ""}
     if teacher is not None:
         paths["objective"] = recipe.get("objective", {}) | {"teacher": str(teacher.checkpoint)}
     try:
         config = TrainingConfig.model_validate(recipe | paths)
-        config.network_config()
+        whole = config.network_config().model_dump(mode="json")
     except ValueError as error:
         raise ValueError(f"variant '{name}': {error}") from error
+    # The whole network, not its changes: studies that arrive at the same one share its runs.
+    del recipe["network_changes"]
+    digest = _digest([_FORMAT, whole, recipe, needed, held_out, of_steering])
     sources = tuple(source for source in (start, teacher) if source is not None)
     folder = places.out / "runs" / digest
     runs[name, seed] = Run(name, seed, digest, config, folder, sources, study.held_out, steering)

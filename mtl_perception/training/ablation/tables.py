@@ -19,12 +19,14 @@ _INTRODUCTION = """\
 One row a relative claim of the five systems that the network joins. Each was tested by small variants of one small
 network that differ in what the claim is about and in nothing else: same steps, same rendered worlds in the same order,
 same batches and optimiser. What is shown are means over seeds with 95 % intervals. *Difference* is the first variant
-minus the second, paired by seeds (Student's t), positive where the first is better. The verdict follows from its
-interval alone:
+minus the second, paired by seeds (Student's t), positive where the first is better; with a % sign it is in percent of
+the second. A *gain* is the mean relative change of a study's metrics in percent (of the named tasks), so differences
+of gains are percentage points. *Claimed* is where the difference has to lie: above 0 where the first is to be better,
+within a margin where both are to be equal, above minus a margin where the first is to be no worse. Sources name no
+margins; these are ours and were fixed beforehand. The verdict follows from the difference's interval alone:
 
-* **holds**: the interval lies on the claimed side of 0; for "equal", within plus or minus the margin (two one-sided
-  tests); for "not worse", above minus the margin. Margins were fixed beforehand.
-* **reversed**: it lies on the other side.
+* **holds**: all of it lies where it is claimed to.
+* **reversed**: none of it does.
 * **undecided**: neither.
 
 Claims, metrics, margins, seeds and budgets are data (`config/studies/*.yaml`); a digest of them is kept with the
@@ -36,8 +38,8 @@ This page is written by `python -m mtl_perception ablate --write-claims`. The re
 `python -m mtl_perception ablate --study NAME` repeats one.
 """
 _HEADER = (
-    "| claim | source's figure | metric | first | second | difference | seeds | verdict |",
-    "|-|-|-|-|-|-|-|-|",
+    "| claim | source's figure | metric | first | second | claimed | difference | seeds | verdict |",
+    "|-|-|-|-|-|-|-|-|-|",
 )
 _COST_UNITS = {"parameters": (1e-3, "k"), "gflops": (1.0, ""), "forward_ms": (1.0, "")}
 
@@ -108,7 +110,8 @@ def _row(study: Study, finding: Finding) -> str:
         Metric.parse(claim.metric).unit,
         _side(study, claim.first, finding.first),
         "0" if claim.second is None else _side(study, claim.second, finding.second),
-        "" if finding.difference is None else _interval(finding.difference) + unit + _margin(claim),
+        _claimed(claim),
+        "" if finding.difference is None else _interval(finding.difference) + unit,
         str(finding.difference.count if finding.difference is not None else claim.seeds),
         f"**{finding.verdict}**" + (f": {finding.reason}" if finding.reason else ""),
     ]
@@ -120,11 +123,12 @@ def _side(study: Study, name: str, values: Interval | None) -> str:
     return says if values is None else f"{says}: {_interval(values)}"
 
 
-def _margin(claim: Claim) -> str:
+def _claimed(claim: Claim) -> str:
+    """Return what the difference is claimed to be."""
     if claim.relation == "better":
-        return ""
+        return "> 0"
     unit = " %" if claim.relative else ""
-    return f" (margin {'±' if claim.relation == 'equal' else '−'}{claim.margin:g}{unit})"
+    return f"within ±{claim.margin:g}{unit}" if claim.relation == "equal" else f"> −{claim.margin:g}{unit}"
 
 
 def _notes(claim: Claim) -> str:

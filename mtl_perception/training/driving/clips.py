@@ -134,7 +134,8 @@ def load_clip(path: Path) -> list[Sample]:
     with np.load(path) as file:
         stored: Mapping[str, NDArray] = {name: file[name] for name in file.files}
     count = len(stored["stamp_ns"])
-    cameras, images = [], []
+    cameras: list[Camera] = []
+    images: list[NDArray[np.uint8]] = []
     while f"camera{len(cameras)}_name" in stored:
         values = {key: stored[f"camera{len(cameras)}_{key}"] for key in _CAMERA}
         images.append(_frames(stored[f"camera{len(cameras)}_images"], count))
@@ -200,4 +201,4 @@ def _frames(png: NDArray[np.uint8], count: int) -> NDArray[np.uint8]:
     below = cv2.imdecode(png, cv2.IMREAD_COLOR)
     if below is None:
         raise ValueError("an image is damaged")
-    return below.reshape(count, -1, *below.shape[1:])
+    return below.reshape(count, -1, *below.shape[1:]).astype(np.uint8, copy=False)

@@ -52,5 +52,6 @@ def make_source(
         cameras=config.cameras,
         first_seed=config.first_seed,
         difficult=config.difficult,
+        gap_s=config.gap_s,
         image_size=config.image_size,
     )

@@ -44,8 +44,6 @@ class WorldSource:
     """
 
     PAIRS_PER_WORLD = 6
-    GAP_S = (0.1, 0.3)
-
     def __init__(
         self,
         kind: str,
@@ -58,6 +56,7 @@ class WorldSource:
         cameras: str = "surround4",
         first_seed: int = 0,
         difficult: float = 0.4,
+        gap_s: tuple[float, float] = (0.1, 0.3),
         image_size: Size = (240, 176),
     ) -> None:
         """Prepare the source; nothing is rendered yet.
@@ -72,6 +71,7 @@ class WorldSource:
             cameras: a rig of config/rigs, by name or path.
             first_seed: see `worlds`.
             difficult: share of the worlds with conditions drawn by `mixed_conditions`; the others are fair.
+            gap_s: how much earlier the frame before is, drawn from this range.
             image_size: that is rendered.
         """
         self.kind, self.worlds, self.labels, self.layers = kind, worlds, labels, tuple(layers)
@@ -85,7 +85,7 @@ class WorldSource:
             worlds_at_once=1,
             cameras=cameras,
             image_size=image_size,
-            gap_s=self.GAP_S,
+            gap_s=gap_s,
             conditions=partial(_conditions, difficult),
             grid=grid,
         )
@@ -94,7 +94,7 @@ class WorldSource:
             "rig": config_file("rigs", cameras).read_text(),
             "difficult": difficult,
             "grid": asdict(grid),
-            "pairs": [self.PAIRS_PER_WORLD, *self.GAP_S],
+            "pairs": [self.PAIRS_PER_WORLD, *gap_s],
         }
         digest = hashlib.sha256(json.dumps(settings, default=str, sort_keys=True).encode()).hexdigest()[:8]
         size = f"{image_size[0]}x{image_size[1]}"
@@ -107,7 +107,7 @@ class WorldSource:
         return max(1, math.ceil(share * self.worlds)) * self.PAIRS_PER_WORLD
 
     def sample(self, index: int, size: Size, rng: np.random.Generator) -> TrainingSample:
-        """Return a frame and the one before it, 0.1 to 0.3 s earlier; half of them through a longer lens."""
+        """Return a frame and the one before it; half of them through a longer lens."""
         sample = self._pair(index)
         width, height = self.image_size
         window = Window(0, 0, width, height)

@@ -128,3 +128,16 @@ def test_the_cameras_of_a_rig_agree_and_add_up_to_its_covariance() -> None:
     # Only the variances of each camera's components are handed on, so that the sum is of the same size, not equal.
     ratio = covariance.diagonal(dim1=1, dim2=2) / expected.diagonal(dim1=1, dim2=2)
     assert (ratio > 0.3).all() and (ratio < 3).all()
+
+
+def test_many_wrong_matches_of_high_precision_cannot_hold_a_large_motion_back() -> None:
+    batch = _rig()
+    large = matrix_from_vector(torch.tensor([[0.0, 0.0, 0.5, 0.6, 0.2, 0.0], [0.0, 0.1, -0.3, 0.0, 0.4, 0.1]]))
+    depth, where = _scene(batch, large)
+    generator = torch.Generator().manual_seed(4)
+    lost = torch.rand(depth.shape, generator=generator) < 0.3
+    random = torch.rand(*depth.shape, 2, generator=generator) * torch.tensor([WIDTH / STRIDE, HEIGHT / STRIDE])
+    where = torch.where(lost[..., None], random, where)
+    everyone = torch.ones(6, dtype=torch.bool)
+    found, _ = align(depth, where, torch.full_like(depth, 5.0), batch, batch.K, everyone, stride=STRIDE)
+    torch.testing.assert_close(found.float(), large, atol=5e-3, rtol=0)

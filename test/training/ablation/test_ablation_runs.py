@@ -180,6 +180,30 @@ def test_runs_of_one_recipe_are_shared_by_studies(study_file: Path, tmp_path: Pa
     assert {run.digest for run in first} == {run.digest for run in other}
 
 
+def test_what_differs_on_the_way_to_the_same_network_is_no_other_run(study_file: Path, tmp_path: Path) -> None:
+    content = _study()
+    content["network"] = {"neck": {"width": 48}}
+    content["variants"] = {"narrow": {"says": "few", "network": {"neck": {"width": 32}}}, "wide": {"says": "many"}}
+    places = Places(tmp_path, tmp_path, tmp_path)
+    first, other = plan(Study.load(str(study_file)), places), plan(Study.model_validate(content), places)
+    assert {run.digest for run in first} == {run.digest for run in other}
+
+
+def test_no_difference_is_in_percent_of_nothing() -> None:
+    content = _study()
+    content["claims"][0] |= {"relative": True, "metric": "depth.delta1"}
+    study = Study.model_validate(content)
+    runs = {
+        variant: {seed: {"figures": {"depth.delta1": value}} for seed in range(2)}
+        for variant, value in (("narrow", 0.0), ("wide", 0.1))
+    }
+    (finding,) = StudyResults("", None, None, runs).findings(study)
+    assert (finding.verdict, finding.difference) == ("undecided", None)
+    assert "in percent" in finding.reason
+    row = next(line for line in claims_page({"tiny": study}, {}).splitlines() if "(`wide`)" in line)
+    assert "| > 0 |" in row
+
+
 def test_normals_of_a_slanted_plane_agree_with_its_depth() -> None:
     K = np.array([[60.0, 0, 31.5], [0, 60.0, 23.5], [0, 0, 1]])
     u, v = np.meshgrid(np.arange(64), np.arange(48))
