@@ -17,7 +17,7 @@ from mtl_perception.network import MultiTaskNetwork, PreviousFrame
 from mtl_perception.network.config import VOLUME_TASKS
 from mtl_perception.network.driving.dual_branch import DualBranchOutput
 from mtl_perception.network.geometry import depth_scale
-from mtl_perception.network.motion.alignment import Alignment
+from mtl_perception.network.motion.alignment import LOG_VARIANCE, Alignment
 from mtl_perception.network.motion.ego_motion import EgoMotion
 from mtl_perception.network.motion.matching import Matches
 from mtl_perception.network.multi_task import Features
@@ -33,7 +33,7 @@ from mtl_perception.training.losses.ego_motion import matching_loss
 from mtl_perception.training.losses.motion import motion_loss
 from mtl_perception.training.losses.normals import normals_loss
 from mtl_perception.training.losses.panoptic import largest_segments, panoptic_loss, panoptic_maps
-from mtl_perception.training.losses.pose import pose_loss
+from mtl_perception.training.losses.pose import LIKELIHOOD, pose_loss, variance_loss
 from mtl_perception.training.losses.reduction import nearest, stride_of
 from mtl_perception.training.losses.scene_flow import FlowTruth, scene_flow_loss
 from mtl_perception.training.losses.semantic import semantic_loss
@@ -261,11 +261,13 @@ class BatchLosses:
         rows = self.rows["ego_motion"]
         truth = self.batch.previous_from_current[_positions(rows, self.batch.previous_rows)]
         alignment, estimate = self.features.alignment, self.features.ego_motion
-        if alignment is not None:
-            return self._alignment(alignment, rows, truth)
-        if estimate is None:
-            return None
-        return self._exactly(pose_loss, EgoMotion(estimate.vector[rows], estimate.log_variance[rows]), truth)
+        solved = None if estimate is None else EgoMotion(estimate.vector[rows], estimate.log_variance[rows])
+        if alignment is None:
+            return None if solved is None else self._exactly(pose_loss, solved, truth)
+        loss = self._alignment(alignment, rows, truth)
+        if solved is not None:
+            loss = loss + LIKELIHOOD * self._exactly(variance_loss, solved, truth, LOG_VARIANCE[0])
+        return loss
 
     def _alignment(self, alignment: Alignment, rows: Tensor, motion: Tensor) -> Tensor:
         """Return the loss of matches and of the depth that alignment has of its own."""

@@ -30,6 +30,8 @@ NEAREST = 0.1  # metres: nearer points, and those behind the camera, do not coun
 DAMPING = 1e-4
 LARGEST_STEP = 0.5  # radians and metres of one iteration
 LOG_VARIANCE = (-20.0, 10.0)
+INFLATION_SCALE = 10.0
+"""Of the logarithm of the factor by which variances grow: an optimiser's small steps must get it somewhere."""
 
 
 @dataclass(frozen=True)
@@ -72,8 +74,9 @@ class AlignedEgoMotion(nn.Module):
         decoder = nn.Sequential(conv_norm_relu(width, width), nn.Conv2d(width, bins.count + 1, 1))
         self.depth = DepthHead(decoder, bins)
         self.canonical_focal = bins.canonical_focal
-        # Neighbouring residuals are alike, so that the information of all is less than their sum.
-        self.log_inflation = nn.Parameter(torch.tensor(3.0))
+        # Neighbouring residuals are alike, so that the information of all is less than their sum: by how much is
+        # learned, of rotation and of translation.
+        self.inflation = nn.Parameter(torch.tensor([0.3, 0.3]))
 
     def keep(self, levels: Sequence[Tensor], batch: CameraBatch) -> dict[str, Tensor]:
         """Return what is compared, in this pass and in the next frame's: embeddings, and depth at stride 4."""
@@ -104,7 +107,6 @@ class AlignedEgoMotion(nn.Module):
         fine = functional.interpolate(depth.log()[:, None], levels[0].shape[-2:], mode="bilinear")[:, 0].exp()
         return logits, fine
 
-    @torch.no_grad()
     def solve(self, alignment: Alignment, batch: CameraBatch, previous_K: Tensor, valid: Tensor) -> EgoMotion:
         """Return the motion of each camera of each rig; the cameras of one rig agree.
 
@@ -113,7 +115,17 @@ class AlignedEgoMotion(nn.Module):
             batch: the current images.
             previous_K: (N, 3, 3) of the previous images at stride 1.
             valid: (N,) bool, which cameras have a previous image of the rig's previous frame.
+
+        Returns:
+            Motions without a gradient; that of their variances reaches `inflation` alone.
         """
+        vector, log_variance = self._solved(alignment, batch, previous_K, valid)
+        return EgoMotion(vector, log_variance + INFLATION_SCALE * self.inflation.float().repeat_interleave(3))
+
+    @torch.no_grad()
+    def _solved(
+        self, alignment: Alignment, batch: CameraBatch, previous_K: Tensor, valid: Tensor
+    ) -> tuple[Tensor, Tensor]:
         previous_base_from_base, information = align(
             alignment.depth,
             alignment.matches.fine,
@@ -126,14 +138,14 @@ class AlignedEgoMotion(nn.Module):
         extrinsics = batch.base_from_camera.double()
         per_camera = inverse(extrinsics) @ previous_base_from_base[batch.frame_index] @ extrinsics
         identity = torch.eye(6, dtype=torch.float64, device=extrinsics.device)
-        covariance = torch.linalg.inv(information + 1e-9 * identity) * self.log_inflation.double().exp()
+        covariance = torch.linalg.inv(information + 1e-9 * identity)
         # `rig_motion` adds up the information of a frame's cameras, which all carry the same one here.
         cameras = valid.double().new_zeros(batch.num_frames).index_add(0, batch.frame_index, valid.double())
         shared = covariance[batch.frame_index] * cameras[batch.frame_index].clamp(min=1.0)[:, None, None]
         carried = adjoint(inverse(extrinsics))
         variance = (carried @ shared @ carried.transpose(1, 2)).diagonal(dim1=1, dim2=2)
         log_variance = variance.clamp(min=1e-12).log().clamp(*LOG_VARIANCE)
-        return EgoMotion(vector_from_matrix(per_camera).float(), log_variance.float())
+        return vector_from_matrix(per_camera).float(), log_variance.float()
 
 
 def align(

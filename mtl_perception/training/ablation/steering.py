@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -102,10 +103,12 @@ def train_steering(start: Path, recipe: SteeringRecipe, seed: int, cache: Path) 
 
 def steering_clips(config: ClipsConfig, labels: LabelSpace, cache: Path) -> list[SteeringClip]:
     """Return clips, rendered when they are first asked for and read from a folder afterwards."""
-    cache.mkdir(parents=True, exist_ok=True)
+    settings = config.model_dump_json(exclude={"worlds", "first_seed"})
+    folder = cache / hashlib.sha256(settings.encode()).hexdigest()[:12]
+    folder.mkdir(parents=True, exist_ok=True)
     clips = []
     for seed in range(config.first_seed, config.first_seed + config.worlds):
-        paths = [cache / f"{seed:07d}_{config.frames}_{number}.npz" for number in range(config.clips_per_world)]
+        paths = [folder / f"{seed:07d}_{number}.npz" for number in range(config.clips_per_world)]
         if not all(path.is_file() for path in paths):
             for path, samples in zip(paths, render_clips(config, seed, labels), strict=True):
                 _save(path, _clip(samples))

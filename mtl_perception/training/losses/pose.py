@@ -25,15 +25,26 @@ def pose_loss(estimate: EgoMotion, previous_from_current: Tensor) -> Tensor:
         estimate: of N cameras.
         previous_from_current: (N, 4, 4), the truth.
     """
-    error = estimate.vector.float() - vector_from_matrix(previous_from_current).float()
-    absolute = error.abs()
+    error = (estimate.vector.float() - vector_from_matrix(previous_from_current).float()).abs()
+    smallest = LOG_VARIANCE_START - LOG_VARIANCE_REACH
+    return (
+        ROTATION * mean_of(error[:, :3].sum(dim=1))
+        + TRANSLATION * mean_of(error[:, 3:].sum(dim=1))
+        + LIKELIHOOD * variance_loss(estimate, previous_from_current, smallest)
+    )
+
+
+def variance_loss(estimate: EgoMotion, previous_from_current: Tensor, smallest: float) -> Tensor:
+    """Return the Gaussian likelihood of the errors, which trains the variances only.
+
+    Args:
+        estimate: of N cameras.
+        previous_from_current: (N, 4, 4), the truth.
+        smallest: log variance at which the loss would be 0 without an error.
+    """
+    error = estimate.vector.detach().float() - vector_from_matrix(previous_from_current).float()
     log_variance = estimate.log_variance.float()
-    squared = error.detach().square() * (-log_variance).exp()
+    squared = error.square() * (-log_variance).exp()
     inside = squared.clamp(max=FARTHEST)
     bounded = inside + FARTHEST * (squared / FARTHEST).clamp(min=1.0).log()
-    likelihood = 0.5 * (bounded + log_variance - (LOG_VARIANCE_START - LOG_VARIANCE_REACH))
-    return (
-        ROTATION * mean_of(absolute[:, :3].sum(dim=1))
-        + TRANSLATION * mean_of(absolute[:, 3:].sum(dim=1))
-        + LIKELIHOOD * mean_of(likelihood.sum(dim=1))
-    )
+    return mean_of(0.5 * (bounded + log_variance - smallest).sum(dim=1))

@@ -9,7 +9,7 @@ from torch import Tensor
 from mtl_perception.network.batch import CameraBatch
 from mtl_perception.network.config import AlignmentConfig, DepthBins
 from mtl_perception.network.geometry import reproject
-from mtl_perception.network.motion.alignment import AlignedEgoMotion, align
+from mtl_perception.network.motion.alignment import INFLATION_SCALE, AlignedEgoMotion, align
 from mtl_perception.network.motion.matching import STRIDE
 from mtl_perception.network.motion.se3 import inverse, matrix_from_vector, rig_motion
 
@@ -124,7 +124,7 @@ def test_the_cameras_of_a_rig_agree_and_add_up_to_its_covariance() -> None:
     )
     torch.testing.assert_close(combined, MOTION, atol=1e-4, rtol=0)
     _, information = align(depth, where, torch.zeros_like(depth), batch, batch.K, everyone, stride=STRIDE)
-    expected = torch.linalg.inv(information) * module.log_inflation.exp()
+    expected = torch.linalg.inv(information) * (INFLATION_SCALE * module.inflation[0]).exp()
     # Only the variances of each camera's components are handed on, so that the sum is of the same size, not equal.
     ratio = covariance.diagonal(dim1=1, dim2=2) / expected.diagonal(dim1=1, dim2=2)
     assert (ratio > 0.3).all() and (ratio < 3).all()
