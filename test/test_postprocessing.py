@@ -42,8 +42,9 @@ def batch(*mounts: Tensor) -> CameraBatch:
 
 
 def past(motion: Tensor | None, seconds: list[float], valid: list[bool], newest: list[bool] | None = None) -> Past:
-    previous = PreviousFrame({}, torch.eye(3).expand(len(valid), 3, 3), motion, torch.tensor(valid))
-    return Past(previous, torch.tensor(seconds), 123, torch.tensor(valid if newest is None else newest))
+    recent = None if newest is None else torch.tensor(newest)
+    previous = PreviousFrame({}, torch.eye(3).expand(len(valid), 3, 3), motion, torch.tensor(valid), recent)
+    return Past(previous, torch.tensor(seconds), 123)
 
 
 def halves(left: float, right: float) -> Tensor:
@@ -178,10 +179,11 @@ def test_centres_become_segments_of_the_semantic_head() -> None:
 
 
 def test_boxes_come_out_in_metres_with_the_ids_of_their_labels() -> None:
-    shape = NANO.grid.shape[:2]
+    grid = NANO.box_grid.to_grid()
+    shape = grid.shape[:2]
     heatmap = torch.full((1, 4, *shape), -10.0)
     heatmap[0, 0, 40, 32], heatmap[0, 2, 20, 10] = logit(0.6), logit(0.8)
-    heatmap[0, 3, 5, 5] = logit(0.2)  # too unlikely
+    heatmap[0, 3, 5, 5] = logit(0.05)  # too unlikely
     log_size = torch.tensor([4.0, 2.0, 1.5]).log()[None, :, None, None].expand(1, 3, *shape)
     direction = torch.tensor([1.0, 0.0])[None, :, None, None].expand(1, 2, *shape)
     velocity = torch.tensor([3.0, -1.0])[None, :, None, None].expand(1, 2, *shape)
@@ -190,7 +192,7 @@ def test_boxes_come_out_in_metres_with_the_ids_of_their_labels() -> None:
     first, second = POST.rig(output, ("detections",), batch(FORWARD), None)["detections"]
     assert isinstance(first, Detection) and (first.label, second.label) == (PEDESTRIAN, CAR)
     assert (first.score, second.score) == (pytest.approx(0.8), pytest.approx(0.6))
-    assert second.centre == pytest.approx((-16.0 + 41.0 * 0.5, -16.0 + 33.0 * 0.5, 0.75))
+    assert second.centre == pytest.approx((grid.origin[0] + 41.0 * grid.voxel_size, grid.origin[1] + 33.0 * grid.voxel_size, 0.75))
     assert second.size == pytest.approx((4.0, 2.0, 1.5)) and second.yaw == pytest.approx(np.pi / 2)
     assert second.velocity == pytest.approx((3.0, -1.0))
 
