@@ -104,8 +104,7 @@ class Trainer:
             rank=self.processes.index,
             processes=self.processes.count,
         )
-        network = self._build(network_config).to(self.processes.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.network: MultiTaskNetwork = network
+        self.network = _channels_last(self._build(network_config).to(self.processes.device))
         self.start = self._load_start()
         self.average = copy.deepcopy(self.network).eval()
         self.balancer = make_balancer(config.balancing, network_config.tasks).to(self.processes.device)
@@ -345,6 +344,14 @@ class Trainer:
             "metrics": {name: round(value, 4) for name, value in self.record.metrics.items()},
         }
         save_checkpoint(self.folder / CHECKPOINT, averaged, self.labels, averaged.config.tasks, card)
+
+
+def _channels_last(network: MultiTaskNetwork) -> MultiTaskNetwork:
+    """Keep the kernels of 2D convolutions in the order that is faster; `Module.to` refuses a network with 3D ones."""
+    for parameter in network.parameters():
+        if parameter.dim() == 4:
+            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+    return network
 
 
 def _checked(losses: Losses) -> tuple[dict[str, float], str | None]:

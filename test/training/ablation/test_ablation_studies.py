@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
 
 from mtl_perception.training.ablation.metrics import Measured, Metric
 from mtl_perception.training.ablation.runs import Places, definition, plan
 from mtl_perception.training.ablation.study import Study, study_names
+from mtl_perception.training.trainer import Trainer
 
 STUDIES = (
     "cvm", "wmca", "ggfm", "maestro", "distillation", "afd", "dual_branch", "pose", "panoptic", "steering",
@@ -48,6 +50,15 @@ def test_the_variants_of_a_study_differ_and_share_their_budget(name: str, tmp_pa
         assert all(order.index(source.digest) < order.index(run.digest) for source in run.sources)
         assert run.config.seed == run.seed
     assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_the_trainer_takes_every_variant(name: str, tmp_path: Path) -> None:
+    for run in plan(Study.load(name), Places(tmp_path, tmp_path, tmp_path), seeds=1):
+        if run.steering is None:
+            trainer = Trainer(run.config, tmp_path, run.folder, cache=tmp_path, quiet=True)
+            kernels = [p for p in trainer.network.parameters() if p.dim() == 4]
+            assert all(kernel.is_contiguous(memory_format=torch.channels_last) for kernel in kernels)
 
 
 def test_a_definition_covers_what_verdicts_follow_from_but_no_texts() -> None:
