@@ -47,20 +47,23 @@ Figures = Mapping[tuple[str, int], Mapping[str, float]]
 class Metric:
     """A figure of a variant, or the relative gain over the study's reference, or the difference of two such gains.
 
-    Written as `depth.abs_rel` (task and metric of `evaluate`), one of `OF_A_RUN`, `gain`, `gain(depth, edges)` or
-    `gain(depth) - gain(semantic)`. A gain is the mean over the study's metrics (of the named tasks) of the relative
-    change against the reference of the same seed, in percent, positive where better: with single-task networks as the
-    reference the multi-task gain of Maninis et al. 2019 ("Attentive single-tasking of multiple tasks", eq. 5).
+    Written as `depth.abs_rel` (task and metric of `evaluate`), one of `OF_A_RUN`, `gain`, `gain(depth, edges)`,
+    `gain(depth) - gain(semantic)` or, over another variant than the study's reference, `gain over <variant>`. A gain is
+    the mean over the study's metrics (of the named tasks) of the relative change against the reference of the same
+    seed, in percent, positive where better: with single-task networks as the reference the multi-task gain of Maninis
+    et al. 2019 ("Attentive single-tasking of multiple tasks", eq. 5).
 
     Attributes:
         text: as written.
         figure: the figure's name, or "" for gains.
         gains: the tasks of each gain, none for all; the second is subtracted from the first.
+        over: the variant or composite that gains are over, "" for the study's reference.
     """
 
     text: str
     figure: str
     gains: tuple[tuple[str, ...], ...]
+    over: str = ""
 
     @classmethod
     def parse(cls, text: str) -> Metric:
@@ -72,14 +75,15 @@ class Metric:
         if text in _DIRECTIONS:
             return cls(text, text, ())
         gains = []
-        for part in text.split(" - "):
+        terms, _, over = text.partition(" over ")
+        for part in terms.split(" - "):
             found = _GAIN.fullmatch(part.strip())
             if found is None:
                 raise ValueError(f"there is no metric '{text}'")
             gains.append(tuple(task.strip() for task in found[1].split(",")) if found[1] else ())
         if len(gains) > 2:
             raise ValueError(f"metric '{text}' is of more than two gains")
-        return cls(text, "", tuple(gains))
+        return cls(text, "", tuple(gains), over)
 
     @property
     def is_relative(self) -> bool:
@@ -111,20 +115,21 @@ class Measured:
             return self._worst(composite, metric, seeds)
         if not metric.is_relative:
             return [self._figure(name, metric.figure, seed) for seed in range(seeds)]
-        terms = [[self._gain(name, tasks, seed) for seed in range(seeds)] for tasks in metric.gains]
+        over = metric.over or self.study.reference
+        terms = [[self._gain(name, over, tasks, seed) for seed in range(seeds)] for tasks in metric.gains]
         return terms[0] if len(terms) == 1 else [a - b for a, b in zip(*terms, strict=True)]
 
     def _worst(self, composite: Composite, metric: Metric, seeds: int) -> list[float]:
         candidates = [self.values(part, metric, seeds) for part in composite.worst_of]
         return min(candidates, key=lambda values: metric.sign * float(np.mean(values)))
 
-    def _gain(self, name: str, tasks: tuple[str, ...], seed: int) -> float:
+    def _gain(self, name: str, over: str, tasks: tuple[str, ...], seed: int) -> float:
         changes = []
         for figure in self.study.judged_by:
             if tasks and figure.split(".")[0] not in tasks:
                 continue
             own = self._figure(name, figure, seed)
-            reference = self._figure(self.study.reference, figure, seed)
+            reference = self._figure(over, figure, seed)
             change = 100.0 * (own - reference) / abs(reference) if reference else float("nan")
             changes.append(Metric.parse(figure).sign * change)
         return float(np.mean(changes)) if changes else float("nan")

@@ -176,8 +176,9 @@ class Study(_Section):
         needed = dict.fromkeys(self.variants, 0)
         for claim in self.claims:
             names = [claim.first, *([claim.second] if claim.second is not None else [])]
-            if Metric.parse(claim.metric).is_relative:
-                names.append(self.reference)
+            metric = Metric.parse(claim.metric)
+            if metric.is_relative:
+                names.append(metric.over or self.reference)
             for variant in (part for name in names for part in self.parts(name)):
                 for used in self.with_sources(variant):
                     needed[used] = max(needed[used], claim.seeds)
@@ -234,6 +235,9 @@ class Study(_Section):
             yield from (("variant", part) for part in composite.parts)
         yield "reference", self.reference
         for claim in self.claims:
+            over = Metric.parse(claim.metric).over
+            if over:
+                yield "reference", over
             yield "side of a claim", claim.first
             if claim.second is not None:
                 yield "side of a claim", claim.second

@@ -80,6 +80,7 @@ def test_a_definition_covers_what_verdicts_follow_from_but_no_texts() -> None:
         (lambda c: c["variants"]["wide"].update(start="wide"), "needs itself"),
         (lambda c: c["variants"].update(idle={"says": "unused"}), "no claim compares 'idle'"),
         (lambda c: c.update(reference="nothing"), "no 'nothing'"),
+        (lambda c: c["claims"][0].update(metric="gain over nobody"), "no 'nobody'"),
     ],
 )
 def test_what_is_wrong_with_a_study_is_named(change: Any, message: str, tmp_path: Path) -> None:
@@ -111,6 +112,7 @@ def test_gains_are_mean_relative_changes_against_the_reference_of_the_same_seed(
     assert measured.values("wide", Metric.parse("gain(depth)"), 1) == pytest.approx([50.0])
     assert measured.values("wide", Metric.parse("gain(depth) - gain(semantic)"), 1) == pytest.approx([60.0])
     assert measured.values("narrow", Metric.parse("gain"), 2) == pytest.approx([0.0, 0.0])
+    assert measured.values("narrow", Metric.parse("gain(depth) over wide"), 1) == pytest.approx([-100.0])
     assert measured.values("wide", Metric.parse("gain"), 2)[1] != measured.values("wide", Metric.parse("gain"), 2)[1]
 
 
