@@ -32,6 +32,7 @@ ROSDEP_KEYS = {
 }
 # Imports that no rosdep key gives on every supported distribution, and their name in requirements.in.
 WITHOUT_ROSDEP_KEY = {
+    "accelerate": "accelerate",
     "backports": "backports.zstd",
     "onnxruntime": "onnxruntime",
     "open3d": "open3d",
@@ -39,6 +40,7 @@ WITHOUT_ROSDEP_KEY = {
     "rosbags": "rosbags",
     "safetensors": "safetensors",
     "spark_dsg": "spark-dsg",
+    "tensorboard": "tensorboard",
     "torch": "torch",
     "transformers": "transformers",
     "huggingface_hub": "transformers",  # comes with it
