@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from mtl_perception.core import VoxelGrid
 from mtl_perception.network.batch import CameraBatch
 from mtl_perception.network.geometry import rays
+from mtl_perception.network.scattering import sums_by_index
 
 BESIDE = 1e-4
 """Voxels that all points are moved by: rigs are mounted at round figures, so that many points would lie on a border."""
@@ -69,7 +70,7 @@ class LiftSplat(nn.Module):
         pixel = points.div(len(edges) - 1, rounding_mode="floor")
         lifted = features.float().permute(0, 2, 3, 1).flatten(0, 2)[pixel] * mass
         rows = torch.cat([lifted, mass, beyond, torch.ones_like(mass)], dim=1)
-        sums = rows.new_zeros(voxels + 1, channels + 3).index_add(0, target, rows)[:-1]
+        sums = sums_by_index(rows, target, voxels + 1)[:-1]
         means = sums[:, :-1] / sums[:, -1:].clamp(min=1.0)
         means = means.to(features.dtype).view(batch.num_frames, size_x, size_y, size_z, channels + 2)
         return means.permute(0, 4, 1, 2, 3)

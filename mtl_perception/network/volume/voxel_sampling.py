@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import torch
@@ -13,6 +12,7 @@ from torch.nn import functional
 
 from mtl_perception.core import VoxelGrid
 from mtl_perception.network.batch import CameraBatch
+from mtl_perception.network.scattering import sums_by_index
 from mtl_perception.network.volume.lift_splat import intrinsics_at
 
 NEAREST_M = 0.1
@@ -125,8 +125,6 @@ def _nearer(distribution: Tensor, bins: Tensor, place: Tensor, depth: Tensor) ->
 
 def _mean_of_cameras(rows: Tensor, weight: Tensor, batch: CameraBatch) -> Tensor:
     """Return the means (B, P, C) over each frame's cameras of rows (N, P, C) weighted by (N, P); 0 where none sees."""
-    sums = rows.new_zeros(batch.num_frames, math.prod(rows.shape[1:])).index_add(
-        0, batch.frame_index, (rows * weight[..., None]).flatten(1)
-    )
-    total = weight.new_zeros(batch.num_frames, weight.shape[1]).index_add(0, batch.frame_index, weight)
-    return sums.unflatten(1, rows.shape[1:]) / total.clamp(min=1.0)[..., None]
+    sums = sums_by_index(rows * weight[..., None], batch.frame_index, batch.num_frames)
+    total = sums_by_index(weight, batch.frame_index, batch.num_frames)
+    return sums / total.clamp(min=1.0)[..., None]
