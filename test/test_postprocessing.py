@@ -192,7 +192,8 @@ def test_boxes_come_out_in_metres_with_the_ids_of_their_labels() -> None:
     first, second = POST.rig(output, ("detections",), batch(FORWARD), None)["detections"]
     assert isinstance(first, Detection) and (first.label, second.label) == (PEDESTRIAN, CAR)
     assert (first.score, second.score) == (pytest.approx(0.8), pytest.approx(0.6))
-    assert second.centre == pytest.approx((grid.origin[0] + 41.0 * grid.voxel_size, grid.origin[1] + 33.0 * grid.voxel_size, 0.75))
+    x, y = (low + cells * grid.voxel_size for low, cells in zip(grid.origin[:2], (41.0, 33.0), strict=True))
+    assert second.centre == pytest.approx((x, y, 0.75))
     assert second.size == pytest.approx((4.0, 2.0, 1.5)) and second.yaw == pytest.approx(np.pi / 2)
     assert second.velocity == pytest.approx((3.0, -1.0))
 
