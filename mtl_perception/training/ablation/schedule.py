@@ -5,6 +5,9 @@
 from __future__ import annotations
 
 import os
+import signal
+import threading
+import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from contextlib import contextmanager
@@ -17,6 +20,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from mtl_perception.training.ablation.runs import Places, Run, perform
 
 Result = dict[str, Any]
+_LOOK_S, _SAVING_S = 1.0, 60.0
+"""How often a worker looks whether its parent is there, and how long its run may take to save."""
 
 
 class FailedRunsError(ValueError):
@@ -122,6 +127,16 @@ def _lacking(run: Run, failed: set[str]) -> ValueError | None:
 
 def _prepare_worker() -> None:
     os.environ["OMP_NUM_THREADS"] = "1"
+    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+
+
+def _end_with(parent: int) -> None:
+    """End this process when its parent has ended, however that was: nobody would take its results any more."""
+    while os.getppid() == parent:
+        time.sleep(_LOOK_S)
+    os.kill(os.getpid(), signal.SIGTERM)  # a run saves its state
+    time.sleep(_SAVING_S)
+    os._exit(1)
 
 
 @contextmanager
