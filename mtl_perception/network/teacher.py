@@ -157,8 +157,9 @@ class MultiBackboneTeacher(nn.Module):
 
 
 def _by_pyramids(config: NetworkConfig) -> NetworkConfig:
-    """Return the configuration with the unified encoder's own decoders of pose and mask."""
-    return config.model_copy(update={"alignment": None, "reprojection_motion": None, "cross_view": None})
+    """Return the configuration with the unified encoder's own decoders of pose, mask and flow."""
+    without = dict.fromkeys(("alignment", "reprojection_motion", "cross_view"))
+    return config.model_copy(update=without | {"scene_flow": "pyramid"})
 
 
 def _stored_config(text: str) -> NetworkConfig:

@@ -174,14 +174,8 @@ class BatchLosses:
     def _depth(self) -> Tensor:
         rows, decoded = self.dense["depth"]
         logits = decoded["depth_logits"]
-        return self._exactly(
-            depth_loss,
-            logits,
-            decoded["depth"],
-            self._scale(rows),
-            self.network.dense.depth.bins,
-            nearest(self.batch.depth[rows], logits),
-        )
+        bins = self.network.dense.depth.bins
+        return self._exactly(depth_loss, logits, self._scale(rows), bins, nearest(self.batch.depth[rows], logits))
 
     def _semantic(self) -> Tensor | None:
         if "semantic" not in self.dense:
@@ -274,10 +268,7 @@ class BatchLosses:
         batch = self.batch
         logits = alignment.depth_logits[rows]
         head = self.network.motion.alignment.depth
-        depth, _, _ = head.statistics(logits, self._scale(rows))
-        of_depth = self._exactly(
-            depth_loss, logits, depth, self._scale(rows), head.bins, nearest(batch.depth[rows], logits)
-        )
+        of_depth = self._exactly(depth_loss, logits, self._scale(rows), head.bins, nearest(batch.depth[rows], logits))
         matches = alignment.matches
         chosen = Matches(
             matches.similarity[rows], matches.coarse[rows], matches.fine[rows], matches.log_precision[rows]

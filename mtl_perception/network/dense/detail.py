@@ -36,8 +36,12 @@ class DetailDecoder(nn.Module):
 class DepthHead(nn.Module):
     """Depth as a distribution over log-spaced bins and one more bin for "no surface" (sky).
 
-    The same distribution gives the depth (its mean in log depth, given that there is a surface), the standard
-    deviation, and the weights with which features are lifted into voxels. It stands in for M2H's ReLU.
+    The same distribution gives the depth, the standard deviation, and the weights with which features are lifted into
+    voxels. It stands in for M2H's ReLU.
+
+    The depth is the median of the distribution weighted by 1 / depth, which is what minimises the expected relative
+    error |estimate - depth| / depth (the (-1)-median of Gneiting 2011, "Making and evaluating point forecasts"). A
+    median stays on one of two surfaces where a mean would float between them.
     """
 
     index: Tensor
@@ -70,7 +74,10 @@ class DepthHead(nn.Module):
         log_bins = self._log_bins()[None, :, None, None]
         mean = (distribution * log_bins).sum(dim=1)
         variance = (distribution * (log_bins - mean[:, None]).square()).sum(dim=1)
-        depth = mean.exp() * scale[:, None, None]
+        weighted = (logits[:, :-1] - log_bins).softmax(dim=1)
+        below = weighted.cumsum(dim=1) - weighted
+        median = ((0.5 - below) / weighted.clamp(min=1e-6)).clamp(0, 1).sum(dim=1) - 0.5  # in bins
+        depth = (self.nearest + self.step * median).exp() * scale[:, None, None]
         surface = 1.0 - logits.softmax(dim=1)[:, -1]
         return depth, depth * variance.clamp(min=1e-8).sqrt(), surface  # d(depth) = depth * d(log depth)
 

@@ -82,7 +82,7 @@ class BagObjective(Objective):
         self, network: MultiTaskNetwork, output: NetworkOutput, batch: TrainingBatch
     ) -> dict[str, Tensor]:
         """Return how far depth and semantics are from what the teachers say."""
-        assert output.depth_logits is not None and output.depth is not None and output.semantic_logits is not None
+        assert output.depth_logits is not None and output.semantic_logits is not None
         scale = depth_scale(batch.cameras.K, network.config.depth_bins.canonical_focal)
         table = batch.label_table
         weights = self.class_weights.to(table.device)
@@ -91,7 +91,7 @@ class BagObjective(Objective):
         truth = nearest(batch.depth, output.depth_logits)
         bins = network.dense.depth.bins
         return {
-            "depth": depth_loss(output.depth_logits.float(), output.depth.float(), scale, bins, truth),
+            "depth": depth_loss(output.depth_logits.float(), scale, bins, truth),
             "semantic": semantic_imitation_loss(
                 output.semantic_logits, rows, table, lightest * self.confidence.to(lightest.device)
             ),

@@ -42,13 +42,28 @@ def test_a_certain_bin_is_its_depth(scale: float) -> None:
     torch.testing.assert_close(surface, torch.tensor([[[1.0, 0.0]]]))
 
 
-def test_two_bins_give_their_geometric_mean_and_spread() -> None:
+def test_depth_is_what_has_the_smallest_expected_relative_error() -> None:
     head = DepthHead(nn.Identity(), BINS)
-    logits = torch.full((1, 25, 1, 1), -60.0)
-    logits[0, [4, 8]] = 0.0
+    logits = 2 * torch.randn(1, 25, 1, 40, generator=torch.Generator().manual_seed(0))
+    depth, _, _ = head.statistics(logits, torch.ones(1))
+    probability = logits[0, :-1, 0].softmax(dim=0).repeat_interleave(21, dim=0) / 21
+    depths = (head.bins[:, None] * (head.step * torch.linspace(-0.5, 0.5, 21)).exp()).flatten()  # as wide as bins are
+
+    def expected_error(estimate: torch.Tensor) -> torch.Tensor:
+        return ((estimate[:, None] - depths).abs() / depths) @ probability
+
+    least = expected_error(torch.logspace(math.log10(0.5), math.log10(50.0), 461)).amin(dim=0)
+    assert (expected_error(depth[0, 0]).diagonal() < least + 0.002).all()
+
+
+def test_depth_stays_on_one_of_two_surfaces() -> None:
+    head = DepthHead(nn.Identity(), BINS)
+    logits = torch.full((1, 25, 1, 2), -60.0)
+    logits[0, [4, 16]] = 0.0
+    logits[0, 16, 0, 1] = 3.0  # more likely even per metre of error
     depth, std, _ = head.statistics(logits, torch.ones(1))
-    torch.testing.assert_close(depth[0, 0, 0], head.bins[6])
-    torch.testing.assert_close(std[0, 0, 0], depth[0, 0, 0] * (head.bins[8] / head.bins[6]).log())
+    assert (depth[0, 0] / head.bins[[4, 16]]).log().abs().max() <= head.step / 2
+    torch.testing.assert_close(std[0, 0, 0], depth[0, 0, 0] * 6 * head.step)
 
 
 @pytest.mark.parametrize("count", [1, 3])

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from mtl_perception.core import FREE, UNLABELLED, UNOBSERVED
-from mtl_perception.training.losses.depth import depth_loss
+from mtl_perception.training.losses.depth import RANKED, depth_loss
 from mtl_perception.training.losses.motion import motion_loss
 from mtl_perception.training.losses.semantic import semantic_loss
 from mtl_perception.training.losses.volume import occupancy_loss
@@ -16,23 +16,28 @@ from mtl_perception.training.samples import UNKNOWN_MOTION
 BINS = torch.tensor([1.0, 2.0, 4.0, 8.0])
 
 
-def depth_case(truth: float, scale: float = 1.0, peak: int | None = None, predicted: float = 1.0) -> float:
+def depth_case(truth: float, scale: float = 1.0, peak: int | None = None, height: float = 50.0) -> float:
     logits = torch.zeros(1, 5, 1, 1)
     if peak is not None:
-        logits[0, peak] = 50.0
-    return float(
-        depth_loss(logits, torch.full((1, 1, 1), predicted), torch.tensor([scale]), BINS, torch.full((1, 1, 1), truth))
-    )
+        logits[0, peak] = height
+    return float(depth_loss(logits, torch.tensor([scale]), BINS, torch.full((1, 1, 1), truth)))
 
 
 def test_depth_that_is_right_costs_nothing_also_through_another_lens() -> None:
-    assert depth_case(2.0, peak=1, predicted=2.0) == pytest.approx(0.0, abs=1e-5)
-    assert depth_case(6.0, scale=3.0, peak=1, predicted=6.0) == pytest.approx(0.0, abs=1e-5)
+    assert depth_case(2.0, peak=1) == pytest.approx(0.0, abs=1e-5)
+    assert depth_case(6.0, scale=3.0, peak=1) == pytest.approx(0.0, abs=1e-5)
 
 
 def test_depth_off_by_a_factor_costs_its_logarithm() -> None:
-    loss = depth_case(4.0, peak=2, predicted=2.0)
-    assert loss == pytest.approx(2.0 * np.log(2.0), abs=1e-4)
+    twice, four_times = depth_case(2.0, peak=0), depth_case(4.0, peak=0)
+    # The cross-entropy is the same, the rank is not.
+    assert four_times - twice == pytest.approx(RANKED * np.log(2.0), abs=1e-4)
+
+
+def test_not_to_know_costs_less_than_to_be_sure_and_wrong() -> None:
+    unsure = depth_case(4.0)
+    assert unsure < depth_case(4.0, peak=0) and unsure < depth_case(4.0, peak=1)
+    assert depth_case(4.0, peak=2) < depth_case(4.0, peak=2, height=1.0) < unsure
 
 
 def test_sky_wants_the_bin_of_no_surface_and_unknown_wants_nothing() -> None:
