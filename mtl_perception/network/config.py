@@ -123,6 +123,7 @@ class AlignmentConfig(_Section):
 
     width: int = Field(48, ge=8, description="channels of the embedding that is matched over the whole image, stride 8")
     fine_width: int = Field(16, ge=4, description="channels of the one that refines the matches, stride 4")
+    triangulation: bool = Field(False, description="what the matches say of depth joins the finest shared level")
 
 
 class PoseConfig(_Section):
@@ -323,9 +324,11 @@ class NetworkConfig(_Section):
         """Return the naive multi-task (or, with one task, single-task) network of the same encoder.
 
         Each task keeps its plain head; what lets tasks and views exchange is off: cross-view correlations, dual
-        branches, cross-task attention, prototypes. This is what latency ratios are measured against.
+        branches, cross-task attention, triangulation, prototypes. This is what latency ratios are measured against.
         """
         content = self.model_dump() | {"cross_view": None, "dense_dual_branch": False}
+        if self.alignment is not None:
+            content["alignment"] = content["alignment"] | {"triangulation": False}
         content["cross_task"] = None
         if self.neck.kind == "pyramid":  # without a pyramid, multi-scale fusion is what makes a head's input
             content["dense"] = content["dense"] | {"multi_scale_fusion": False}

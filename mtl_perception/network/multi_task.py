@@ -23,6 +23,7 @@ from mtl_perception.network.config import (
 from mtl_perception.network.cross_view.cross_view_module import CrossViewFusion, CrossViewModule
 from mtl_perception.network.cross_view.neighbours import select_neighbours
 from mtl_perception.network.cross_view.shared_features import SharedFeatureCrossView
+from mtl_perception.network.cross_view.triangulation import Triangulation
 from mtl_perception.network.dense.dense_tasks import EMBEDDED_LEVEL, DenseTasks
 from mtl_perception.network.driving.driving_tasks import DrivingTasks
 from mtl_perception.network.driving.streams import CabinBatch
@@ -79,9 +80,9 @@ class Features:
 class MultiTaskNetwork(nn.Module):
     """One shared encoder for every camera and task.
 
-    Children: `encoder`, `neck`, `cross_view` and `cross_view_fusion` (CvM), `dense` (M2H, UV-M3TL's dual branch),
-    `panoptic` (OneFormer's decoders or a light head), `motion` (unified encoder), `volume` (MAESTRO), `driving`
-    (UV-M3TL, steering). Those that `config.tasks` do not need are not there.
+    Children: `encoder`, `neck`, `cross_view` and `cross_view_fusion` (CvM), `triangulation`, `dense` (M2H, UV-M3TL's
+    dual branch), `panoptic` (OneFormer's decoders or a light head), `motion` (unified encoder), `volume` (MAESTRO),
+    `driving` (UV-M3TL, steering). Those that `config.tasks` do not need are not there.
 
     Raises:
         ValueError: (in forward) a task was asked for that the configuration does not have.
@@ -142,6 +143,9 @@ class MultiTaskNetwork(nn.Module):
                 )
         if needed.temporal:
             self.motion = MotionTasks(config, needed.temporal)
+            triangulates = config.alignment is not None and config.alignment.triangulation
+            if triangulates and hasattr(self.motion, "alignment") and "depth" in needed.dense:
+                self.triangulation = Triangulation(width, config.depth_bins.count)
         if needed.volume:
             self.volume = VolumeTasks(config, needed.volume)
         if needed.driving:
@@ -219,6 +223,8 @@ class MultiTaskNetwork(nn.Module):
         features = self._moved(features, batch, previous, needed)
         if needed.cross_view and hasattr(self, "cross_view"):
             features = self._seen_from_elsewhere(features, batch)
+        if needed.cross_view and hasattr(self, "triangulation"):
+            features = self._triangulated(features, batch)
         cabin_maps = None if cabin is None else levels[-1][count:].unflatten(0, cabin.images.shape[:2])
         return features, cabin_maps
 
@@ -289,18 +295,38 @@ class MultiTaskNetwork(nn.Module):
         kept: dict[str, Tensor] = {}
         if self.config.dense_dual_branch and needed.dense:
             kept["embedded"] = features.own[EMBEDDED_LEVEL]
-        motion = estimated = alignment = None
+        estimated = alignment = None
         if hasattr(self, "motion"):
             kept |= self.motion.keep(features.own, batch, needed.temporal)
-            unknown = previous is not None and previous.previous_from_current is None
-            for_others = unknown and (needed.temporal or (needed.cross_view and hasattr(self, "cross_view")))
-            asked = "ego_motion" in needed.temporal or (self.motion.uses_matches and bool(needed.temporal))
-            if previous is not None and self.motion.estimates and (asked or for_others):
-                estimated, alignment = self.motion.estimate(features.own, kept, batch, previous)
-                motion = None if estimated is None else estimated.previous_from_current
-            if previous is not None and unknown:
-                previous = replace(previous, previous_from_current=motion)
+        if hasattr(self, "motion") and previous is not None:
+            compared = needed.cross_view and hasattr(self, "cross_view")
+            triangulated = needed.cross_view and hasattr(self, "triangulation")
+            unknown = previous.previous_from_current is None and bool(needed.temporal or compared or triangulated)
+            asked = self.motion.estimates and ("ego_motion" in needed.temporal or unknown)
+            if asked or triangulated or (self.motion.uses_matches and needed.temporal):
+                alignment = self.motion.match(features.own, kept, batch, previous)
+            if asked:
+                estimated = self.motion.estimate(features.own, batch, previous, alignment)
+            if unknown and estimated is not None:
+                previous = replace(previous, previous_from_current=estimated.previous_from_current)
         return replace(features, kept=kept, ego_motion=estimated, alignment=alignment, previous=previous)
+
+    def _triangulated(self, features: Features, batch: CameraBatch) -> Features:
+        """Add what the matches with the previous frame say of depth, if there are any."""
+        previous, alignment = features.previous, features.alignment
+        if previous is None or previous.previous_from_current is None or alignment is None:
+            return features
+        depths = self.dense.depth.bins[None] * self._scale(batch)[:, None]
+        finest = self.triangulation(
+            features.levels[0],
+            alignment.matches,
+            depths,
+            batch.K,
+            previous.K,
+            previous.previous_from_current,
+            previous.valid,
+        )
+        return replace(features, levels=[finest, *features.levels[1:]])
 
     def _seen_from_elsewhere(self, features: Features, batch: CameraBatch) -> Features:
         previous = features.previous

@@ -19,7 +19,6 @@ from mtl_perception.network.driving.dual_branch import DualBranchOutput
 from mtl_perception.network.geometry import depth_scale
 from mtl_perception.network.motion.alignment import LOG_VARIANCE, Alignment
 from mtl_perception.network.motion.ego_motion import EgoMotion
-from mtl_perception.network.motion.matching import Matches
 from mtl_perception.network.multi_task import Features
 from mtl_perception.network.panoptic.query_segmentation import QuerySegmentation
 from mtl_perception.network.panoptic.targets import query_targets
@@ -269,10 +268,7 @@ class BatchLosses:
         logits = alignment.depth_logits[rows]
         head = self.network.motion.alignment.depth
         of_depth = self._exactly(depth_loss, logits, self._scale(rows), head.bins, nearest(batch.depth[rows], logits))
-        matches = alignment.matches
-        chosen = Matches(
-            matches.similarity[rows], matches.coarse[rows], matches.fine[rows], matches.log_precision[rows]
-        )
+        chosen = alignment.matches.select(rows)
         K = batch.cameras.K[rows]
         still = batch.motion_mask[rows] == 0
         return of_depth + self._exactly(

@@ -109,11 +109,11 @@ def test_the_coarsest_level_alone_decides_the_pose() -> None:
     network = _network({"pose": {"levels": "coarsest"}}, ("ego_motion",))
     batch, previous = _batch(), _previous(network, known=False)
     levels = [torch.randn(len(batch.images), 32, 16 // 2**level, 24 // 2**level) for level in range(4)]
-    first, _ = network.motion.estimate(levels, {}, batch, previous)
+    first = network.motion.estimate(levels, batch, previous, None)
     finer = [level + 1.0 for level in levels[:-1]] + levels[-1:]
-    second, _ = network.motion.estimate(finer, {}, batch, previous)
+    second = network.motion.estimate(finer, batch, previous, None)
     assert torch.equal(first.vector, second.vector)
-    third, _ = network.motion.estimate([*levels[:-1], levels[-1] + 1.0], {}, batch, previous)
+    third = network.motion.estimate([*levels[:-1], levels[-1] + 1.0], batch, previous, None)
     assert not torch.equal(first.vector, third.vector)
     assert isinstance(network.motion.ego_motion, EgoMotionDecoder)
     assert len(network.motion.ego_motion.blocks) == 1
@@ -123,8 +123,8 @@ def test_a_separate_pose_encoder_looks_at_the_images_only() -> None:
     network = _network({"pose": {"encoder": "separate"}}, ("ego_motion",))
     batch, previous = _batch(), _previous(network, known=False)
     levels = [torch.randn(len(batch.images), 32, 16 // 2**level, 24 // 2**level) for level in range(4)]
-    first, _ = network.motion.estimate(levels, {}, batch, previous)
-    second, _ = network.motion.estimate([level + 1.0 for level in levels], {}, batch, previous)
+    first = network.motion.estimate(levels, batch, previous, None)
+    second = network.motion.estimate([level + 1.0 for level in levels], batch, previous, None)
     assert torch.equal(first.vector, second.vector)
     assert isinstance(network.motion.ego_motion, SeparateEgoMotion)
     assert network(batch, ("ego_motion",), previous).ego_motion.vector.shape == (len(batch.images), 6)

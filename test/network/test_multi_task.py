@@ -159,7 +159,7 @@ def test_a_camera_does_not_depend_on_unrelated_ones(
 def test_an_adjacent_camera_has_a_say(full_network: MultiTaskNetwork, batch: CameraBatch) -> None:
     beside = full_network(batch, ("depth",))  # cameras 0 and 1 look the same way
     alone = full_network(batch.select(torch.tensor([0])), ("depth",))
-    assert (beside.depth[0] - alone.depth[0]).abs().max() > 1e-3
+    assert (beside.depth_logits[0] - alone.depth_logits[0]).abs().max() > 1e-3
 
 
 def test_every_parameter_gets_a_gradient(full_network: MultiTaskNetwork, batch: CameraBatch) -> None:

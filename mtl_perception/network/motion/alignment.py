@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -51,7 +51,7 @@ class Alignment:
     def select(self, rows: Tensor) -> Alignment:
         """Return that of some of the images (M,) int64, without what is as large as both images together."""
         matches = self.matches
-        some = Matches(matches.similarity[:0], matches.coarse[rows], matches.fine[rows], matches.log_precision[rows])
+        some = replace(matches.select(rows), similarity=matches.similarity[:0])
         return Alignment(some, self.depth_logits[rows], self.depth[rows])
 
 

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor, nn
@@ -34,12 +34,18 @@ class Matches:
         log_precision: (N, h, w), log of the inverse variance (a coordinate) of what is left between the fine match and
             the reprojection of the pixel's depth by the camera's true motion; low where things move by themselves,
             depth is uncertain, or nothing matches.
+        still_log_precision: (N, h, w), the same if the pixel's true depth were known: of the match alone.
     """
 
     similarity: Tensor
     coarse: Tensor
     fine: Tensor
     log_precision: Tensor
+    still_log_precision: Tensor
+
+    def select(self, rows: Tensor) -> Matches:
+        """Return those of some of the images (M,) int64."""
+        return Matches(*(getattr(self, field.name)[rows] for field in fields(self)))
 
 
 class PairMatching(nn.Module):
@@ -64,7 +70,7 @@ class PairMatching(nn.Module):
             conv_norm_relu(window + 2 + 2 + 1 + shared, shared), conv_norm_relu(shared, shared // 2)
         )
         self.correction = nn.Conv2d(shared // 2, 2, 1)
-        self.log_precision = nn.Conv2d(shared // 2, 1, 1)
+        self.log_precision = nn.Conv2d(shared // 2, 2, 1)  # with the depth that is estimated, and with the true one
         for parameter in self.correction.parameters():
             nn.init.zeros_(parameter)
 
@@ -93,8 +99,9 @@ class PairMatching(nn.Module):
         seen = torch.cat([nearby, offset.permute(0, 3, 1, 2), moved, certainty], dim=1)
         hidden = self.refine(torch.cat([seen.to(finest.dtype), finest], dim=1))
         correction = self.correction(hidden).float().permute(0, 2, 3, 1)
-        bounded = PRECISION_REACH * torch.tanh(self.log_precision(hidden).float()[:, 0] / PRECISION_REACH)
-        return Matches(similarity, coarse, start + offset + correction, PRECISION_MIDDLE + bounded)
+        bounded = PRECISION_REACH * torch.tanh(self.log_precision(hidden).float() / PRECISION_REACH)
+        log_precision, still_log_precision = (PRECISION_MIDDLE + bounded).unbind(dim=1)
+        return Matches(similarity, coarse, start + offset + correction, log_precision, still_log_precision)
 
     @in_full_precision
     def _similarity(self, current: Tensor, previous: Tensor) -> Tensor:

@@ -90,28 +90,33 @@ class MotionTasks(nn.Module):
             kept |= {f"level_{index}": level for index, level in enumerate(levels)} | {"image": batch.images}
         return kept
 
-    def estimate(
+    def match(
         self, levels: Sequence[Tensor], kept: Mapping[str, Tensor], batch: CameraBatch, previous: PreviousFrame
-    ) -> tuple[EgoMotion | None, Alignment | None]:
+    ) -> Alignment | None:
+        """Match both frames; None where the network does not, or the previous frame does not have what that needs."""
+        if not hasattr(self, "alignment") or "match_coarse" not in previous.features:
+            return None
+        return self.alignment(levels, kept, batch, previous.features)
+
+    def estimate(
+        self, levels: Sequence[Tensor], batch: CameraBatch, previous: PreviousFrame, alignment: Alignment | None
+    ) -> EgoMotion | None:
         """Tell the cameras' motion from the images alone; None where the previous frame does not have what it needs.
 
         When training, alignment is not solved: its parts are trained, and where the poses are known nobody needs it.
         """
         if hasattr(self, "alignment"):
-            if "match_coarse" not in previous.features:
-                return None, None
-            alignment = self.alignment(levels, kept, batch, previous.features)
-            if self.training and previous.previous_from_current is not None:
-                return None, alignment
-            return self.alignment.solve(alignment, batch, previous.K, previous.of_one_frame), alignment
+            if alignment is None or (self.training and previous.previous_from_current is not None):
+                return None
+            return self.alignment.solve(alignment, batch, previous.K, previous.of_one_frame)
         if "image" not in previous.features:
-            return None, None
+            return None
         if isinstance(self.ego_motion, SeparateEgoMotion):
-            return self.ego_motion(previous.features["image"], batch.images), None
+            return self.ego_motion(previous.features["image"], batch.images)
         before = [previous.features[f"level_{index}"] for index in range(len(levels))]
         assert isinstance(self.ego_motion, EgoMotionDecoder)
         used = -len(self.ego_motion.blocks)
-        return self.ego_motion(before[used:], levels[used:]), None
+        return self.ego_motion(before[used:], levels[used:])
 
     def forward(
         self,

@@ -35,7 +35,8 @@ def matching_loss(
     A match is right where the true depth and the true motion say: on pixels that stand still and that the previous
     image contains. What alignment minimises is the distance of a match from the reprojection of the *predicted* depth;
     under the true motion that follows a t distribution of the predicted precision, on all pixels with a surface, moving
-    ones and those that have left the image as well: these are to be told by a low precision.
+    ones and those that have left the image as well: these are to be told by a low precision. So does the distance from
+    the reprojection of the true depth, which triangulation goes by, of the other precision.
 
     Args:
         matches: of N images.
@@ -60,11 +61,18 @@ def matching_loss(
     # Where no depth is known (and at the sky, which alignment sees at a large depth) nothing is asked of the precision.
     predicted, in_front = reproject(depth.detach(), K, previous_from_current, previous_K, STRIDE)
     known = measured & in_front
-    squared = (matches.fine.detach() - predicted).square().sum(dim=-1)
-    nll = (FREEDOM + 2) / 2 * torch.log1p(matches.log_precision.exp() * squared / FREEDOM) - matches.log_precision
-    nll = nll + PRECISION_MIDDLE + PRECISION_REACH  # not negative, so that balancing methods can take ratios
-    likelihood = (nll * known).sum() / known.sum().clamp(min=1)
+    found = matches.fine.detach()
+    likelihood = _unlikely(found - predicted, matches.log_precision, known)
+    likelihood = likelihood + _unlikely(found - where, matches.still_log_precision, known)
     return 0.3 * coarse + fine + 0.1 * likelihood
+
+
+def _unlikely(residual: Tensor, log_precision: Tensor, known: Tensor) -> Tensor:
+    """Return the mean negative log likelihood of residuals (N, h, w, 2)."""
+    squared = residual.square().sum(dim=-1)
+    nll = (FREEDOM + 2) / 2 * torch.log1p(log_precision.exp() * squared / FREEDOM) - log_precision
+    nll = nll + PRECISION_MIDDLE + PRECISION_REACH  # not negative, so that balancing methods can take ratios
+    return (nll * known).sum() / known.sum().clamp(min=1)
 
 
 def _coarse(

@@ -1,6 +1,7 @@
 # Copyright 2026 The mtl_perception authors
 # SPDX-License-Identifier: Apache-2.0
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -113,11 +114,8 @@ def test_the_cameras_of_a_rig_agree_and_add_up_to_its_covariance() -> None:
     alignment = module(levels, module.matching.embeddings(levels), batch, before)
     everyone = torch.ones(6, dtype=torch.bool)
     depth, where = _scene(batch, MOTION)
-    exact = type(alignment)(
-        type(alignment.matches)(alignment.matches.similarity, alignment.matches.coarse, where, torch.zeros_like(depth)),
-        alignment.depth_logits,
-        depth,
-    )
+    matches = replace(alignment.matches, fine=where, log_precision=torch.zeros_like(depth))
+    exact = replace(alignment, matches=matches, depth=depth)
     motion = module.solve(exact, batch, batch.K, everyone)
     combined, covariance = rig_motion(
         motion.previous_from_current, batch.base_from_camera, motion.log_variance, everyone, batch.frame_index, 2

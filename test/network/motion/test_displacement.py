@@ -17,7 +17,8 @@ DEPTH = torch.full((1, HEIGHT, WIDTH), 8.0)
 
 
 def _matches(fine: Tensor) -> Matches:
-    return Matches(torch.zeros(0, 1, 1), fine, fine, torch.full(fine.shape[:3], 2.0))
+    precision = torch.full(fine.shape[:3], 2.0)
+    return Matches(torch.zeros(0, 1, 1), fine, fine, precision, precision)
 
 
 def _seen_before(moved: Tensor) -> tuple[Tensor, Tensor]:

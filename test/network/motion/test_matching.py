@@ -52,8 +52,9 @@ def test_the_precision_is_bounded_and_takes_no_part_in_the_match(matching: PairM
     with torch.no_grad():
         matching.log_precision.weight.mul_(1e4)
         matches = matching(finest, now, before)
-    assert matches.log_precision.abs().max() <= 7.0
-    assert matches.log_precision.shape == (2, HEIGHT, WIDTH) and torch.isfinite(matches.fine).all()
+    for log_precision in (matches.log_precision, matches.still_log_precision):
+        assert log_precision.abs().max() <= 7.0 and log_precision.shape == (2, HEIGHT, WIDTH)
+    assert torch.isfinite(matches.fine).all()
 
 
 def test_gradients_reach_the_features_of_the_current_image(matching: PairMatching) -> None:

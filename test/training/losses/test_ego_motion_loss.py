@@ -34,7 +34,8 @@ def _right(log_precision: float = 3.0) -> Matches:
     rows, columns = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
     places = torch.stack([columns, rows], dim=-1).flatten(0, 1).float()
     similarity = -8.0 * (coarse.flatten(1, 2)[:, :, None] - places).square().sum(dim=-1)
-    return Matches(similarity, coarse, fine, torch.full(fine.shape[:3], log_precision))
+    precision = torch.full(fine.shape[:3], log_precision)
+    return Matches(similarity, coarse, fine, precision, precision)
 
 
 def _loss(matches: Matches, still: Tensor = STILL, truth: Tensor | None = None, motion: Tensor = MOTION) -> float:
@@ -53,8 +54,9 @@ def test_matches_and_motion_are_of_the_same_direction() -> None:
     assert _loss(_right()) + 0.5 < _loss(_right(), motion=backward)
 
 
+@pytest.mark.parametrize("name", ["log_precision", "still_log_precision"])
 @pytest.mark.parametrize("error", [0.05, 0.3, 2.0])
-def test_the_best_precision_is_that_of_the_residuals(error: float) -> None:
+def test_the_best_precision_is_that_of_the_residuals(error: float, name: str) -> None:
     torch.manual_seed(0)
     right = _right()
     noisy = right.fine + error * torch.randn_like(right.fine)
@@ -62,11 +64,21 @@ def test_the_best_precision_is_that_of_the_residuals(error: float) -> None:
     optimizer = torch.optim.Adam([shared], lr=0.1)
     for _ in range(150):
         optimizer.zero_grad()
-        matches = replace(right, fine=noisy, log_precision=shared.expand_as(right.log_precision))
+        matches = replace(right, fine=noisy, **{name: shared.expand_as(right.log_precision)})
         matching_loss(matches, _at(_depth(), STRIDE), _depth(), STILL, K, K, MOTION).backward()
         optimizer.step()
     # The t distribution's scale is a little smaller than the deviation of Gaussian residuals.
     assert float((-0.5 * shared).exp()) == pytest.approx(error, rel=0.35)
+
+
+def test_a_wrong_depth_makes_alignment_unsure_and_leaves_the_match_sure() -> None:
+    log_precision, still = torch.zeros((), requires_grad=True), torch.zeros((), requires_grad=True)
+    right = _right()
+    size = right.log_precision.shape
+    matches = replace(right, log_precision=log_precision.expand(size), still_log_precision=still.expand(size))
+    matching_loss(matches, 1.5 * _at(_depth(), STRIDE), _depth(), STILL, K, K, MOTION).backward()
+    assert log_precision.grad is not None and still.grad is not None
+    assert still.grad < log_precision.grad  # it is to grow sooner
 
 
 def test_what_moves_or_is_unknown_teaches_no_match() -> None:
