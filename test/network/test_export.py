@@ -77,7 +77,7 @@ def test_the_shipped_checkpoint_computes_the_same_on_frames_it_was_not_exported_
         ours = getattr(expected, name).numpy()
         difference, largest = np.abs(theirs - ours), np.abs(ours).max()
         # A median moves far for little where hardly anything lies beside it: such depths are as uncertain as they move.
-        uncertain = 1e-4 * expected.depth_std.numpy() if name == "depth" else 0.0
+        uncertain = 1e-4 * expected.depth_std.numpy() if name in ("depth", "depth_std") else 0.0
         assert (difference < 1e-5 * largest + uncertain).all() and np.median(difference) < 1e-6 * largest, name
     assert sorted(child.name for child in tmp_path.iterdir()) == ["nano.onnx"]
     facts = {entry.key: entry.value for entry in onnx.load(path).metadata_props}
