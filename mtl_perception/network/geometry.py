@@ -81,15 +81,22 @@ def depth_scale(K: Tensor, canonical_focal: float) -> Tensor:
 
 @in_full_precision
 def reproject(
-    depth: Tensor, K: Tensor, previous_from_current: Tensor, previous_K: Tensor, stride: int
+    depth: Tensor,
+    K: Tensor,
+    previous_from_current: Tensor,
+    previous_K: Tensor,
+    stride: int,
+    moved: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Where each pixel of a depth map lands in the previous image if the scene stands still.
+    """Where each pixel of a depth map lands in the previous image.
 
     Args:
         depth: (N, h, w) metres at the stride.
         K, previous_K: (N, 3, 3) at stride 1.
         previous_from_current: (N, 4, 4) metres.
         stride: of the depth map and of the map to sample.
+        moved: (N, 3, h, w) metres, from where each point would have been then, had it stood still, to where it was, in
+            the previous camera's axes; None: everything stands still.
 
     Returns:
         Pixel coordinates (N, h, w, 2) at the stride, and which are in front of the previous camera (N, h, w).
@@ -97,12 +104,14 @@ def reproject(
     _, height, width = depth.shape
     points = rays(K, height, width, stride) * depth[:, None]
     rotation, translation = previous_from_current[:, :3, :3], previous_from_current[:, :3, 3]
-    moved = torch.einsum("nij,njhw->nihw", rotation, points) + translation[:, :, None, None]
-    z = moved[:, 2].clamp(min=0.05)
-    u = previous_K[:, 0, 0, None, None] * moved[:, 0] / z + previous_K[:, 0, 2, None, None]
-    v = previous_K[:, 1, 1, None, None] * moved[:, 1] / z + previous_K[:, 1, 2, None, None]
+    then = torch.einsum("nij,njhw->nihw", rotation, points) + translation[:, :, None, None]
+    if moved is not None:
+        then = then + moved
+    z = then[:, 2].clamp(min=0.05)
+    u = previous_K[:, 0, 0, None, None] * then[:, 0] / z + previous_K[:, 0, 2, None, None]
+    v = previous_K[:, 1, 1, None, None] * then[:, 1] / z + previous_K[:, 1, 2, None, None]
     pixels = (torch.stack([u, v], dim=-1) + 0.5) / stride - 0.5
-    return pixels, moved[:, 2] > 0.05
+    return pixels, then[:, 2] > 0.05
 
 
 def sampling_grid(pixels: Tensor) -> Tensor:

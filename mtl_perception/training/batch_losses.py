@@ -34,7 +34,7 @@ from mtl_perception.training.losses.normals import normals_loss
 from mtl_perception.training.losses.panoptic import largest_segments, panoptic_loss, panoptic_maps
 from mtl_perception.training.losses.pose import LIKELIHOOD, pose_loss, variance_loss
 from mtl_perception.training.losses.reduction import nearest, stride_of
-from mtl_perception.training.losses.scene_flow import FlowTruth, scene_flow_loss
+from mtl_perception.training.losses.scene_flow import FlowTruth, independent_flow_of, scene_flow_loss
 from mtl_perception.training.losses.semantic import semantic_loss
 from mtl_perception.training.losses.volume import (
     boxes_loss,
@@ -269,10 +269,11 @@ class BatchLosses:
         head = self.network.motion.alignment.depth
         of_depth = self._exactly(depth_loss, logits, self._scale(rows), head.bins, nearest(batch.depth[rows], logits))
         chosen = alignment.matches.select(rows)
-        K = batch.cameras.K[rows]
-        still = batch.motion_mask[rows] == 0
+        K, flow = batch.cameras.K[rows], self._flow_truth(rows)
+        moved = independent_flow_of(flow.velocity, motion, flow.base_from_camera, flow.seconds)
+        moved = torch.where((flow.motion_mask == 0)[:, None] & moved.isnan(), 0.0, moved)
         return of_depth + self._exactly(
-            matching_loss, chosen, alignment.depth[rows], batch.depth[rows], still, K, K, motion
+            matching_loss, chosen, alignment.depth[rows], batch.depth[rows], moved, K, K, motion
         )
 
     def _flow_truth(self, rows: Tensor) -> FlowTruth:

@@ -19,20 +19,23 @@ from mtl_perception.network.motion.matching import (
 
 FAR = 4.0
 """Fine matches farther off than this (cells) have been lost by the coarse match, which has a loss of its own."""
+MOVING, MOVING_WEIGHT = 0.02, 5.0
+"""Metres from which on a point counts as moving, and what its match counts: few do, and all that is known of their
+motion is seen by their matches."""
 
 
 def matching_loss(
     matches: Matches,
     depth: Tensor,
     truth: Tensor,
-    still: Tensor,
+    moved: Tensor,
     K: Tensor,
     previous_K: Tensor,
     previous_from_current: Tensor,
 ) -> Tensor:
     """Return the cross-entropy of coarse matches, L1 of the fine ones, and the likelihood of what alignment sees.
 
-    A match is right where the true depth and the true motion say: on pixels that stand still and that the previous
+    A match is right where the true depth, the camera's true motion and the point's own say, on pixels that the previous
     image contains. What alignment minimises is the distance of a match from the reprojection of the *predicted* depth;
     under the true motion that follows a t distribution of the predicted precision, on all pixels with a surface, moving
     ones and those that have left the image as well: these are to be told by a low precision. So does the distance from
@@ -42,29 +45,45 @@ def matching_loss(
         matches: of N images.
         depth: (N, h, w) at stride 4, the alignment's own prediction, metres; gets no gradient from here.
         truth: (N, H, W), metres; NaN unknown, +inf no surface.
-        still: (N, H, W) bool, what is known not to move by itself.
+        moved: (N, 3, H, W) metres, from where each point would have been, had it stood still, to where it was, in the
+            previous camera's axes; NaN unknown.
         K, previous_K: (N, 3, 3) at stride 1.
         previous_from_current: (N, 4, 4), the true motion.
     """
     coarse = _coarse(
-        matches, _nearest(truth, COARSE_STRIDE), _nearest(still, COARSE_STRIDE), K, previous_K, previous_from_current
+        matches, _nearest(truth, COARSE_STRIDE), _nearest(moved, COARSE_STRIDE), K, previous_K, previous_from_current
     )
-    true_depth = _nearest(truth, STRIDE)
+    true_depth, true_move = _nearest(truth, STRIDE), _nearest(moved, STRIDE)
     measured = torch.isfinite(true_depth)
     metres = torch.where(measured, true_depth, torch.ones_like(true_depth))
-    where, in_front = reproject(metres, K, previous_from_current, previous_K, STRIDE)
-    right = measured & in_front & _nearest(still, STRIDE) & _inside(where)
+    where, in_view = _right(metres, measured, true_move, K, previous_K, previous_from_current, STRIDE)
     distance = (matches.fine - where).abs().sum(dim=-1)
-    near = right & (distance.detach() < FAR)
-    fine = (distance * near).sum() / near.sum().clamp(min=1)
+    near = in_view & (distance.detach() < FAR)
+    weight = torch.where(true_move.nan_to_num().norm(dim=1) > MOVING, MOVING_WEIGHT, 1.0) * near
+    fine = (distance * weight).sum() / weight.sum().clamp(min=1)
 
     # Where no depth is known (and at the sky, which alignment sees at a large depth) nothing is asked of the precision.
     predicted, in_front = reproject(depth.detach(), K, previous_from_current, previous_K, STRIDE)
-    known = measured & in_front
+    standing, truly_in_front = reproject(metres, K, previous_from_current, previous_K, STRIDE)
+    known = measured & in_front & truly_in_front
     found = matches.fine.detach()
     likelihood = _unlikely(found - predicted, matches.log_precision, known)
-    likelihood = likelihood + _unlikely(found - where, matches.still_log_precision, known)
+    likelihood = likelihood + _unlikely(found - standing, matches.still_log_precision, known)
     return 0.3 * coarse + fine + 0.1 * likelihood
+
+
+def _right(
+    metres: Tensor,
+    measured: Tensor,
+    moved: Tensor,
+    K: Tensor,
+    previous_K: Tensor,
+    previous_from_current: Tensor,
+    stride: int,
+) -> tuple[Tensor, Tensor]:
+    """Return where each pixel truly was (N, h, w, 2), and where that is known and inside the image (N, h, w)."""
+    where, in_front = reproject(metres, K, previous_from_current, previous_K, stride, moved.nan_to_num())
+    return where, measured & torch.isfinite(moved).all(dim=1) & in_front & _inside(where)
 
 
 def _unlikely(residual: Tensor, log_precision: Tensor, known: Tensor) -> Tensor:
@@ -76,14 +95,14 @@ def _unlikely(residual: Tensor, log_precision: Tensor, known: Tensor) -> Tensor:
 
 
 def _coarse(
-    matches: Matches, truth: Tensor, still: Tensor, K: Tensor, previous_K: Tensor, previous_from_current: Tensor
+    matches: Matches, truth: Tensor, moved: Tensor, K: Tensor, previous_K: Tensor, previous_from_current: Tensor
 ) -> Tensor:
     """Return the cross-entropy between the softmax and the right place, spread over its four cells."""
     height, width = truth.shape[1:]
     measured = torch.isfinite(truth)
     metres = torch.where(measured, truth, torch.ones_like(truth))
-    where, in_front = reproject(metres, K, previous_from_current, previous_K, COARSE_STRIDE)
-    right = (measured & still & in_front & _inside(where)).flatten(1)
+    where, right = _right(metres, measured, moved, K, previous_K, previous_from_current, COARSE_STRIDE)
+    right = right.flatten(1)
     # Bilinear weights of the right place among the cells: sharper than a window, and exact to a part of a cell.
     x, y = where[..., 0].flatten(1), where[..., 1].flatten(1)
     log_probability = matches.similarity.float().log_softmax(dim=2)
@@ -106,5 +125,5 @@ def _inside(pixels: Tensor) -> Tensor:
 
 
 def _nearest(truth: Tensor, stride: int) -> Tensor:
-    """Sample a truth image (N, H, W) at a stride: depths must not be averaged over an edge."""
-    return truth[:, stride // 2 :: stride, stride // 2 :: stride]
+    """Sample a truth image (N, ..., H, W) at a stride: depths must not be averaged over an edge."""
+    return truth[..., stride // 2 :: stride, stride // 2 :: stride]
