@@ -100,7 +100,7 @@ class Perceiver:
         device: str = "cpu",
         compiled: bool = False,
     ) -> Perceiver:
-        """Load a checkpoint by path; without one, that which comes with the package.
+        """Load a checkpoint: a file, one of the package by its name (`nano`, the default), or a hub id.
 
         Raises:
             FileNotFoundError: there is no such file (or no C++ compiler, see above).

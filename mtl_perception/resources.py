@@ -47,5 +47,20 @@ def config_file(kind: str, name: str) -> Path:
 
 
 def default_checkpoint() -> Path:
-    """Return the checkpoint that comes with the package."""
-    return PACKAGE / "checkpoints" / "nano.safetensors"
+    """Return the checkpoint that is taken where none is named."""
+    return checkpoint_file("nano")
+
+
+def checkpoint_file(name: str | Path) -> Path:
+    """Return a checkpoint's file by path, or by its name if it comes with the package (without ending).
+
+    Raises:
+        FileNotFoundError: there is no such file; the message lists those that come with the package.
+    """
+    path, folder = Path(name), PACKAGE / "checkpoints"
+    if path.is_file():
+        return path
+    known = {file.stem: file for file in sorted(folder.glob("*.safetensors"))}
+    if str(name) in known:
+        return known[str(name)]
+    raise FileNotFoundError(f"checkpoint {path} does not exist (with the package come: {', '.join(known)})")

@@ -32,7 +32,7 @@ from mtl_perception.evaluation.scores import all_scores
 from mtl_perception.evaluation.truth.mapping import read_mappings
 from mtl_perception.mapping import MapperConfig
 from mtl_perception.network import load_checkpoint
-from mtl_perception.resources import config_folder, default_checkpoint
+from mtl_perception.resources import checkpoint_file, config_folder, default_checkpoint
 from mtl_perception.scenes import SCENES
 
 REGRESSION = 3
@@ -51,7 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="BAG",
         help="a rosbag2 recording, a folder to search for recordings, or a text file with one of these a line",
     )
-    parser.add_argument("--checkpoint", type=Path, help="the network (default: the one of the package)")
+    parser.add_argument("--checkpoint", type=Path, help="a file, or one of the package by its name (default: nano)")
     parser.add_argument(
         "--out", type=Path, default=Path("evaluation_out"), metavar="DIR", help="(default: %(default)s)"
     )
@@ -184,7 +184,7 @@ def _make_work(settings: ReplaySettings) -> Work:
 
 def _settings(arguments: argparse.Namespace) -> ReplaySettings:
     return ReplaySettings(
-        checkpoint=None if arguments.checkpoint is None else arguments.checkpoint.resolve(),
+        checkpoint=None if arguments.checkpoint is None else checkpoint_file(arguments.checkpoint).resolve(),
         device=arguments.device,
         mapper=_mapper_config(arguments.scene, arguments.config),
         options=ScoreOptions(arguments.min_depth, arguments.max_depth, arguments.median_scaling),

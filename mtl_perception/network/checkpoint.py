@@ -20,6 +20,7 @@ from safetensors.torch import save_file
 from mtl_perception.core import LabelSpace
 from mtl_perception.network.config import NetworkConfig
 from mtl_perception.network.multi_task import MultiTaskNetwork
+from mtl_perception.resources import checkpoint_file
 
 FORMAT = "mtl_perception-checkpoint-2"
 """Changes with every change of the configuration's keys or of the tensors' names that older files do not follow."""
@@ -74,7 +75,7 @@ def save_checkpoint(
 
 
 def load_checkpoint(source: str | Path) -> Checkpoint:
-    """Read a checkpoint from a file, or from the Hugging Face hub by its id, `organisation/name` or that `@revision`.
+    """Read a checkpoint: a file, one of the package by its name, or a hub id, `organisation/name` or that `@revision`.
 
     A path that exists is a file, whatever it looks like.
 
@@ -84,11 +85,10 @@ def load_checkpoint(source: str | Path) -> Checkpoint:
             the file and the tensor.
     """
     path = Path(source)
-    if path.is_file():
-        return _read(path, path.name)
-    if _HUB_ID.fullmatch(str(source)) and path.suffix != ".safetensors":
+    if not path.is_file() and _HUB_ID.fullmatch(str(source)) and path.suffix != ".safetensors":
         return _read(_from_hub(str(source)), str(source))
-    raise FileNotFoundError(f"checkpoint {path} does not exist")
+    path = checkpoint_file(source)
+    return _read(path, path.name)
 
 
 def _from_hub(name: str) -> Path:

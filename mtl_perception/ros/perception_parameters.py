@@ -83,7 +83,9 @@ class PerceptionParameters(BaseModel):
         "that waits for perception/progress.",
     )
     checkpoint: str = Field(
-        "", description="File of the network, or its id on the Hugging Face hub; empty: the one in the package."
+        "",
+        description="File of the network, its name if it is one of the package (nano, nano_world), or its id on the "
+        "Hugging Face hub; empty: nano.",
     )
     rehearse: str = Field(
         "",

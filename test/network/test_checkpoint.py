@@ -3,6 +3,7 @@
 """Checkpoints: a round trip, and every way in which a file can be wrong."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -57,8 +58,15 @@ def test_tensors_that_do_not_fit_are_named(saved: Path) -> None:
         load_checkpoint(saved)
 
 
+def test_those_of_the_package_have_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, saved: Path) -> None:
+    assert load_checkpoint("nano").name == default_checkpoint().name == "nano.safetensors"
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(saved, "nano")  # a file is a file
+    assert load_checkpoint("nano").name == "nano"
+
+
 def test_files_that_are_no_checkpoint_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match="does not exist"):
+    with pytest.raises(FileNotFoundError, match=r"absent.safetensors does not exist \(with the package come: nano"):
         load_checkpoint(tmp_path / "absent.safetensors")
     (tmp_path / "text.safetensors").write_text("hello")
     with pytest.raises(ValueError, match="is not a safetensors file"):

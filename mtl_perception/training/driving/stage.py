@@ -26,7 +26,7 @@ from mtl_perception.core.scene_classes import SCENE_CLASSES
 from mtl_perception.network import Checkpoint, MultiTaskNetwork, NetworkConfig, load_checkpoint, save_checkpoint
 from mtl_perception.network.driving.driving_tasks import DrivingTasks
 from mtl_perception.pipeline import Perceiver
-from mtl_perception.resources import config_file
+from mtl_perception.resources import checkpoint_file, config_file
 from mtl_perception.training.balancing import make_balancer
 from mtl_perception.training.driving.config import DrivingStageConfig
 from mtl_perception.training.driving.features import ClipFeatures, cached_features, class_counts
@@ -69,7 +69,7 @@ class DrivingStage:
         perceiver = Perceiver(self._start)
         place = cache or folder / "clips"
         self.clips, self.held_out = (
-            cached_features(perceiver, clips, place, checkpoint=Path(config.start), processes=processes)
+            cached_features(perceiver, clips, place, checkpoint=checkpoint_file(config.start), processes=processes)
             for clips in (config.clips, config.held_out)
         )
         self.counts = class_counts(self.clips)

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtl_perception.network import load_checkpoint
+from mtl_perception.resources import checkpoint_file
 from mtl_perception.training.validation.card import CardPicture, card_text
 
 MOST_BYTES = 1_000_000
@@ -27,7 +28,7 @@ _QUALITIES = (80, 70, 60, 50, 40)
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of the `card` command."""
-    parser.add_argument("checkpoint", type=Path, help="the checkpoint's file")
+    parser.add_argument("checkpoint", type=Path, help="a file, or one of the package by its name")
     parser.add_argument("--validation", type=Path, default=None, help="JSON of `validate --out`; default: its card's")
     parser.add_argument(
         "--out", type=Path, default=Path("docs/models"), help="folder of the cards (default: docs/models)"
@@ -44,7 +45,7 @@ def run(arguments: argparse.Namespace) -> int:
         ValueError: the checkpoint was not validated, or these are the figures of another one.
         OSError: a file cannot be read or written.
     """
-    path: Path = arguments.checkpoint
+    path = checkpoint_file(arguments.checkpoint)
     name = arguments.name or path.stem
     checkpoint = load_checkpoint(path)
     stored = checkpoint.card.get("validation")

@@ -25,7 +25,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from mtl_perception.core.scene_classes import SCENE_CLASSES
 from mtl_perception.network import load_checkpoint, save_checkpoint
 from mtl_perception.pipeline import Perceiver
-from mtl_perception.resources import default_checkpoint
+from mtl_perception.resources import checkpoint_file, default_checkpoint
 from mtl_perception.training.validation.clips import FIRST_UNSEEN_SEED, SCORED_FRAMES, ClipStore, held_out
 from mtl_perception.training.validation.pictures import Shot
 from mtl_perception.training.validation.recordings import OUT_OF_DISTRIBUTION, VALIDATION, validate_recording
@@ -39,7 +39,9 @@ RECORDINGS = {"none": (), "validation": VALIDATION, "all": (*VALIDATION, *OUT_OF
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of the `validate` command."""
-    parser.add_argument("checkpoint", nargs="?", type=Path, default=None, help="default: the one of the package")
+    parser.add_argument(
+        "checkpoint", nargs="?", type=Path, help="a file, or one of the package by its name (default: nano)"
+    )
     parser.add_argument("--worlds", type=int, default=16, help="unseen worlds of each kind and rig (default: 16)")
     parser.add_argument("--kinds", type=_names, default=KINDS, help="of the worlds (default: street,indoor)")
     parser.add_argument("--rigs", type=_names, default=RIGS, help="of the worlds (default: surround4,mono)")
@@ -67,7 +69,9 @@ def run(arguments: argparse.Namespace) -> int:
     """
     if arguments.worlds < 0 or arguments.every < 1:
         raise ValueError(f"--worlds {arguments.worlds} must not be negative, --every {arguments.every} not below 1")
-    path = arguments.checkpoint or default_checkpoint()
+    if arguments.out is not None and not arguments.out.suffix:
+        raise ValueError(f"--out {arguments.out} must have an ending, such as .json: its pictures' folder has none")
+    path = checkpoint_file(arguments.checkpoint) if arguments.checkpoint else default_checkpoint()
     console = Console()
     report, shots = validate(
         path,
