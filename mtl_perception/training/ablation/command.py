@@ -88,19 +88,21 @@ def write_claims(folders: list[Path], stored: Path = STORED, page: Path = CLAIMS
     """Copy the results of studies from `folders`, and write the page of claims from all stored ones.
 
     Raises:
-        ValueError: results are of a trial, or of a study as it was defined before.
+        ValueError: a folder holds no results, or they are of a trial or of a study as it was defined before.
         OSError: a file cannot be read or written.
     """
     studies = {name: Study.load(name) for name in study_names()}
     stored.mkdir(parents=True, exist_ok=True)
     for folder in folders:
-        for name, study in studies.items():
+        there = [name for name in studies if (folder / f"{name}.json").is_file()]
+        if not there:
+            raise ValueError(f"{folder} holds no results of a study")
+        for name in there:
             path = folder / f"{name}.json"
-            if path.is_file():
-                results = StudyResults.read(path)
-                if not results.fits(study):
-                    raise ValueError(f"{path} is of a trial, or of the study '{name}' as it was before")
-                results.write(stored / path.name)
+            results = StudyResults.read(path)
+            if not results.fits(studies[name]):
+                raise ValueError(f"{path} is of a trial, or of the study '{name}' as it was before")
+            results.write(stored / path.name)
     page.write_text(claims_page(studies, read_stored(studies, stored)))
 
 

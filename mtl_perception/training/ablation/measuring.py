@@ -52,6 +52,7 @@ def measure(checkpoint: Path, held_out_worlds: Sequence[HeldOutConfig], clips: P
     plans = [plan for config in held_out_worlds for plan in _plans(config)]
     similarities = _Similarities(perceiver)
     figures, gaps = _scores(perceiver, plans, store)
+    similarities.end()  # it would count among the costs
     if gaps:
         figures["normal_gap_deg"] = float(np.mean(np.concatenate(gaps)))
     if similarities.values:
@@ -189,9 +190,16 @@ class _Similarities:
 
     def __init__(self, perceiver: Perceiver) -> None:
         self.values: list[float] = []
-        for module in perceiver.network.modules():
-            if isinstance(module, DualBranchEmbedding):
-                module.register_forward_hook(self._take_down)
+        self._hooks = [
+            module.register_forward_hook(self._take_down)
+            for module in perceiver.network.modules()
+            if isinstance(module, DualBranchEmbedding)
+        ]
+
+    def end(self) -> None:
+        """Leave the network as it was."""
+        for hook in self._hooks:
+            hook.remove()
 
     def _take_down(self, _: torch.nn.Module, __: Any, output: DualBranchOutput) -> None:
         if not output.specific:

@@ -24,11 +24,12 @@ OF_A_RUN: Mapping[str, Better] = {
     "similarity": "lower",
     "weight_spread": "lower",
     "normal_gap_deg": "lower",
+    "steering.mse_of_mean": "lower",
 }
 """Figures of a run beside its scores: number of weights; CPU time of a forward pass for one frame of the rig; its 1e9
 floating-point operations; mean |cosine| between shared and task-specific features; how much the balancing weights vary
 over the steps (standard deviation over mean, averaged over tasks); mean angle between predicted normals and those of
-the predicted depth."""
+the predicted depth; what `steering.mse` would be of always steering by the mean of the held-out angles."""
 
 ADDED_UP = ("parameters", "forward_ms", "gflops")
 """What several single-task networks take together."""

@@ -52,8 +52,8 @@ def interval(values: Sequence[float], confidence: float = CONFIDENCE) -> Interva
 def paired_difference(first: Sequence[float], second: Sequence[float], confidence: float = CONFIDENCE) -> Interval:
     """Return the mean of first minus second with its interval; item k of both is of the same seed and data order.
 
-    What a seed does to both alike (its data, its initial weights) drops out, so this interval is narrower than what the
-    two variants' own intervals suggest.
+    What a seed does to both alike (its data, the encoder's first weights) drops out, so this interval is narrower than
+    what the two variants' own intervals suggest.
 
     Raises:
         ValueError: they differ in length, or a value is not finite.

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -21,6 +20,7 @@ from mtl_perception.core import LabelSpace, Sample
 from mtl_perception.network import CameraBatch, Checkpoint, MultiTaskNetwork, NetworkConfig, load_checkpoint
 from mtl_perception.network.driving.driving_tasks import Steering
 from mtl_perception.training.ablation.study import SteeringRecipe
+from mtl_perception.training.driving.clips import clips_key
 from mtl_perception.training.driving.config import ClipsConfig
 from mtl_perception.training.driving.losses import steering_loss
 from mtl_perception.training.driving.sequences import render_clips
@@ -103,8 +103,7 @@ def train_steering(start: Path, recipe: SteeringRecipe, seed: int, cache: Path) 
 
 def steering_clips(config: ClipsConfig, labels: LabelSpace, cache: Path) -> list[SteeringClip]:
     """Return clips, rendered when they are first asked for and read from a folder afterwards."""
-    settings = config.model_dump_json(exclude={"worlds", "first_seed"})
-    folder = cache / hashlib.sha256(settings.encode()).hexdigest()[:12]
+    folder = cache / f"{clips_key(config)}_{SIZE[0]}x{SIZE[1]}"
     folder.mkdir(parents=True, exist_ok=True)
     clips = []
     for seed in range(config.first_seed, config.first_seed + config.worlds):

@@ -20,10 +20,12 @@ One row a relative claim of the five systems that the network joins. Each was te
 network that differ in what the claim is about and in nothing else: same steps, same rendered worlds in the same order,
 same batches and optimiser. What is shown are means over seeds with 95 % intervals. *Difference* is the first variant
 minus the second, paired by seeds (Student's t), positive where the first is better; with a % sign it is in percent of
-the second. A *gain* is the mean relative change of a study's metrics in percent (of the named tasks), so differences
-of gains are percentage points. *Claimed* is where the difference has to lie: above 0 where the first is to be better,
-within a margin where both are to be equal, above minus a margin where the first is to be no worse. Sources name no
-margins; these are ours and were fixed beforehand. The verdict follows from the difference's interval alone:
+the second. A seed stands for first weights and for the order of the data; the held-out worlds are the same for all
+seeds, so an interval says how sure a difference is on these worlds. A *gain* is the mean relative change of a study's
+metrics in percent (of the named tasks), so differences of gains are percentage points. *Claimed* is where the
+difference has to lie: above 0 where the first is to be better, within a margin where both are to be equal, above minus
+a margin where the first is to be no worse. Sources name no margins; these are ours and were fixed beforehand. The
+verdict follows from the difference's interval alone:
 
 * **holds**: all of it lies where it is claimed to.
 * **reversed**: none of it does.
@@ -62,7 +64,7 @@ def study_report(name: str, study: Study, results: StudyResults) -> str:
             f"**A trial**: steps {results.steps}, at most {results.seeds} seeds. It says nothing of the claims.",
             "",
         ]
-    lines += [*_of_study(name, study, results), "", "## Variants", "", *_variants(study, results)]
+    lines += _of_study(name, study, results)
     return "\n".join(lines).rstrip() + "\n"
 
 
@@ -91,7 +93,7 @@ def _of_study(name: str, study: Study, results: StudyResults | None) -> list[str
     if notes:
         lines += ["", "How ours differs from the source's:", "", *notes]
     if results is not None:
-        lines += ["", *_cost_table(study, results)]
+        lines += ["", *_cost_table(study, results), "", *_variants(study, results)]
     return lines
 
 

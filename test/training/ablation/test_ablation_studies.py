@@ -20,7 +20,18 @@ STUDIES = (
     "cvm", "wmca", "ggfm", "maestro", "distillation", "afd", "dual_branch", "pose", "panoptic", "steering",
 )  # fmt: skip
 
-BUDGET = ("steps", "sources", "stages", "kernel_learning_rate", "learning_rate", "warmup_steps", "decay_fraction")
+BUDGET = (
+    "steps",
+    "sources",
+    "stages",
+    "kernel_learning_rate",
+    "learning_rate",
+    "warmup_steps",
+    "decay_fraction",
+    "average_decay",
+    "precision",
+    "labels",
+)
 
 
 def test_all_studies_are_there() -> None:
