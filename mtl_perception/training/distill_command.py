@@ -33,10 +33,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="what the segmentation teacher's classes are: a file of config/teacher_classes, by name or path, or a "
         "data set that the label space knows (default: default, for models of Cityscapes and ADE20k)",
     )
-    parser.add_argument("--frames", type=_positive, default=500, help="label at most so many frames (default: 500)")
-    parser.add_argument("--steps", type=_positive, default=1000, help="steps of training (default: 1000)")
+    parser.add_argument("--frames", type=_count, default=500, help="label at most so many frames (default: 500)")
+    parser.add_argument("--steps", type=_count, default=1000, help="steps of training (default: 1000)")
     parser.add_argument(
-        "--frames-per-step", type=_positive, default=2, help="frames, of all cameras, in a step (default: 2)"
+        "--frames-per-step", type=_count, default=2, help="frames, of all cameras, in a step (default: 2)"
     )
     parser.add_argument("--device", default="cpu", help="of the teachers, as torch names it (default: cpu)")
     parser.add_argument(
@@ -75,8 +75,8 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _positive(text: str) -> int:
+def _count(text: str) -> int:
     value = int(text)
     if value < 1:
-        raise ValueError
+        raise argparse.ArgumentTypeError(f"{text} is less than one")
     return value

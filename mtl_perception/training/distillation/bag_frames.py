@@ -38,6 +38,7 @@ class BagFrame:
     Attributes:
         names: of the cameras.
         images: uint8 (N, H, W, 3).
+        seen: bool (N, H, W), False where a rectified image shows nothing because the camera's own does not reach there.
         large: uint8 (N, factor * H, factor * W, 3).
         K: (N, 3, 3) for `images`.
         base_from_camera: (N, 4, 4).
@@ -49,6 +50,7 @@ class BagFrame:
 
     names: tuple[str, ...]
     images: NDArray[np.uint8]
+    seen: NDArray[np.bool_]
     large: NDArray[np.uint8]
     K: NDArray[np.float64]
     base_from_camera: NDArray[np.float64]
@@ -88,10 +90,13 @@ class BagFrames:
         motion = None
         if before is not None and set(names) <= before.world_from_camera.keys() & frame.world_from_camera.keys():
             motion = np.stack([inverse(before.world_from_camera[n]) @ frame.world_from_camera[n] for n in names])
-        cameras = [self._rectification(frame.rig[name], 1).target for name in names]
+        views = [self._rectification(frame.rig[name], 1) for name in names]
+        cameras = [view.target for view in views]
+        everything = np.ones(self.size[::-1], dtype=bool)
         return BagFrame(
             names=names,
             images=self._images(frame, names, 1),
+            seen=np.stack([everything if view.valid is None else view.valid for view in views]),
             large=self._images(frame, names, self.factor),
             K=np.stack([camera.K for camera in cameras]),
             base_from_camera=np.stack([camera.base_from_camera for camera in cameras]),

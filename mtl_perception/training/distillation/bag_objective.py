@@ -6,30 +6,26 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from mtl_perception.core import LabelSpace
 from mtl_perception.network import MultiTaskNetwork, NetworkOutput, PreviousFrame
-from mtl_perception.network.geometry import depth_scale, reproject
+from mtl_perception.network.geometry import depth_scale
 from mtl_perception.training.batch_losses import Losses
 from mtl_perception.training.distillation.labelling import Rows
+from mtl_perception.training.image_pairs import SELF_SUPERVISED, ImagePairs, self_supervised_terms
 from mtl_perception.training.losses.depth import depth_loss
 from mtl_perception.training.losses.distillation import drift_losses, semantic_imitation_loss
-from mtl_perception.training.losses.reduction import nearest, stride_of
-from mtl_perception.training.losses.self_supervised import (
-    normalised_disparity,
-    photometric_loss,
-    smoothness_loss,
-    warp,
-)
+from mtl_perception.training.losses.reduction import nearest
 from mtl_perception.training.objective import Objective
 from mtl_perception.training.objective_settings import ObjectiveSettings
 from mtl_perception.training.samples import TrainingBatch
 
 LEARNT = ("depth", "semantic")
-DRIFT, PHOTOMETRIC, SMOOTHNESS = 1.0, 0.3, 0.01
-"""Weights of the mean of all tasks' drift, and of the self-supervision of depth between two frames of known poses."""
+DRIFT = 1.0
+"""Weight of the mean of all tasks' drift."""
+SELF_SUPERVISION = dict.fromkeys(SELF_SUPERVISED, 0.0) | {"photometric": 0.3, "smoothness": 0.01}
+"""Weights of the self-supervision of depth between two frames of known poses."""
 
 
 class BagObjective(Objective):
@@ -99,21 +95,21 @@ class BagObjective(Objective):
 
 
 def _self_supervision(output: NetworkOutput, batch: TrainingBatch) -> dict[str, Tensor]:
-    """Return the weighted terms of monodepth2 (Godard et al. 2019) for the rows that have a frame before."""
+    """Return the weighted terms of depth for the rows that have a frame before; flow and mask are held, not taught."""
     if batch.previous is None or output.depth is None:
         return {}
-    rows, depth = batch.previous_rows, output.depth[batch.previous_rows].float()
-    stride = stride_of(batch.depth, depth)
-    target, source = (
-        functional.avg_pool2d(images, stride, ceil_mode=True)
-        for images in (batch.cameras.images[rows], batch.previous.images)
+    rows = batch.previous_rows
+    pairs = ImagePairs(
+        images=batch.cameras.images[rows],
+        previous_images=batch.previous.images,
+        K=batch.cameras.K[rows],
+        previous_K=batch.previous.K,
+        base_from_camera=batch.cameras.base_from_camera[rows],
+        ground_known=batch.cameras.ground_known[rows],
+        previous_from_current=batch.previous_from_current,
+        depth=output.depth[rows].float(),
     )
-    pixels, in_front = reproject(depth, batch.cameras.K[rows], batch.previous_from_current, batch.previous.K, stride)
-    warped, seen = warp(source, pixels, in_front)
-    return {
-        "photometric": PHOTOMETRIC * photometric_loss(warped[None], seen[None], source[None], target),
-        "smoothness": SMOOTHNESS * smoothness_loss(normalised_disparity(depth), target),
-    }
+    return self_supervised_terms(pairs, SELF_SUPERVISION)
 
 
 def hold_statistics(network: nn.Module) -> None:

@@ -116,6 +116,7 @@ class Labeller:
         """
         size = frame.images.shape[2], frame.images.shape[1]
         chosen, confidence = self._semantics(frame.large, size)
+        chosen[~frame.seen] = -1  # whatever the teacher makes of the black there
         certain = confidence > CERTAIN
         told = self.depth(frame.large, size)
         sky = self._is_sky[chosen] & certain & _above_horizon(frame)
@@ -135,6 +136,7 @@ class Labeller:
                 depth[camera] = metres
                 ways.append(way)
         depth[sky] = np.inf
+        depth[~frame.seen] = np.nan
         return depth, self.rows.encode(chosen, confidence), ways
 
     def _semantics(
@@ -180,10 +182,16 @@ def label_bag(
     """
     folder.mkdir(parents=True, exist_ok=True)
     manifest = folder / MANIFEST
-    signature = signature | {"sets": [list(names) for names in labeller.rows.sets], "levels": labeller.rows.levels}
+    mapping = labeller.mapping
+    signature = signature | {
+        "sets": [list(names) for names in mapping.sets],
+        "classes": list(mapping.set_of_class),
+        "levels": labeller.rows.levels,
+    }
     if manifest.is_file() and json.loads(manifest.read_text()) != signature:
         raise ValueError(
-            f"{folder} holds labels of another bag, other teachers or another student: choose another --out"
+            f"{folder} holds labels of another bag, other frames, teachers or classes, or another student: "
+            "choose another --out"
         )
     _write(manifest, (json.dumps(signature, indent=1) + "\n").encode())
     ways: Counter[str] = Counter()

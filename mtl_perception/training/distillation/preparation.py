@@ -70,7 +70,8 @@ def _by_settings(images: NDArray[np.uint8], settings: Mapping[str, Any]) -> Tens
         shrinks = width * height < images.shape[1] * images.shape[2]
         way = cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
         pixels = np.stack([cv2.resize(image, (width, height), interpolation=way) for image in images])
-    values = torch.from_numpy(pixels).permute(0, 3, 1, 2).float() * float(settings.get("rescale_factor", 1 / 255))
+    factor = float(settings.get("rescale_factor", 1 / 255)) if settings.get("do_rescale", True) else 1.0
+    values = torch.from_numpy(pixels).permute(0, 3, 1, 2).float() * factor
     if settings.get("do_normalize", True):
         mean = torch.tensor(settings.get("image_mean") or _IMAGENET_MEAN)[:, None, None]
         std = torch.tensor(settings.get("image_std") or _IMAGENET_STD)[:, None, None]

@@ -43,7 +43,8 @@ class DepthTeacher:
         """Load it.
 
         Raises:
-            ValueError: it is no depth estimation model, has no safetensors, or needs more than images.
+            ValueError: it is no depth estimation model, has no safetensors, needs more than images, or there is no such
+                device.
             FileNotFoundError: there is no such model.
         """
         self.name, self.licence = name, licence_of(name)
@@ -74,7 +75,8 @@ class SegmentationTeacher:
         """Load it.
 
         Raises:
-            ValueError: it is no segmentation model, has no safetensors, or needs more than images.
+            ValueError: it is no segmentation model, has no safetensors, needs more than images, or there is no such
+                device.
             FileNotFoundError: there is no such model.
         """
         self.name, self.licence = name, licence_of(name)
@@ -104,9 +106,10 @@ def licence_of(name: str) -> str:
         content = yaml.safe_load(header)
     except (OSError, ValueError, yaml.YAMLError):  # the hub's errors are among these
         return "unknown: check"
-    if not isinstance(content, dict) or not content.get("license"):
+    if not isinstance(content, dict):
         return "unknown: check"
-    return str(content.get("license_name") if content["license"] == "other" else content["license"]) or "unknown: check"
+    key = "license_name" if content.get("license") == "other" else "license"
+    return str(content.get(key) or "unknown: check")
 
 
 def _segmentation_kind(name: str) -> Any:
@@ -120,16 +123,23 @@ def _segmentation_kind(name: str) -> Any:
 
 
 def _loaded(kind: Any, name: str, device: str) -> Any:
-    model = _or_explained(
-        name, lambda: kind.from_pretrained(name, use_safetensors=True, trust_remote_code=False, dtype=torch.float32)
-    )
-    return model.to(device).eval().requires_grad_(False)
+    safely = {"use_safetensors": True, "trust_remote_code": False, "dtype": torch.float32}
+    model, report = _or_explained(name, lambda: kind.from_pretrained(name, **safely, output_loading_info=True))
+    weights = {part: {f"{part}.{key}" for key, _ in child.named_parameters()} for part, child in model.named_children()}
+    # Transformers fills what a file lacks with random numbers; some models' files lack weights that nobody uses.
+    absent = sorted(part for part, own in weights.items() if own and own <= set(report["missing_keys"]))
+    if absent:
+        raise ValueError(f"teacher {name} is not a {kind.__name__[len('AutoModelFor') :]}: no weights of {absent[0]}")
+    try:
+        return model.to(device).eval().requires_grad_(False)
+    except (RuntimeError, AssertionError) as error:  # the latter: torch without CUDA
+        raise ValueError(f"device '{device}' cannot be used: {error}") from error
 
 
 def _or_explained(name: str, load: Callable[[], Any]) -> Any:
     try:
         return load()
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RuntimeError, ImportError) as error:  # also: shapes that differ, a backbone's library
         reason = " ".join(str(error).split())
         if isinstance(error, OSError) and not Path(name).is_dir():
             raise FileNotFoundError(f"teacher {name} is neither a folder nor on the hub: {reason}") from error

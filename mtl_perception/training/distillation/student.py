@@ -95,7 +95,8 @@ def distil(request: Request) -> dict[str, Any]:
 
     Raises:
         FileNotFoundError: bag, teacher or student is not there.
-        ValueError: one of them is not what it should be, or the folder is of another request.
+        ValueError: one of them is not what it should be, the folder is of another request, or no image's depth could be
+            brought to metres.
         BagError: a frame cannot be read.
     """
     start = load_start(request.student, request.labels)
@@ -117,14 +118,20 @@ def distil(request: Request) -> dict[str, Any]:
     labeller = Labeller(depth, segmentation, mapping, start.labels, lambda frame: _seen_by(start, frame))
     signature = {
         "bag": str(request.bag.resolve()),
-        "depth": request.depth_teacher,
-        "segmentation": request.segmentation_teacher,
-        "student": start.name,
+        "depth": _located(request.depth_teacher),
+        "segmentation": _located(request.segmentation_teacher),
+        "student": _located(request.student or str(default_checkpoint())),
         "size": list(size),
+        "frames": indices,
     }
     folder = request.out / "labels"
     ways = label_bag(frames, indices, labeller, folder, signature, quiet=request.quiet)
     LOG.info("depth was brought to metres by: %s", ", ".join(f"{way} ({n} images)" for way, n in ways.most_common()))
+    if set(ways) == {"unknown"}:
+        raise ValueError(
+            f"what {depth.name} says of {bag.name} could not be brought to metres: the bag has neither depth nor "
+            "LiDAR, nor poses or a camera's height over the ground that agree with it (metres, or inverse depth)"
+        )
     training, measured, held_out = _split([label_file(folder, index) for index in indices])
 
     labels = replace(start.labels, datasets={**start.labels.datasets, DATASET: labeller.rows.dataset})
@@ -141,7 +148,7 @@ def distil(request: Request) -> dict[str, Any]:
     trainer.train()
     learnt = load_checkpoint(request.out / "training" / CHECKPOINT).network
     last = against_teachers(learnt, measured, labels)
-    trained = start.trained or LEARNT
+    trained = tuple(dict.fromkeys((*start.trained, *LEARNT)))
     card = {
         "licence": _licence(start, depth, segmentation),
         "teachers": {
@@ -158,7 +165,7 @@ def distil(request: Request) -> dict[str, Any]:
         "last": last,
         "start": start.card,
     }
-    save_checkpoint(request.out / RESULT, learnt, start.labels, tuple(trained), card)
+    save_checkpoint(request.out / RESULT, learnt, start.labels, trained, card)
     (request.out / "distillation.json").write_text(json.dumps(card, indent=1) + "\n")
     return card
 
@@ -168,7 +175,8 @@ def load_start(student: str, labels: str) -> Start:
 
     Raises:
         FileNotFoundError: there is neither a checkpoint nor a preset of that name.
-        ValueError: it cannot be read, has no depth or no semantics, or the label space does not fit the preset.
+        ValueError: it cannot be read, has no depth or no semantics of its own, or the label space does not fit the
+            preset.
     """
     is_preset = bool(student) and not Path(student).is_file() and "/" not in student
     if is_preset or Path(student).suffix in (".yaml", ".yml"):
@@ -179,12 +187,10 @@ def load_start(student: str, labels: str) -> Start:
         if len(space) != config.num_labels:
             raise ValueError(f"preset '{student}' has {config.num_labels} labels, '{space.name}' has {len(space)}")
         torch.manual_seed(0)
-        network = MultiTaskNetwork(config.restricted(LEARNT))
+        network = MultiTaskNetwork(_checked(config, student).restricted(LEARNT))
         return Start(network.eval().requires_grad_(False), space, (), f"{student}, random weights", {})
     checkpoint = load_checkpoint(student or default_checkpoint())
-    absent = [task for task in LEARNT if task not in checkpoint.network.config.tasks]
-    if absent:
-        raise ValueError(f"student {checkpoint.name} cannot learn: it has no task {', '.join(absent)}")
+    _checked(checkpoint.network.config, checkpoint.name)
     trained = tuple(checkpoint.trained_tasks)
     network = checkpoint.network.requires_grad_(False)
     return Start(network, checkpoint.labels, trained, checkpoint.name, dict(checkpoint.card))
@@ -197,7 +203,8 @@ def against_teachers(network: MultiTaskNetwork, files: Sequence[Path], labels: L
     Returns:
         `depth_abs_rel`: mean of |difference| over the teacher's depth; `depth_log`: mean of |difference of logarithms|;
         `semantic_agreement`: share of the pixels, of those that are not void, whose label is one of those named;
-        `semantic_nll`: mean negative log of their probability; `loss`: `depth_log` + `semantic_nll`.
+        `semantic_nll`: mean negative log of their probability; `loss`: `depth_log` + `semantic_nll`. What the teachers
+        say nothing of in these files is left out.
     """
     source, random = LabelledSource(files), np.random.default_rng(0)
     sums: dict[str, list[Tensor]] = {"depth_abs_rel": [], "depth_log": [], "semantic_agreement": [], "semantic_nll": []}
@@ -221,9 +228,29 @@ def against_teachers(network: MultiTaskNetwork, files: Sequence[Path], labels: L
         sums["semantic_nll"].append(-together.log()[taught])
         chosen = named.gather(3, probability.argmax(dim=-1, keepdim=True))[..., 0]
         sums["semantic_agreement"].append(chosen[taught].float())
-    means = {name: float(torch.cat(values).mean()) if len(torch.cat(values)) else 0.0 for name, values in sums.items()}
-    means["loss"] = means["depth_log"] + means["semantic_nll"]
+    joined = {name: torch.cat(values) for name, values in sums.items()}
+    means = {name: float(values.mean()) for name, values in joined.items() if len(values)}
+    means["loss"] = sum(means[name] for name in ("depth_log", "semantic_nll") if name in means)
     return {name: round(value, 4) for name, value in means.items()}
+
+
+def _checked(config: NetworkConfig, name: str) -> NetworkConfig:
+    """Return the configuration of a student.
+
+    Raises:
+        ValueError: it cannot learn what the teachers say.
+    """
+    absent = [task for task in LEARNT if task not in config.tasks]
+    if absent:
+        raise ValueError(f"student {name} cannot learn: it has no task {', '.join(absent)}")
+    if config.dense.semantic_from == "queries":
+        raise ValueError(f"student {name} cannot learn: its semantics have no head, they come from panoptic queries")
+    return config
+
+
+def _located(name: str) -> str:
+    """Return a path in full, and a hub id or the name of a preset as it is."""
+    return str(Path(name).resolve()) if Path(name).exists() else name
 
 
 class _Recipe(TrainingConfig):

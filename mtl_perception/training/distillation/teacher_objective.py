@@ -8,12 +8,15 @@ from collections.abc import Collection
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from mtl_perception.core import LabelSpace
+from mtl_perception.network.motion.flow_composition import independent_flow, rigid_flow
 from mtl_perception.network.teacher import FLOW_TASKS, MultiBackboneTeacher
 from mtl_perception.training.batch_losses import Losses
 from mtl_perception.training.distillation.schedule import TeacherConfig
 from mtl_perception.training.losses.motion import motion_loss
+from mtl_perception.training.losses.reduction import stride_of
 from mtl_perception.training.losses.scene_flow import FlowTruth, scene_flow_loss
 from mtl_perception.training.objective import Objective
 from mtl_perception.training.objective_settings import ObjectiveSettings
@@ -25,7 +28,8 @@ class TeacherObjective:
 
     Where the paper is self-supervised, this has truth: depth, pose and flow are learnt from it, and the motion branch
     is told the true poses (our reading: known poses take the ambiguity of scale away). Depth that composes the flow is
-    the scene branch's, as in the paper.
+    the scene branch's, as in the paper. As long as the mask does not learn, all of the flow counts: a decoder of masks
+    that is still random must not scale it.
     """
 
     def __init__(
@@ -40,13 +44,15 @@ class TeacherObjective:
         learning = [task for task in self.config.learning(step, self.steps) if task in teacher.tasks]
         teacher.train_only(learning)
         tasks: dict[str, Tensor] = {}
+        terms: dict[str, Tensor] = {}
         if set(learning).intersection(teacher.scene.config.tasks):
-            tasks |= self.objective(teacher.scene, batch, step).tasks
+            seen = self.objective(teacher.scene, batch, step)
+            tasks, terms = tasks | seen.tasks, terms | seen.terms
         if "ego_motion" in learning:
             tasks |= self.objective(teacher.pose, batch, step).tasks
         if set(learning).intersection(FLOW_TASKS):
             tasks |= _motion_losses(teacher, batch, learning)
-        return Losses(tasks, {})
+        return Losses(tasks, terms)
 
 
 def _motion_losses(teacher: MultiBackboneTeacher, batch: TrainingBatch, learning: Collection[str]) -> dict[str, Tensor]:
@@ -56,28 +62,37 @@ def _motion_losses(teacher: MultiBackboneTeacher, batch: TrainingBatch, learning
         return {}
     positions = torch.searchsorted(batch.previous_rows, rows)
     current, motion = batch.cameras.select(rows), batch.previous_from_current[positions]
-    with torch.no_grad():
-        features, _ = teacher.scene.encode(current, tasks=("depth",))
-        depth = teacher.scene.decode_dense(features, current, ("depth",))["depth"]
-    said = teacher.flow(current, batch.previous.select(positions), motion, depth)
+    said = teacher(current, batch.previous.select(positions), motion)
+    complete, independent, mask = said.complete_flow, said.independent_flow, said.flow_mask_logits
+    assert complete is not None and independent is not None and mask is not None and said.depth is not None
     losses: dict[str, Tensor] = {}
     with torch.autocast(batch.depth.device.type, enabled=False):
         if "motion_mask" in learning:
-            losses["motion_mask"] = motion_loss(said["flow_mask_logits"], batch.motion_mask[rows])
+            losses["motion_mask"] = motion_loss(mask, batch.motion_mask[rows])
         if "scene_flow" in learning:
+            true_mask = batch.motion_mask[rows]
+            if "motion_mask" not in learning:
+                stride = stride_of(true_mask, complete)
+                independent = _unmasked(complete, said.depth, batch.cameras.K[rows], motion, stride)
+                mask, true_mask = mask.detach(), torch.full_like(true_mask, UNKNOWN_MOTION)
             truth = FlowTruth(
                 velocity=batch.scene_flow[rows],
                 depth=batch.depth[rows],
-                motion_mask=batch.motion_mask[rows],
+                motion_mask=true_mask,
                 K=batch.cameras.K[rows],
                 base_from_camera=batch.cameras.base_from_camera[rows],
                 previous_from_current=motion,
                 seconds=batch.seconds[positions],
             )
-            losses["scene_flow"] = scene_flow_loss(
-                said["complete_flow"], said["independent_flow"], said["flow_mask_logits"], truth
-            )
+            losses["scene_flow"] = scene_flow_loss(complete, independent, mask, truth)
     return losses
+
+
+def _unmasked(complete: Tensor, depth: Tensor, K: Tensor, motion: Tensor, stride: int) -> Tensor:
+    """Return F_I (N, 3, h, w) where everything moves."""
+    size = complete.shape[-2:]
+    depth = functional.interpolate(depth.detach().float()[:, None], size, mode="bilinear")[:, 0]
+    return independent_flow(torch.ones_like(depth), complete.float(), rigid_flow(depth, K, motion, stride))
 
 
 def _rows(batch: TrainingBatch) -> Tensor:

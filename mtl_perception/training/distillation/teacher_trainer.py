@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
@@ -66,4 +65,4 @@ class TeacherTrainer(Trainer):
         return cast(MultiTaskNetwork, MultiBackboneTeacher.of(config, teacher.scene, teacher.pose, teacher.motion))
 
     def _save_checkpoint(self) -> None:
-        cast(MultiBackboneTeacher, copy.deepcopy(self.average)).save(self.folder / CHECKPOINT)
+        cast(MultiBackboneTeacher, self.average).save(self.folder / CHECKPOINT)

@@ -95,6 +95,10 @@ def drift_losses(student: NetworkOutput, start: NetworkOutput, valid: Tensor | N
     if student.centre_offsets is not None and start.centre_offsets is not None and start.centre_logits is not None:
         change = (student.centre_offsets.float() - start.centre_offsets).abs().sum(dim=1) / OFFSET_UNIT
         losses["centre_offsets"] = mean_of(change.clamp(max=1.0))
+    if student.queries is not None and start.queries is not None:
+        now_by, then_by = student.queries, start.queries
+        losses["query_classes"] = mean_of(_divergence(now_by.class_logits.mT, then_by.class_logits.mT))
+        losses["query_masks"] = mean_of(_binary_divergence(now_by.mask_logits, then_by.mask_logits))
     if student.occupancy_logits is not None and start.occupancy_logits is not None:
         now, then = student.occupancy_logits, start.occupancy_logits
         losses["occupied"] = mean_of(_binary_divergence(now[:, 0], then[:, 0]))

@@ -42,8 +42,8 @@ class Scene:
         self.depth[self.classes == 2] = np.inf
 
     def frame(self) -> BagFrame:
-        image = np.zeros((1, SIZE[1], SIZE[0], 3), np.uint8)
-        return BagFrame(("front",), image, image, self.K[None], self.mount[None], (NOTHING,))
+        image, seen = np.zeros((1, SIZE[1], SIZE[0], 3), np.uint8), np.ones((1, SIZE[1], SIZE[0]), bool)
+        return BagFrame(("front",), image, seen, image, self.K[None], self.mount[None], (NOTHING,))
 
 
 class Depth:
@@ -142,6 +142,14 @@ def test_there_is_no_sky_on_the_road(scene: Scene, labels: LabelSpace) -> None:
     assert np.isfinite(depth[0, -8:, :20]).all()
 
 
+def test_nothing_is_said_of_pixels_that_the_camera_does_not_see(scene: Scene, labels: LabelSpace) -> None:
+    frame = scene.frame()
+    frame.seen[:, :, :10] = False
+    depth, semantic, _ = labeller(scene, labels)(frame)
+    assert np.isnan(depth[0, :, :10]).all() and (semantic[0, :, :10] == 255).all()
+    assert not np.isnan(depth[0, :, 10:]).any() and (semantic[0, :, 10:] != 255).all()
+
+
 def test_labels_are_kept_and_not_made_again(scene: Scene, labels: LabelSpace, tmp_path: Path) -> None:
     asked = labeller(scene, labels)
     frames = lambda index: scene.frame()  # noqa: E731
@@ -152,6 +160,9 @@ def test_labels_are_kept_and_not_made_again(scene: Scene, labels: LabelSpace, tm
     assert json.loads((tmp_path / MANIFEST).read_text())["bag"] == "a"
     with pytest.raises(ValueError, match="holds labels of another bag"):
         label_bag(frames, [0], asked, tmp_path, {"bag": "b"}, quiet=True)  # type: ignore[arg-type]
+    asked.mapping = replace(asked.mapping, set_of_class=(0, 0, 2, None, None))  # the same sets, of other classes
+    with pytest.raises(ValueError, match="holds labels of another bag, other frames, teachers or classes"):
+        label_bag(frames, [0], asked, tmp_path, {"bag": "a"}, quiet=True)  # type: ignore[arg-type]
     source = LabelledSource([label_file(tmp_path, 3)])
     sample = source.sample(0, SIZE, np.random.default_rng(0))
     check(sample.depth, scene)

@@ -13,6 +13,7 @@ import pytest
 import torch
 import yaml
 
+from mtl_perception.cli import main
 from mtl_perception.core import Camera, LabelSpace, Rig, Sample
 from mtl_perception.core.frame import RigFrame
 from mtl_perception.core.ground_truth import GroundTruth
@@ -24,7 +25,7 @@ from mtl_perception.data.recordings.writing import write_recording
 from mtl_perception.network import MultiTaskNetwork, NetworkConfig, load_checkpoint, save_checkpoint
 from mtl_perception.pipeline import Perceiver
 from mtl_perception.resources import config_file
-from mtl_perception.training.distillation.student import RESULT, Request, distil
+from mtl_perception.training.distillation.student import RESULT, Request, distil, load_start
 
 NETWORK = {
     "preset": "tiny",
@@ -45,10 +46,10 @@ class Still(Recording):
 
     name = "still"
 
-    def __init__(self) -> None:
+    def __init__(self, height: float = 1.2) -> None:
         K = np.array([[80.0, 0, 47.5], [0, 80.0, 31.5], [0, 0, 1]])
         mount = BODY_FROM_OPTICAL.copy()
-        mount[2, 3] = 1.2
+        mount[2, 3] = height
         distortion = np.array([-0.1, 0.02, 0.0, 0.0])
         self.rig = Rig(
             (
@@ -129,22 +130,21 @@ def test_a_six_camera_bag(
         distil(replace(request, bag=next((tmp_path / "bag").glob("*.mcap"))))
 
 
-def test_a_preset_on_a_bag_without_poses(
-    depth_folder: Path, segmentation_folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+def test_the_command_with_a_preset_on_a_bag_without_poses(
+    depth_folder: Path,
+    segmentation_folder: Path,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     write_recording(Still(), tmp_path / "bag", "mcap")
     (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(NETWORK))
-    card = distil(
-        Request(
-            bag=tmp_path / "bag",
-            depth_teacher=str(depth_folder),
-            segmentation_teacher=str(segmentation_folder),
-            out=tmp_path / "out",
-            student=str(tmp_path / "tiny.yaml"),
-            steps=20,
-            quiet=True,
-        )
-    )
+    command = ["distill", "--bag", str(tmp_path / "bag"), "--out", str(tmp_path / "out"), "--steps", "20"]
+    command += ["--depth-teacher", str(depth_folder), "--segmentation-teacher", str(segmentation_folder)]
+    command += ["--student", str(tmp_path / "tiny.yaml")]
+    assert main(command) == 0
+    assert "up --checkpoint" in capsys.readouterr().out
+    card = json.loads((tmp_path / "out" / "distillation.json").read_text())
     assert card["last"]["loss"] < card["first"]["loss"]
     ways = card["depth_in_metres_by"]
     assert sum(ways.values()) == 5 and ways["ground"] >= 2 and set(ways) <= {"ground", "unknown"}
@@ -153,9 +153,24 @@ def test_a_preset_on_a_bag_without_poses(
     assert "no label here: spaceship" in caplog.text
     checkpoint = load_checkpoint(tmp_path / "out" / RESULT)
     assert checkpoint.trained_tasks == ("depth", "semantic") == checkpoint.network.config.tasks
-    assert json.loads((tmp_path / "out" / "distillation.json").read_text()) == card
+    assert checkpoint.card == card
     with np.load(tmp_path / "out" / "labels" / "frame_000001.npz") as stored:
         assert list(stored["names"]) == ["front"] and "previous_images" not in stored
+    assert main([*command, "--frames", "2"]) == 1  # the student that is there has learnt from all frames
+    assert "holds labels of another bag, other frames" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main([*command, "--steps", "0"])
+    assert "--steps: 0 is less than one" in capsys.readouterr().err
+
+
+def test_depth_that_cannot_be_brought_to_metres_teaches_nothing(
+    depth_folder: Path, segmentation_folder: Path, tmp_path: Path
+) -> None:
+    write_recording(Still(height=0.0), tmp_path / "bag", "mcap")
+    (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(NETWORK))
+    request = Request(tmp_path / "bag", str(depth_folder), str(segmentation_folder), tmp_path / "out", quiet=True)
+    with pytest.raises(ValueError, match="could not be brought to metres: the bag has neither depth nor LiDAR"):
+        distil(replace(request, student=str(tmp_path / "tiny.yaml")))
 
 
 def test_a_student_without_depth_cannot_learn(student: Path, tmp_path: Path) -> None:
@@ -165,5 +180,7 @@ def test_a_student_without_depth_cannot_learn(student: Path, tmp_path: Path) -> 
     request = Request(tmp_path / "no_bag", "x", "y", tmp_path / "out", student=str(tmp_path / "edges.safetensors"))
     with pytest.raises(ValueError, match="cannot learn: it has no task depth, semantic"):
         distil(request)
+    with pytest.raises(ValueError, match="its semantics have no head"):
+        load_start("unified_encoder", "default")
     with pytest.raises(FileNotFoundError, match="no 'unheard_of' in config/networks"):
         distil(replace(request, student="unheard_of"))

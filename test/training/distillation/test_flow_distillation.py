@@ -14,10 +14,12 @@ from pydantic import ValidationError
 from mtl_perception.network import MultiTaskNetwork
 from mtl_perception.network.teacher import MultiBackboneTeacher
 from mtl_perception.resources import config_folder
+from mtl_perception.training.batch_losses import Losses
 from mtl_perception.training.batches import StepDataset
 from mtl_perception.training.config import TrainingConfig
 from mtl_perception.training.distillation.flow_teacher import FlowTeacher
 from mtl_perception.training.distillation.schedule import TeacherConfig, TeacherStage
+from mtl_perception.training.distillation.teacher_objective import TeacherObjective
 from mtl_perception.training.distillation.teacher_trainer import TeacherTrainer
 from mtl_perception.training.objective import Objective
 from mtl_perception.training.objective_settings import ObjectiveSettings
@@ -104,9 +106,39 @@ def test_each_stage_changes_its_own_branches_and_the_student_learns(  # type: ig
     assert all(p.grad is None and not p.requires_grad for p in objective.teacher.teacher.parameters())
 
     # A network of this suite teaches as well; itself it agrees with.
-    target = FlowTeacher(student)(batch)
-    assert target is not None and target.motion_logits is not None
-    assert target.complete_flow.shape == (2, 3, 32, 32) and not target.complete_flow.requires_grad
+    objective.teacher = FlowTeacher(student)
+    assert objective(student, batch).terms["distillation"].item() == pytest.approx(0.0, abs=1e-5)
+
+
+def test_a_mask_that_does_not_learn_does_not_shape_the_flow(  # type: ignore[no-untyped-def]
+    config: TrainingConfig, walls, tmp_path: Path
+) -> None:
+    trainer = TeacherTrainer(config, tmp_path, tmp_path / "teacher", sources=[moving(walls)], quiet=True)
+    teacher, batch = trainer.network, trainer.dataset[0]
+    settings = ObjectiveSettings.model_validate({"smoothness": 1.0})
+    assert config.teacher is not None
+    objective = TeacherObjective(settings, trainer.labels, torch.ones(16), config.teacher, config.steps)
+
+    def losses_at(step: int) -> tuple[Losses, Losses]:
+        """Return those with an altered decoder of masks, and with the one that there is."""
+        found = []
+        for shift in (5.0, -5.0):
+            with torch.no_grad():
+                teacher.motion.motion.motion_mask.apply(lambda module: shifted(module, shift))  # noqa: B023
+            found.append(objective(teacher, batch, step))
+        return found[0], found[1]
+
+    altered, flow_only = losses_at(6)
+    assert set(flow_only.tasks) == {"scene_flow"} and flow_only.terms == {}
+    assert flow_only.tasks["scene_flow"].item() == pytest.approx(altered.tasks["scene_flow"].item(), rel=1e-5)
+    altered, everything = losses_at(38)
+    assert everything.tasks["scene_flow"].item() != pytest.approx(altered.tasks["scene_flow"].item(), rel=1e-2)
+    assert set(everything.terms) == {"smoothness"}  # what is configured beside the truth
+
+
+def shifted(module: torch.nn.Module, shift: float) -> None:
+    if isinstance(module, torch.nn.Conv2d) and module.bias is not None:
+        module.bias += shift
 
 
 def test_a_teacher_is_asked_for_by_name(config: TrainingConfig, tmp_path: Path) -> None:

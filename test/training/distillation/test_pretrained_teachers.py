@@ -19,10 +19,12 @@ from transformers import (
     MaskFormerConfig,
     MaskFormerForInstanceSegmentation,
     MaskFormerImageProcessorPil,
+    SegformerConfig,
+    SegformerForImageClassification,
 )
 
 from mtl_perception.training.distillation.preparation import Preparation
-from mtl_perception.training.distillation.pretrained import DepthTeacher, SegmentationTeacher
+from mtl_perception.training.distillation.pretrained import DepthTeacher, SegmentationTeacher, licence_of
 
 IMAGES = np.random.default_rng(0).integers(0, 255, (2, 60, 90, 3)).astype(np.uint8)
 
@@ -117,6 +119,29 @@ def test_a_model_of_another_kind_is_refused(segmentation_folder: Path, tmp_path:
     (tmp_path / "empty").mkdir()
     with pytest.raises(ValueError, match="cannot be loaded"):
         DepthTeacher(str(tmp_path / "empty"))
+
+
+def test_a_backbone_without_the_weights_of_a_head_is_refused(segmentation_folder: Path, tmp_path: Path) -> None:
+    """Transformers would give it a head of random numbers."""
+    shutil.copytree(segmentation_folder, tmp_path / "backbone")
+    sizes = {"depths": [1, 1, 1, 1], "hidden_sizes": [8, 8, 16, 16], "num_attention_heads": [1, 1, 1, 1]}
+    SegformerForImageClassification(SegformerConfig(**sizes)).save_pretrained(tmp_path / "backbone")
+    with pytest.raises(ValueError, match="is not a SemanticSegmentation: no weights of decode_head"):
+        SegmentationTeacher(str(tmp_path / "backbone"))
+
+
+def test_a_device_that_there_is_not(depth_folder: Path) -> None:
+    with pytest.raises(ValueError, match="device 'gramophone' cannot be used"):
+        DepthTeacher(str(depth_folder), "gramophone")
+
+
+@pytest.mark.parametrize(
+    ("header", "licence"),
+    [("license: mit", "mit"), ("license: other\nlicense_name: own", "own"), ("license: other", "unknown: check")],
+)
+def test_the_licence_is_that_of_the_card(header: str, licence: str, tmp_path: Path) -> None:
+    (tmp_path / "README.md").write_text(f"---\n{header}\n---\n")
+    assert licence_of(str(tmp_path)) == licence
 
 
 def test_images_are_prepared_as_its_settings_say_where_the_processor_cannot_be_used(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from mtl_perception.network import NetworkOutput
+from mtl_perception.network.panoptic.query_segmentation import QueryOutput
 from mtl_perception.training.losses.distillation import (
     FlowTarget,
     drift_losses,
@@ -78,6 +79,10 @@ def test_drift_by_hand() -> None:
     probability = 1 / (1 + math.exp(-2.0))
     divergence = 0.5 * math.log(0.5 / probability) + 0.5 * math.log(0.5 / (1 - probability))
     assert drift_losses(now, then, None)["edge_logits"].item() == pytest.approx(divergence, rel=1e-5)
+    classes = [torch.zeros(1, 3, 2), torch.tensor([0.0, 2.0]).expand(1, 3, 2)]  # two classes of three queries
+    queries = [NetworkOutput(queries=QueryOutput(each, torch.zeros(1, 3, 2, 2))) for each in classes]
+    found = drift_losses(queries[1], queries[0], None)
+    assert found["query_classes"].item() == pytest.approx(divergence, rel=1e-5) and found["query_masks"].item() == 0.0
     flows = [NetworkOutput(complete_flow=torch.full((2, 3, 1, 1), value)) for value in (1.0, 4.0)]
     flows[1].complete_flow[1] = 100.0  # type: ignore[index]
     assert drift_losses(*flows, torch.tensor([True, False]))["complete_flow"].item() == pytest.approx(3.0)
