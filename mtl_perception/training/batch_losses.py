@@ -270,7 +270,7 @@ class BatchLosses:
         of_depth = self._exactly(depth_loss, logits, self._scale(rows), head.bins, nearest(batch.depth[rows], logits))
         chosen = alignment.matches.select(rows)
         K, flow = batch.cameras.K[rows], self._flow_truth(rows)
-        moved = independent_flow_of(flow.velocity, motion, flow.base_from_camera, flow.seconds)
+        moved = self._exactly(independent_flow_of, flow.velocity, motion, flow.base_from_camera, flow.seconds)
         moved = torch.where((flow.motion_mask == 0)[:, None] & moved.isnan(), 0.0, moved)
         return of_depth + self._exactly(
             matching_loss, chosen, alignment.depth[rows], batch.depth[rows], moved, K, K, motion

@@ -75,7 +75,7 @@ class StepDataset(Dataset[TrainingBatch]):
                 of_id = np.bincount(sample.semantic.reshape(-1), minlength=256)
                 table = label_table(sample.dataset, self.labels)
                 counts += (of_id[:, None] * table / np.maximum(table.sum(axis=1, keepdims=True), 1)).sum(axis=0)
-        frequency = np.maximum(counts / counts.sum(), 1e-5)
+        frequency = np.maximum(counts / max(counts.sum(), 1.0), 1e-5)  # without any label all weigh 1
         weights = np.sqrt(np.median(frequency) / frequency)
         return torch.from_numpy(np.clip(weights, 0.5, 4.0)).float()
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from mtl_perception.core.prediction import Task
 from mtl_perception.network import NetworkConfig
@@ -125,6 +125,13 @@ class TrainingConfig(BaseModel):
         default=0, ge=0, description="steps between two measurements of the tasks' gradient conflicts; 0: none"
     )
     tensorboard: bool = Field(default=True, description="whether to write TensorBoard files")
+
+    @model_validator(mode="after")
+    def _stages_in_order(self) -> TrainingConfig:
+        ends = [stage.until for stage in self.stages]
+        if ends != sorted(set(ends)):
+            raise ValueError(f"stages must end one after the other, not at {', '.join(map(str, ends))}")
+        return self
 
     @classmethod
     def load(cls, path: str | Path) -> TrainingConfig:

@@ -6,11 +6,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 
 import torch
 from accelerate import PartialState
 from accelerate.utils import broadcast, parse_flag_from_env, reduce
 from torch import Tensor, nn
+
+LONGEST_WAIT = timedelta(hours=6)
+"""The others wait while the main process renders what class weights are counted on, or validates."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +43,8 @@ class Processes:
 
     def __init__(self) -> None:
         """Join the other processes, if `accelerate launch` (or torchrun) started several."""
-        self._state = PartialState(cpu=parse_flag_from_env("ACCELERATE_USE_CPU") or not torch.cuda.is_available())
+        cpu = parse_flag_from_env("ACCELERATE_USE_CPU") or not torch.cuda.is_available()
+        self._state = PartialState(cpu=cpu, timeout=LONGEST_WAIT)
         self.device: torch.device = self._state.device
         self.index: int = self._state.process_index
         self.count: int = self._state.num_processes
@@ -75,10 +80,14 @@ class Processes:
         return Agreement(means, bool(numbers[-2]), bool(numbers[-1]))
 
     def average_buffers(self, module: nn.Module) -> None:
-        """Make the floating-point buffers of a module the mean over processes."""
+        """Make the floating-point buffers of a module's state the mean over processes.
+
+        Others are constants; a mean is off by a rounding error, which a resumed run would not have.
+        """
         if self.count == 1:
             return
-        buffers = [buffer for buffer in module.buffers() if buffer.is_floating_point()]
+        state, parameters = module.state_dict(), dict(module.named_parameters())
+        buffers = [state[name] for name in state if name not in parameters and state[name].is_floating_point()]
         if buffers:
             mean = reduce(torch.cat([buffer.reshape(-1) for buffer in buffers]), "mean")
             for buffer, values in zip(buffers, mean.split([b.numel() for b in buffers]), strict=True):

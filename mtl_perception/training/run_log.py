@@ -24,10 +24,12 @@ TENSORBOARD = "tensorboard"
 class RunLog:
     """The log of one run from `first_step` on. What an interrupted run wrote of later steps is taken back."""
 
-    def __init__(self, folder: Path, first_step: int, steps: int, *, tensorboard: bool, quiet: bool = False) -> None:
-        """Prepare the log; nothing is shown before it is entered."""
+    def __init__(
+        self, folder: Path, first_step: int, steps: int, *, tensorboard: bool, quiet: bool = False, is_main: bool = True
+    ) -> None:
+        """Prepare the log; nothing is shown before it is entered, and nothing at all but by the main process."""
         self.folder, self.first_step, self.steps = folder, first_step, steps
-        console = Console(quiet=quiet)
+        console = Console(quiet=quiet or not is_main)
         self._progress = Progress(
             TextColumn("training"),
             BarColumn(),
@@ -41,12 +43,13 @@ class RunLog:
         self._text = Text()
         self._live = Live(Group(self._progress, self._text), console=console, refresh_per_second=2)
         self._writer: SummaryWriter | None = None
-        if tensorboard:
+        if tensorboard and is_main:
             # Only here: it takes a second to import.
             from torch.utils.tensorboard import SummaryWriter
 
             self._writer = SummaryWriter(str(folder / TENSORBOARD), purge_step=first_step + 1)
-        self._cut_conflicts()
+        if is_main:
+            self._cut_conflicts()
 
     def __enter__(self) -> RunLog:
         """Show the bar and the losses."""

@@ -78,7 +78,7 @@ def optimizer_tensors(optimizers: Sequence[torch.optim.Optimizer], parameters: I
 def restore_optimizers(
     optimizers: Sequence[torch.optim.Optimizer], parameters: Iterable[Named], tensors: Mapping[str, Tensor]
 ) -> None:
-    """Give optimisers back what `optimizer_tensors` returned, in the memory layout of the parameters."""
+    """Give optimisers back what `optimizer_tensors` returned, on the parameters' devices and in their memory layout."""
     owners = {id(p): optimizer for optimizer in optimizers for group in optimizer.param_groups for p in group["params"]}
     by_name = dict(parameters)
     for label, tensor in tensors.items():
@@ -86,6 +86,8 @@ def restore_optimizers(
         parameter = by_name[name]
         if tensor.shape == parameter.shape and tensor.dim():
             tensor = torch.zeros_like(parameter, requires_grad=False).copy_(tensor)
+        else:
+            tensor = tensor.to(parameter.device)  # the count of steps, too: a fused optimiser reads it there
         owners[id(parameter)].state[parameter][key] = tensor
 
 

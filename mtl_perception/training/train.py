@@ -51,6 +51,8 @@ def run(arguments: argparse.Namespace) -> int:
         return run_driving_stage(DrivingStageConfig.load(path), arguments)
     if arguments.render_only:
         raise ValueError(f"--render-only is for the driving stage, which {path} does not configure")
+    if arguments.start is not None:
+        raise ValueError(f"--start is for the driving stage; here the key `start` of {path} names a checkpoint")
     config = TrainingConfig.load(path)
     cache = arguments.cache or arguments.out / "worlds"
     if config.teacher is not None:

@@ -80,8 +80,8 @@ class Trainer:
             quiet: show nothing.
 
         Raises:
-            ValueError: the saved state belongs to another configuration, a recording is not there, or the checkpoint to
-                start from cannot be read or is of another encoder.
+            ValueError: the saved state belongs to another configuration or is not that of the main process, a recording
+                is not there, or the checkpoint to start from cannot be read or is of another encoder.
             FileNotFoundError: a configuration file is not there.
         """
         torch.manual_seed(config.seed)
@@ -113,13 +113,21 @@ class Trainer:
         self.class_weights: Tensor | None = None
         self._make_objective = objective or (lambda weights: Objective(config.objective, self.labels, weights))
         self._restore()
+        step = torch.tensor([self.record.step], device=self.processes.device)
+        main = int(self.processes.of_main(step.clone()))
+        if main != self.record.step:
+            raise ValueError(
+                f"{folder} has the state of step {main} for the main process, and for process "
+                f"{self.processes.index} that of step {self.record.step}: all machines need one folder"
+            )
 
     def train(self, until: int | None = None) -> None:
         """Make the remaining steps, or those up to step `until`. A signal ends the run after the step that it is in.
 
         Raises:
-            FloatingPointError: a loss or the gradient is not finite; the message names task and step, and the saved
-                state is that before the step.
+            FloatingPointError: a loss or the gradient is not finite; the message names task, step and batch, and the
+                saved state is that before the step.
+            ValueError: a batch has truth for none of the tasks; the message names step and batch.
             KeyboardInterrupt, SystemExit: the process was asked to stop; the state is saved.
         """
         last = self.config.steps if until is None else min(until, self.config.steps)
@@ -128,8 +136,9 @@ class Trainer:
             self.folder,
             self.record.step,
             self.config.steps,
-            tensorboard=self.config.tensorboard and self.processes.is_main,
-            quiet=self.quiet or not self.processes.is_main,
+            tensorboard=self.config.tensorboard,
+            quiet=self.quiet,
+            is_main=self.processes.is_main,
         )
         loader = DataLoader(
             Subset(self.dataset, steps),
@@ -139,9 +148,9 @@ class Trainer:
             worker_init_fn=ignore_signals,
         )
         with Interruption() as interruption, log:
-            objective = self._make_objective(self._class_weights())
             # Alone, a process may stop while it waits for a batch; with others, they have to agree first.
             interruption.waiting = self.processes.count == 1
+            objective = self._make_objective(self._class_weights())
             try:
                 for batch in loader:
                     interruption.waiting = False
@@ -185,17 +194,16 @@ class Trainer:
 
         Raises:
             FloatingPointError: nothing has changed but random numbers and gradients.
+            ValueError: there is no loss.
         """
         began = time.perf_counter()
         step = self.record.step
         self.network.train()
         rates = self._set_learning_rates()
-        torch.manual_seed(self._seed(step))
         buffers = [(buffer, buffer.clone()) for buffer in self.network.buffers()]
-        with torch.autocast(
-            self.processes.device.type, dtype=torch.bfloat16, enabled=self.config.precision == "bfloat16"
-        ):
-            losses = objective(self.network, batch, step)
+        losses = self._losses(objective, batch)
+        if not losses.tasks and not losses.terms:
+            raise ValueError(f"step {step}: there is truth for none of the tasks that are trained{self._drawn(step)}")
         if self.config.conflicts_every and step % self.config.conflicts_every == 0 and self.processes.is_main:
             log.conflicts(step + 1, gradient_conflicts(losses.tasks, list(self.network.encoder.parameters())))
         values, trouble = _checked(losses)
@@ -208,7 +216,7 @@ class Trainer:
         agreed = self.processes.agree(parameters, self.balancer.tasks, values, stop, trouble is not None)
         norm = float(nn.utils.clip_grad_norm_(parameters, LARGEST_GRADIENT))
         if trouble is None and not agreed.failed and not math.isfinite(norm):
-            trouble = f"the gradient's norm is {norm}"
+            trouble = f"the gradient's norm is {norm}{self._culprit(objective, batch)}"
         if trouble is not None or agreed.failed:
             for buffer, before in buffers:
                 buffer.copy_(before)
@@ -227,6 +235,24 @@ class Trainer:
         log.losses(self.record.step, agreed.losses, means, self.balancer.weights(), rates)
         self._maybe_validate(log)
         return agreed.stop
+
+    def _losses(self, objective: Objective, batch: TrainingBatch) -> Losses:
+        """Return the losses of the step that is to be made: the same ones each time, but for what batch norms count."""
+        torch.manual_seed(self._seed(self.record.step))
+        half = self.config.precision == "bfloat16"
+        with torch.autocast(self.processes.device.type, dtype=torch.bfloat16, enabled=half):
+            return objective(self.network, batch, self.record.step)
+
+    def _culprit(self, objective: Objective, batch: TrainingBatch) -> str:
+        """Return in words whose gradient is not finite; "" where they only are so together, or in another process."""
+        losses = self._losses(objective, batch)
+        parameters = [parameter for parameter in self.network.parameters() if parameter.requires_grad]
+        for name, loss in {**losses.tasks, **losses.terms}.items():
+            if loss.requires_grad:
+                gradients = torch.autograd.grad(loss, parameters, retain_graph=True, allow_unused=True)
+                if not all(gradient is None or gradient.isfinite().all() for gradient in gradients):
+                    return f", because of '{name}'"
+        return ""
 
     def _maybe_validate(self, log: RunLog) -> None:
         every, step = self.config.validate_every, self.record.step
@@ -355,14 +381,8 @@ def _channels_last(network: MultiTaskNetwork) -> MultiTaskNetwork:
 
 
 def _checked(losses: Losses) -> tuple[dict[str, float], str | None]:
-    """Return the tasks' losses as numbers, and which loss or term is not finite.
-
-    Raises:
-        ValueError: there is none.
-    """
+    """Return the tasks' losses as numbers, and which loss or term is not finite; there is at least one."""
     named = {**losses.tasks, **losses.terms}
-    if not named:
-        raise ValueError("a batch has truth for none of the tasks that are trained")
     numbers = torch.stack([value.detach().float() for value in named.values()]).tolist()
     values = dict(zip(named, numbers, strict=True))
     for name, value in values.items():

@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from mtl_perception.core import LabelSpace
+from mtl_perception.core import UNKNOWN, LabelSpace
 from mtl_perception.resources import config_file
 from mtl_perception.training.batches import StepDataset
 from mtl_perception.training.config import TrainingConfig
@@ -76,6 +76,25 @@ def test_rare_classes_weigh_more(walls: Any, make_config: MakeConfig) -> None:
     weights = steps_of(make_config(), Striped()).class_weights(2)
     assert weights.shape == (len(LABELS),)
     torch.testing.assert_close(weights[[1, 0, 6]], torch.tensor([0.5, (3 / 2) ** 0.5, 1.0]))
+
+
+def test_without_any_label_all_classes_weigh_the_same(walls: Any, make_config: MakeConfig) -> None:
+    class Unlabelled:
+        available = walls.available
+
+        def sample(self, index: int, size: tuple[int, int], rng: np.random.Generator) -> TrainingSample:
+            drawn = walls.sample(index, size, rng)
+            return replace(drawn, semantic=np.full_like(drawn.semantic, UNKNOWN))
+
+    assert torch.equal(steps_of(make_config(), Unlabelled()).class_weights(2), torch.ones(len(LABELS)))
+
+
+def test_stages_end_one_after_the_other(make_config: MakeConfig) -> None:
+    small, large = {"width": 96, "height": 64}, {"width": 128, "height": 96}
+    config = make_config(stages=[{"until": 0.5, **small}, {"until": 1.0, **large}])
+    assert [config.input_size(step) for step in (0, 5, 6, 11)] == [(96, 64)] * 2 + [(128, 96)] * 2
+    with pytest.raises(ValueError, match=r"stages must end one after the other, not at 1\.0, 0\.5"):
+        make_config(stages=[{"until": 1.0, **small}, {"until": 0.5, **large}])
 
 
 def test_there_is_no_rank_beyond_the_processes(walls: Any, make_config: MakeConfig) -> None:

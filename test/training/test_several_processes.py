@@ -93,6 +93,11 @@ def test_two_processes_make_the_steps_of_one(make_config, walls, tmp_path: Path)
         plain.processes.wait()
         resumed = Trainer(config, tmp_path, tmp_path / "plain", sources=[walls], quiet=True)
         assert resumed.record.step == 6
+        if rank == 0:  # it finds the state, the other does not
+            Trainer(config, tmp_path, tmp_path / "plain", sources=[walls], quiet=True)
+        else:
+            with pytest.raises(ValueError, match="step 6 for the main process, and for process 1 that of step 0"):
+                Trainer(config, tmp_path, tmp_path / "elsewhere", sources=[walls], quiet=True)
         bad = Trainer(config, tmp_path, tmp_path / "bad", sources=[walls], quiet=True)
         bad.train(until=2)
         bad.dataset.sources = [BadInTheSecond(rank)]

@@ -13,6 +13,7 @@ import torch
 from safetensors.torch import load_file
 
 from mtl_perception.network import load_checkpoint
+from mtl_perception.training.state import optimizer_tensors, restore_optimizers
 from mtl_perception.training.trainer import CHECKPOINT, STATE, Trainer
 
 
@@ -62,9 +63,34 @@ def test_a_gradient_that_is_not_finite_ends_the_run(make_config, walls, tmp_path
     trainer = Trainer(make_config(), tmp_path, tmp_path / "run", sources=[walls], quiet=True)
     weights = {name: tensor.clone() for name, tensor in trainer.network.state_dict().items()}
     trainer.network.dense.heads["semantic"].decoder.logits.bias.register_hook(lambda gradient: gradient * torch.inf)
-    with pytest.raises(FloatingPointError, match=r"step 0: the gradient's norm is (nan|inf)"):
+    expected = r"step 0: the gradient's norm is (nan|inf), because of 'semantic'; the batch, seed 0: indoor"
+    with pytest.raises(FloatingPointError, match=expected):
         trainer.train()
     assert all(torch.equal(tensor, weights[name]) for name, tensor in trainer.network.state_dict().items())
+
+
+def test_a_batch_without_any_truth_is_named(make_config, walls, tmp_path: Path) -> None:
+    class Bare(type(walls)):
+        def sample(self, index, size, rng):  # type: ignore[no-untyped-def]
+            drawn = walls.sample(index, size, rng)
+            return replace(drawn, depth=drawn.depth * float("nan"))
+
+    config = make_config({"tasks": ["depth"]})
+    trainer = Trainer(config, tmp_path, tmp_path / "run", sources=[Bare()], quiet=True)
+    with pytest.raises(ValueError, match=r"step 0: there is truth for none of the tasks .* indoor \d+, indoor \d+$"):
+        trainer.train()
+
+
+def test_optimisers_get_back_what_they_kept_where_their_parameters_are() -> None:
+    saved, elsewhere = torch.nn.Parameter(torch.ones(2, 3)), torch.nn.Parameter(torch.ones(2, 3, device="meta"))
+    optimizer = torch.optim.AdamW([saved], fused=True)
+    saved.grad = torch.ones(2, 3)
+    optimizer.step()
+    kept = optimizer_tensors([optimizer], [("kernel", saved)])
+    restored = torch.optim.AdamW([elsewhere], fused=True)
+    restore_optimizers([restored], [("kernel", elsewhere)], kept)
+    assert set(restored.state[elsewhere]) == {"step", "exp_avg", "exp_avg_sq"}
+    assert all(tensor.is_meta for tensor in restored.state[elsewhere].values())
 
 
 def test_a_run_may_be_lengthened_until_its_rates_fall(make_config, walls, tmp_path: Path) -> None:

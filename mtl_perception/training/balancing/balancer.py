@@ -62,7 +62,8 @@ def summed(losses: Sequence[Tensor]) -> Tensor:
 
 def dynamic_weights(ratios: Mapping[str, float], temperature: float) -> dict[str, float]:
     """Return T softmax(r / temperature), r a task's last loss over the one before (Liu et al. 2019, equation 7)."""
-    exponentials = {task: math.exp(ratio / temperature) for task, ratio in ratios.items()}
+    largest = max(ratios.values())
+    exponentials = {task: math.exp((ratio - largest) / temperature) for task, ratio in ratios.items()}
     scale = len(ratios) / sum(exponentials.values())
     return {task: scale * value for task, value in exponentials.items()}
 

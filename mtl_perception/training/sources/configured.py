@@ -15,6 +15,7 @@ from mtl_perception.training.sources.base import Source
 from mtl_perception.training.sources.camvid import CamVidSource
 from mtl_perception.training.sources.rgbd import RgbdSource
 from mtl_perception.training.sources.world import WorldSource
+from mtl_perception.training.validation.clips import FIRST_UNSEEN_SEED
 
 
 def make_source(
@@ -32,7 +33,8 @@ def make_source(
 
     Raises:
         ValueError: the grid does not reach as far to the left of the base as to the right (samples are mirrored); or a
-            recording is not there, or not what it should be: names its folder.
+            recording is not there, or not what it should be: names its folder; or worlds are among those that
+            validation looks at.
     """
     if not math.isclose(-grid.origin[1], grid.origin[1] + grid.voxel_size * grid.shape[1], abs_tol=1e-6):
         raise ValueError(f"the grid starts at y = {grid.origin[1]}: it must reach as far to the left as to the right")
@@ -42,6 +44,8 @@ def make_source(
         return RgbdSource(data / config.folder, config.last_id, grid)
     if config.kind == "bag":
         return BagSource(data / config.folder, labels, grid, layers)
+    if config.first_seed + config.worlds > FIRST_UNSEEN_SEED:
+        raise ValueError(f"{config.kind}: seeds from {FIRST_UNSEEN_SEED} on are of worlds that no training may see")
     return WorldSource(
         config.kind,
         config.worlds,

@@ -44,6 +44,7 @@ class WorldSource:
     """
 
     PAIRS_PER_WORLD = 6
+
     def __init__(
         self,
         kind: str,

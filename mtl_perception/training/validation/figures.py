@@ -84,7 +84,10 @@ def recorded_figures(score: Score, rows: Sequence[Row], baseline: Sequence[Row],
         draws = resampled([np.arange(len(rows))], resamples_for(statistics), generator)
     figures = _figures(score, statistics, draws)
     if baseline:
-        _compare(figures, _figures(score, TaskStatistics.of(baseline), draws))
+        scored = set(statistics.frames.tolist())
+        other = TaskStatistics.of([row for row in baseline if row[0] in scored] or baseline)
+        paired = np.array_equal(other.frames, statistics.frames)  # else the draws are not of the same frames
+        _compare(figures, _figures(score, other, draws if paired else []))
     return {"frames": len(rows), **figures.content}
 
 

@@ -82,22 +82,27 @@ def validate_recording(
     recording = RecordingDataset(open_recording(data.kind, folder / data.folder, **data.options))
     tally, shots = Tally(scores), Shots(data.name, scores, perceiver.labels)
     constant = constant_for(perceiver, scores[0])
-    perceiver.reset()
     chosen: Sequence[int] = range(0, len(recording), every)
-    for index in chosen:
-        for frame in judged_recorded(perceiver, recording[index], wanted):
-            if frame.truth.ego_motion is None:
-                constant.learn(frame)
-            else:
-                constant.learn_motion(frame)
-            shots.consider(frame, tally.add(index, frame), f"{data.name}, frame {index}")
-        advanced(total=2 * len(chosen))
+    # One after the other: for ego motion frames are shown without poses, which the other tasks would look back to.
+    others = [task for task in wanted if task != EGO_MOTION]
+    parts = [part for part in (others, [EGO_MOTION]) if set(part) & set(wanted)]
+    total = (len(parts) + 1) * len(chosen)
+    for part in parts:
+        perceiver.reset()
+        for index in chosen:
+            for frame in judged_recorded(perceiver, recording[index], part):
+                if frame.truth.ego_motion is None:
+                    constant.learn(frame)
+                else:
+                    constant.learn_motion(frame)
+                shots.consider(frame, tally.add(index, frame), f"{data.name}, frame {index}")
+            advanced(total=total)
     baseline = Tally([score for score in scores if score.task in BASELINES])
     for index in chosen:
         sample = recording[index]
         truth = sample.truth if EGO_MOTION in wanted else replace(sample.truth, ego_motion=None)
         baseline.add(index, constant.judged(sample.frame, truth, sparse_truth(sample)))
-        advanced(total=2 * len(chosen))
+        advanced(total=total)
     figures = {
         score.task: {
             **recorded_figures(score, rows, baseline.rows.get(score.task, [])),

@@ -100,7 +100,7 @@ class SingleTaskRun:
             written = self.folder / f".{_VALIDATION}"
             written.write_text(json.dumps(report, indent=1) + "\n")
             written.replace(self.folder / _VALIDATION)
-        elif load_checkpoint(checkpoint).card["training"] != json.loads(self.config.model_dump_json()):
+        elif TrainingConfig.model_validate(load_checkpoint(checkpoint).card["training"]) != self.config:
             raise ValueError(f"{self.folder} has a finished run of another configuration")
         return report
 

@@ -138,6 +138,13 @@ def test_adaptive_bears_losses_that_are_missing_or_zero() -> None:
         assert torch.isfinite(falling.total({"a": torch.tensor(value)}))
 
 
+def test_a_low_temperature_gives_the_slowest_task_all_the_weight() -> None:
+    balancer = DynamicWeightAverage(("a", "b"), {}, temperature=0.01, period=1)
+    for value in (1.0, 20.0):
+        balancer.update({"a": value, "b": 1.0})
+    assert balancer.weights() == pytest.approx({"a": 2.0, "b": 0.0})
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_resuming_gives_identical_weights(kind: str) -> None:
     tasks = ("fast", "slow")

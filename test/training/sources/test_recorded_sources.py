@@ -54,3 +54,10 @@ def test_a_grid_that_cannot_be_mirrored_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"the grid starts at y = 0\.0"):
         make_source(street, tmp_path, tmp_path, LABELS, lopsided, ())
     make_source(street, tmp_path, tmp_path, LABELS, GRID, ())
+
+
+def test_no_training_sees_the_worlds_of_validation(tmp_path: Path) -> None:
+    street = SourceConfig(kind="street", frames_per_step=1, worlds=2, first_seed=999_998)
+    make_source(street, tmp_path, tmp_path, LABELS, GRID, ())
+    with pytest.raises(ValueError, match="street: seeds from 1000000 on"):
+        make_source(street.model_copy(update={"worlds": 3}), tmp_path, tmp_path, LABELS, GRID, ())

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a checkpoint is worth, task by task, on a small world and on recordings."""
 
+import argparse
 import json
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from mtl_perception.core import TASKS
 from mtl_perception.core.scene_classes import SCENE_CLASSES
 from mtl_perception.network import load_checkpoint
 from mtl_perception.resources import default_checkpoint
-from mtl_perception.training.validation import clips
+from mtl_perception.training.validation import clips, command
 from mtl_perception.training.validation.command import validate, write_report
 from mtl_perception.training.validation.pictures import Shot
 from mtl_perception.training.validation.tables import HEADLINES, headlines
@@ -103,6 +104,13 @@ def test_recorded_motion_is_judged_without_poses(recordings: Path, tiny_checkpoi
     assert motion["frames"] == 5  # of 6, the first has no frame before it
     assert motion["metrics"]["translation_error_percent"]["value"] > 5.0  # the weights are random
     assert motion["metrics"]["translation_error_percent"]["baseline"] < 20.0  # a car at a nearly constant speed
+
+
+def test_figures_need_a_file_beside_whose_pictures_they_lie(tmp_path: Path) -> None:
+    parser = argparse.ArgumentParser()
+    command.add_arguments(parser)
+    with pytest.raises(ValueError, match=r"--out .*report must have an ending"):
+        command.run(parser.parse_args(["--out", str(tmp_path / "report")]))
 
 
 def test_recordings_that_are_not_there_are_named(tiny_checkpoint: Path, tmp_path: Path) -> None:

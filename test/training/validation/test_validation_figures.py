@@ -10,7 +10,7 @@ from mtl_perception.evaluation.score import ScoreOptions
 from mtl_perception.evaluation.scores.steering import SteeringScore
 from mtl_perception.evaluation.statistics import FrameStatistics
 from mtl_perception.resources import config_file
-from mtl_perception.training.validation.figures import Row, world_figures
+from mtl_perception.training.validation.figures import Row, recorded_figures, world_figures
 
 SCORE = SteeringScore(LabelSpace.load(config_file("labels", "default")), ScoreOptions())
 
@@ -63,6 +63,18 @@ def test_the_difference_on_the_same_worlds_decides(errors: list[float], beats: s
     constant = rows_of([0.2, 0.2, 0.3, 0.3, 0.4, 0.4] if beats == "yes" else [0.5] * 6)
     entry = world_figures(SCORE, rows_of(errors), constant)["metrics"]["mae_deg"]
     assert entry["beats_baseline"] == beats
+
+
+def test_recorded_frames_are_compared_with_themselves() -> None:
+    errors = [0.1 if number % 2 else 0.3 for number in range(40)]
+    own = [(number, row) for number, (_, row) in enumerate(rows_of(errors, 1))]
+    constant = [(number, row) for number, (_, row) in enumerate(rows_of([error + 0.05 for error in errors], 1))]
+    # On every frame the network is better; the first has no prediction of it, which must not shift the others.
+    entry = recorded_figures(SCORE, own[1:], constant)["metrics"]["mae_deg"]
+    assert entry["beats_baseline"] == "yes" and "interval" in entry
+    assert entry["baseline"] == pytest.approx(entry["value"] + np.degrees(0.05), abs=1e-4)
+    alone = recorded_figures(SCORE, own, constant[1:])["metrics"]["mae_deg"]
+    assert alone["beats_baseline"] == "yes"
 
 
 def test_without_intervals_the_values_decide() -> None:
