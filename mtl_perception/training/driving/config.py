@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from mtl_perception.training.config import BalancingConfig
 
@@ -37,7 +37,7 @@ class DrivingStageConfig(BaseModel):
     """Everything that shapes a run of the driving stage.
 
     Raises:
-        pydantic.ValidationError: a value is out of bounds or a key is unknown.
+        pydantic.ValidationError: a value is out of bounds, a key is unknown, or a held-out world is trained on.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -61,6 +61,13 @@ class DrivingStageConfig(BaseModel):
     decoupling: float = Field(0.1, ge=0, description="weight of AFD's decoupling of features; 0: none")
     seed: int = 0
     save_every: int = Field(100, ge=1, description="steps between two saved states")
+
+    @model_validator(mode="after")
+    def _held_out_is_unseen(self) -> DrivingStageConfig:
+        first, last = self.held_out.first_seed, self.held_out.first_seed + self.held_out.worlds - 1
+        if first < self.clips.first_seed + self.clips.worlds and self.clips.first_seed <= last:
+            raise ValueError(f"held_out: clips has some of the seeds {first} to {last}, too")
+        return self
 
     @classmethod
     def load(cls, path: str | Path) -> DrivingStageConfig:

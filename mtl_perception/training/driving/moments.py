@@ -76,9 +76,9 @@ class Thinning:
 
 
 def random_moments(
-    clips: Sequence[ClipFeatures], count: int, generator: np.random.Generator, thinning: Thinning | None = None
+    clips: Sequence[ClipFeatures], count: int, generator: np.random.Generator, thinning: Thinning
 ) -> Moments:
-    """Draw moments; without `thinning` each has the whole past of its clip, and all cameras."""
+    """Draw moments, and what of each is missing."""
     chosen = []
     for _ in range(count):
         clip = clips[int(generator.integers(len(clips)))]

@@ -29,11 +29,12 @@ from mtl_perception.pipeline import Perceiver
 from mtl_perception.resources import checkpoint_file, config_file
 from mtl_perception.training.balancing import make_balancer
 from mtl_perception.training.driving.config import DrivingStageConfig
-from mtl_perception.training.driving.features import ClipFeatures, cached_features, class_counts
+from mtl_perception.training.driving.features import ClipFeatures, cached_features, class_counts, feature_key
 from mtl_perception.training.driving.heads import DRIVING_TASKS, DrivingHeads
 from mtl_perception.training.driving.held_out import held_out_figures
 from mtl_perception.training.driving.losses import balanced_class_weights
 from mtl_perception.training.driving.moments import Thinning, random_moments
+from mtl_perception.training.interruption import Interruption
 
 STATE = "driving_state.safetensors"
 CHECKPOINT = "checkpoint.safetensors"
@@ -61,11 +62,13 @@ class DrivingStage:
 
         Raises:
             FileNotFoundError: the checkpoint or the preset is not there.
-            ValueError: the saved state belongs to another configuration, or the checkpoint or the clips make no sense.
+            ValueError: the saved state belongs to another configuration or encoder, or the checkpoint or the clips make
+                no sense.
         """
         folder.mkdir(parents=True, exist_ok=True)
         self.config, self.folder, self.step = config, folder, 0
         self._start = load_checkpoint(config.start)
+        self._encoder = feature_key(self._start.network, config.clips)
         perceiver = Perceiver(self._start)
         place = cache or folder / "clips"
         self.clips, self.held_out = (
@@ -90,29 +93,31 @@ class DrivingStage:
         self._restore()
 
     def train(self, until: int | None = None) -> None:
-        """Run the remaining steps, or those up to `until`. An interrupt saves the state before it is passed on.
+        """Run the remaining steps, or those up to `until`. A signal ends the run after the step that it is in.
 
         Raises:
-            FloatingPointError: a loss is not finite; the message names task and step.
+            FloatingPointError: a loss is not finite; the message names task and step. The last saved state stays.
+            KeyboardInterrupt, SystemExit: the process was asked to stop; the state is saved.
         """
         last = self.config.steps if until is None else min(until, self.config.steps)
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         means: dict[str, float] = {}
-        try:
-            with SummaryWriter(str(self.folder), purge_step=self.step) as board, Progress(*columns) as progress:
-                _tell_classes(progress.console, self.counts)
-                bar = progress.add_task("driving", total=self.config.steps, completed=self.step)
-                while self.step < last:
-                    for name, value in self._one_step().items():
-                        means[name] = 0.95 * means.get(name, value) + 0.05 * value
-                        board.add_scalar(f"loss/{name}", value, self.step)
-                    text = "  ".join(f"{name} {value:.3f}" for name, value in means.items())
-                    progress.update(bar, completed=self.step, description=text)
-                    if self.step % self.config.save_every == 0:
-                        progress.console.print(f"step {self.step}: {text}")
-                        self.save()
-        finally:
+        board = SummaryWriter(str(self.folder), purge_step=self.step + 1)
+        with Interruption() as interruption, board, Progress(*columns) as progress:
+            _tell_classes(progress.console, self.counts)
+            bar = progress.add_task("driving", total=self.config.steps, completed=self.step)
+            while self.step < last and interruption.asked is None:
+                for name, value in self._one_step().items():
+                    means[name] = 0.95 * means.get(name, value) + 0.05 * value
+                    board.add_scalar(f"loss/{name}", value, self.step)
+                text = "  ".join(f"{name} {value:.3f}" for name, value in means.items())
+                progress.update(bar, completed=self.step, description=text)
+                if self.step % self.config.save_every == 0:
+                    progress.console.print(f"step {self.step}: {text}")
+                    self.save()
             self.save()
+            if interruption.asked is not None:
+                interruption.end()
 
     def save(self) -> None:
         """Write the state to go on from, and the averaged weights with the frozen rest as a checkpoint."""
@@ -122,7 +127,7 @@ class DrivingStage:
         for row, state in self.optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{row}.{key}": torch.as_tensor(value) for key, value in state.items()}
         temporary = self.folder / f".{STATE}.{os.getpid()}.tmp"
-        metadata = {"step": str(self.step), "config": self.config.model_dump_json()}
+        metadata = {"step": str(self.step), "config": self.config.model_dump_json(), "encoder": self._encoder}
         save_file({name: tensor.contiguous().clone() for name, tensor in tensors.items()}, temporary, metadata)
         temporary.replace(self.folder / STATE)
         network, card = self.averaged(), self.card()
@@ -194,6 +199,8 @@ class DrivingStage:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
         if metadata["config"] != self.config.model_dump_json():
             raise ValueError(f"{path} belongs to another configuration: choose another --out or remove the file")
+        if metadata.get("encoder") != self._encoder:
+            raise ValueError(f"{path} was trained on another encoder: choose another --out or remove the file")
         self.step = int(metadata["step"])
         self.network.driving.load_state_dict(_part(tensors, "model."))
         self.average = _part(tensors, "average.")

@@ -4,12 +4,14 @@
 
 import copy
 import json
+import shutil
+import signal
 
 import numpy as np
 import pytest
 import torch
 
-from mtl_perception.network import NetworkConfig, load_checkpoint
+from mtl_perception.network import NetworkConfig, load_checkpoint, save_checkpoint
 from mtl_perception.resources import config_file
 from mtl_perception.training.driving.config import DrivingStageConfig, is_driving_stage
 from mtl_perception.training.driving.moments import moments
@@ -29,7 +31,7 @@ def stage_config(seeing_checkpoint, few_clips):
         start=str(seeing_checkpoint),
         network="nano",
         clips=few_clips,
-        held_out=few_clips.model_copy(update={"worlds": 1, "first_seed": 12}),
+        held_out=few_clips.model_copy(update={"worlds": 1, "first_seed": 13}),
         steps=8,
         batch=6,
         warmup_steps=1,
@@ -66,8 +68,31 @@ def test_a_run_that_was_interrupted_gives_the_same_weights(stage):
     again = stage("parts")
     assert again.step == 3
     again.train()
+    found = again.averaged().state_dict()
     for name, tensor in whole.averaged().state_dict().items():
-        assert torch.equal(tensor, again.averaged().state_dict()[name]), name
+        assert torch.equal(tensor, found[name]), name
+
+
+def test_a_signal_in_the_middle_of_a_step_waits_for_its_end(stage):
+    whole = stage("whole")
+    whole.train()
+    parts = stage("parts")
+    step = parts.optimizer.step
+
+    def interrupted():
+        step()
+        if parts.step == 2:
+            signal.raise_signal(signal.SIGINT)
+
+    parts.optimizer.step = interrupted
+    with pytest.raises(KeyboardInterrupt):
+        parts.train()
+    again = stage("parts")
+    assert again.step == 3
+    again.train()
+    found = again.averaged().state_dict()
+    for name, tensor in whole.averaged().state_dict().items():
+        assert torch.equal(tensor, found[name]), name
 
 
 def test_features_come_standardised_to_the_first_layers(seeing_checkpoint, driving_clips):
@@ -117,6 +142,25 @@ def test_another_configuration_does_not_take_up_a_run(stage):
     stage().train(until=1)
     with pytest.raises(ValueError, match="another configuration"):
         stage(learning_rate=0.5)
+
+
+def test_another_encoder_does_not_take_up_a_run(stage, seeing_checkpoint, tmp_path):
+    path = tmp_path / "start.safetensors"
+    shutil.copy(seeing_checkpoint, path)
+    stage(start=str(path)).train(until=1)
+    start = load_checkpoint(path)
+    with torch.no_grad():
+        next(start.network.neck.parameters()).add_(0.1)
+    save_checkpoint(path, start.network, start.labels, start.trained_tasks, start.card)
+    with pytest.raises(ValueError, match="another encoder"):
+        stage(start=str(path))
+
+
+def test_what_is_trained_on_is_not_held_out(stage_config):
+    content = stage_config.model_dump()
+    content["held_out"]["first_seed"] = 12
+    with pytest.raises(ValueError, match="held_out: clips has some of the seeds 12 to 12"):
+        DrivingStageConfig.model_validate(content)
 
 
 def test_a_loss_that_is_no_number_ends_the_run_and_is_named(stage):
