@@ -16,7 +16,7 @@ from mtl_perception.core.prediction import Task
 from mtl_perception.network import NetworkConfig
 from mtl_perception.resources import config_file
 from mtl_perception.training.distillation.schedule import TeacherConfig
-from mtl_perception.training.objective_settings import SUPERVISED, ObjectiveSettings
+from mtl_perception.training.objective.settings import SUPERVISED, ObjectiveSettings
 
 
 class SourceConfig(BaseModel):

@@ -21,12 +21,12 @@ from mtl_perception.network import MultiTaskNetwork, NetworkConfig, load_checkpo
 from mtl_perception.resources import config_file
 from mtl_perception.training.balancing import gradient_conflicts, make_balancer
 from mtl_perception.training.balancing.balancer import summed
-from mtl_perception.training.batch_losses import Losses
 from mtl_perception.training.batches import StepDataset
 from mtl_perception.training.config import TrainingConfig
 from mtl_perception.training.interruption import Interruption, ignore_signals
 from mtl_perception.training.muon import Muon
-from mtl_perception.training.objective import Objective
+from mtl_perception.training.objective.batch_losses import Losses
+from mtl_perception.training.objective.objective import Objective
 from mtl_perception.training.processes import Processes
 from mtl_perception.training.run_log import RunLog
 from mtl_perception.training.samples import TrainingBatch

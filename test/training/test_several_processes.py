@@ -22,9 +22,9 @@ from torch import Tensor, nn
 
 from mtl_perception.core import LabelSpace
 from mtl_perception.resources import config_file
-from mtl_perception.training.batch_losses import Losses
-from mtl_perception.training.objective import Objective
-from mtl_perception.training.objective_settings import ObjectiveSettings
+from mtl_perception.training.objective.batch_losses import Losses
+from mtl_perception.training.objective.objective import Objective
+from mtl_perception.training.objective.settings import ObjectiveSettings
 from mtl_perception.training.trainer import STATE, Trainer
 
 

@@ -11,14 +11,14 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from mtl_perception.core import LabelSpace
 from mtl_perception.network import MultiTaskNetwork, NetworkOutput, PreviousFrame
 from mtl_perception.network.geometry import depth_scale
-from mtl_perception.training.batch_losses import Losses
 from mtl_perception.training.distillation.labelling import Rows
-from mtl_perception.training.image_pairs import SELF_SUPERVISED, ImagePairs, self_supervised_terms
 from mtl_perception.training.losses.depth import depth_loss
 from mtl_perception.training.losses.distillation import drift_losses, semantic_imitation_loss
 from mtl_perception.training.losses.reduction import nearest
-from mtl_perception.training.objective import Objective
-from mtl_perception.training.objective_settings import ObjectiveSettings
+from mtl_perception.training.objective.batch_losses import Losses
+from mtl_perception.training.objective.image_pairs import SELF_SUPERVISED, ImagePairs, self_supervised_terms
+from mtl_perception.training.objective.objective import Objective
+from mtl_perception.training.objective.settings import ObjectiveSettings
 from mtl_perception.training.samples import TrainingBatch
 
 LEARNT = ("depth", "semantic")

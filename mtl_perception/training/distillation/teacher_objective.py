@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -13,13 +14,14 @@ from torch.nn import functional
 from mtl_perception.core import LabelSpace
 from mtl_perception.network.motion.flow_composition import independent_flow, rigid_flow
 from mtl_perception.network.teacher import FLOW_TASKS, MultiBackboneTeacher
-from mtl_perception.training.batch_losses import Losses
 from mtl_perception.training.distillation.schedule import TeacherConfig
 from mtl_perception.training.losses.motion import motion_loss
 from mtl_perception.training.losses.reduction import stride_of
-from mtl_perception.training.losses.scene_flow import FlowTruth, scene_flow_loss
-from mtl_perception.training.objective import Objective
-from mtl_perception.training.objective_settings import ObjectiveSettings
+from mtl_perception.training.losses.scene_flow import scene_flow_loss
+from mtl_perception.training.objective.batch_losses import Losses
+from mtl_perception.training.objective.batch_truth import flow_truth, positions
+from mtl_perception.training.objective.objective import Objective
+from mtl_perception.training.objective.settings import ObjectiveSettings
 from mtl_perception.training.samples import UNKNOWN_MOTION, TrainingBatch
 
 
@@ -60,9 +62,9 @@ def _motion_losses(teacher: MultiBackboneTeacher, batch: TrainingBatch, learning
     rows = _rows(batch)
     if batch.previous is None or not len(rows):
         return {}
-    positions = torch.searchsorted(batch.previous_rows, rows)
-    current, motion = batch.cameras.select(rows), batch.previous_from_current[positions]
-    said = teacher(current, batch.previous.select(positions), motion)
+    at = positions(rows, batch.previous_rows)
+    current, motion = batch.cameras.select(rows), batch.previous_from_current[at]
+    said = teacher(current, batch.previous.select(at), motion)
     complete, independent, mask = said.complete_flow, said.independent_flow, said.flow_mask_logits
     assert complete is not None and independent is not None and mask is not None and said.depth is not None
     losses: dict[str, Tensor] = {}
@@ -75,15 +77,7 @@ def _motion_losses(teacher: MultiBackboneTeacher, batch: TrainingBatch, learning
                 stride = stride_of(true_mask, complete)
                 independent = _unmasked(complete, said.depth, batch.cameras.K[rows], motion, stride)
                 mask, true_mask = mask.detach(), torch.full_like(true_mask, UNKNOWN_MOTION)
-            truth = FlowTruth(
-                velocity=batch.scene_flow[rows],
-                depth=batch.depth[rows],
-                motion_mask=true_mask,
-                K=batch.cameras.K[rows],
-                base_from_camera=batch.cameras.base_from_camera[rows],
-                previous_from_current=motion,
-                seconds=batch.seconds[positions],
-            )
+            truth = replace(flow_truth(batch, rows), motion_mask=true_mask)
             losses["scene_flow"] = scene_flow_loss(complete, independent, mask, truth)
     return losses
 

@@ -12,7 +12,7 @@ from mtl_perception.network import MultiTaskNetwork, NetworkConfig
 from mtl_perception.network.teacher import MultiBackboneTeacher
 from mtl_perception.training.config import TrainingConfig
 from mtl_perception.training.distillation.teacher_objective import TeacherObjective
-from mtl_perception.training.objective import Objective
+from mtl_perception.training.objective.objective import Objective
 from mtl_perception.training.sources import Source
 from mtl_perception.training.trainer import CHECKPOINT, Trainer
 

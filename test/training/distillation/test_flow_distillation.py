@@ -14,15 +14,15 @@ from pydantic import ValidationError
 from mtl_perception.network import MultiTaskNetwork
 from mtl_perception.network.teacher import MultiBackboneTeacher
 from mtl_perception.resources import config_folder
-from mtl_perception.training.batch_losses import Losses
 from mtl_perception.training.batches import StepDataset
 from mtl_perception.training.config import TrainingConfig
 from mtl_perception.training.distillation.flow_teacher import FlowTeacher
 from mtl_perception.training.distillation.schedule import TeacherConfig, TeacherStage
 from mtl_perception.training.distillation.teacher_objective import TeacherObjective
 from mtl_perception.training.distillation.teacher_trainer import TeacherTrainer
-from mtl_perception.training.objective import Objective
-from mtl_perception.training.objective_settings import ObjectiveSettings
+from mtl_perception.training.objective.batch_losses import Losses
+from mtl_perception.training.objective.objective import Objective
+from mtl_perception.training.objective.settings import ObjectiveSettings
 from mtl_perception.training.samples import TrainingSample
 from mtl_perception.training.trainer import CHECKPOINT
 

@@ -137,7 +137,7 @@ def test_the_command_lists_runs_and_knows_their_names(
 
 def test_the_shipped_comparison_covers_every_task_that_the_trainer_trains() -> None:
     from mtl_perception.resources import config_file
-    from mtl_perception.training.objective_settings import SUPERVISED
+    from mtl_perception.training.objective.settings import SUPERVISED
 
     config = SingleTaskConfig.load(config_file("training", "single_task"))
     assert set(config.tasks) == set(SUPERVISED)

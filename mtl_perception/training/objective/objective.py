@@ -8,9 +8,9 @@ from torch import Tensor
 
 from mtl_perception.core import LabelSpace
 from mtl_perception.network import MultiTaskNetwork
-from mtl_perception.training.batch_losses import BatchLosses, Losses
 from mtl_perception.training.distillation.flow_teacher import FlowTeacher
-from mtl_perception.training.objective_settings import SUPERVISED, ObjectiveSettings
+from mtl_perception.training.objective.batch_losses import BatchLosses, Losses
+from mtl_perception.training.objective.settings import SUPERVISED, ObjectiveSettings
 from mtl_perception.training.samples import TrainingBatch
 
 

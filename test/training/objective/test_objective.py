@@ -11,8 +11,8 @@ import torch
 from mtl_perception.core import FREE, LabelSpace
 from mtl_perception.network import MultiTaskNetwork, NetworkConfig
 from mtl_perception.resources import config_file
-from mtl_perception.training.objective import Objective
-from mtl_perception.training.objective_settings import SUPERVISED, ObjectiveSettings
+from mtl_perception.training.objective.objective import Objective
+from mtl_perception.training.objective.settings import SUPERVISED, ObjectiveSettings
 from mtl_perception.training.samples import BoxTruth, TrainingBatch, TrainingSample, collate
 
 LABELS = LabelSpace.load(config_file("labels", "default"))
