@@ -16,6 +16,7 @@ from mtl_perception.core.prediction import Task
 from mtl_perception.network import NetworkConfig
 from mtl_perception.resources import config_file
 from mtl_perception.training.distillation.schedule import TeacherConfig
+from mtl_perception.training.objective.image_pairs import SELF_SUPERVISED
 from mtl_perception.training.objective.settings import SUPERVISED, ObjectiveSettings
 
 
@@ -28,6 +29,9 @@ class SourceConfig(BaseModel):
     frames_per_step: int = Field(ge=1, description="of each process: the source's weight in the mixture")
     folder: str = Field(default="", description="of a recording or bag, in the data folder; empty for rendered sources")
     last_id: int = Field(default=0, description="rgbd: train on frame ids below this one")
+    ground_known: bool = Field(
+        default=True, description="bag: the base frame's z = 0 plane is the ground, as on wheels; not of a held camera"
+    )
     worlds: int = Field(default=0, ge=0, description="rendered sources: number of worlds, each of another seed")
     first_seed: int = Field(default=0, ge=0, description="rendered sources: the seed of the first world")
     cameras: str = Field(default="surround4", description="rendered sources: a rig of config/rigs")
@@ -155,15 +159,30 @@ class TrainingConfig(BaseModel):
         path = config_file("networks", self.network)
         content = yaml.safe_load(path.read_text())
         try:
-            config = NetworkConfig.model_validate(_merged(content, self.network_changes))
+            config = NetworkConfig.model_validate(merged(content, self.network_changes))
         except ValidationError as error:
             raise ValueError(f"network configuration {path} with network_changes: {error}") from error
-        if self.tasks is None:
-            return config.restricted([task for task in config.tasks if task in SUPERVISED])
-        untrained = sorted(set(self.tasks) - set(SUPERVISED))
+        untrained = sorted(set(self.tasks or ()) - set(SUPERVISED))
         if untrained:
             raise ValueError(f"there is no loss for task '{untrained[0]}'")
-        return config.restricted(self.tasks)
+        config = config.restricted(self.tasks or [task for task in config.tasks if task in SUPERVISED])
+        self._check_terms(config)
+        return config
+
+    def _check_terms(self, network: NetworkConfig) -> None:
+        """Raise ValueError if a term of the objective would do nothing with this network."""
+        needs: dict[str, tuple[Task, ...]] = {
+            "depth_normal": ("depth", "normals"),
+            "edge_semantic": ("edges", "semantic"),
+            "distillation": ("scene_flow",),
+            **dict.fromkeys(SELF_SUPERVISED, ("depth",)),
+        }
+        for term, tasks in needs.items():
+            absent = [task for task in tasks if task not in network.tasks]
+            if getattr(self.objective, term) > 0 and absent:
+                raise ValueError(f"objective.{term} needs task '{absent[0]}', which is not trained")
+        if self.objective.decoupling > 0 and not network.dense_dual_branch:
+            raise ValueError("objective.decoupling needs a network with dense_dual_branch")
 
     def input_size(self, step: int) -> tuple[int, int]:
         """Return the input (width, height) at a step."""
@@ -198,9 +217,10 @@ _BOOKKEEPING = {"licence", "save_every", "validate_every", "validation_worlds", 
 """Keys that no weight follows from."""
 
 
-def _merged(content: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    merged = dict(content)
+def merged(content: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a nested mapping with changes; what is not a mapping on both sides is replaced."""
+    result = dict(content)
     for key, value in changes.items():
-        below = merged.get(key)
-        merged[key] = _merged(below, value) if isinstance(below, Mapping) and isinstance(value, Mapping) else value
-    return merged
+        below = result.get(key)
+        result[key] = merged(below, value) if isinstance(below, Mapping) and isinstance(value, Mapping) else value
+    return result

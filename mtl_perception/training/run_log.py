@@ -66,14 +66,15 @@ class RunLog:
         self,
         step: int,
         losses: Mapping[str, float],
+        terms: Mapping[str, float],
         means: Mapping[str, float],
         weights: Mapping[str, float],
         learning_rates: Mapping[str, float],
     ) -> None:
-        """Take in a step that was made: its losses, their running means, what they weighed, and the rates."""
+        """Take in a step that was made: its losses, the terms beside them, running means and weights, the rates."""
         self._progress.update(self._bar, completed=step)
         self._text.plain = _in_words(means)
-        self._write(step, {"loss": losses, "weight": weights, "learning_rate": learning_rates})
+        self._write(step, {"loss": losses, "term": terms, "weight": weights, "learning_rate": learning_rates})
 
     def metrics(self, step: int, metrics: Mapping[str, float]) -> None:
         """Take in a validation."""
@@ -104,7 +105,9 @@ class RunLog:
         path = self.folder / CONFLICTS
         if path.is_file():
             whole = [line for line in path.read_text().splitlines(keepends=True) if line.endswith("\n")]
-            path.write_text("".join(line for line in whole if json.loads(line)["step"] <= self.first_step))
+            temporary = path.with_name(f".{path.name}.tmp")
+            temporary.write_text("".join(line for line in whole if json.loads(line)["step"] <= self.first_step))
+            temporary.replace(path)
 
 
 def _in_words(values: Mapping[str, float]) -> str:

@@ -37,6 +37,8 @@ STATE = "state.safetensors"
 CHECKPOINT = "checkpoint.safetensors"
 LARGEST_GRADIENT = 5.0
 """The norm that gradients are clipped to."""
+MOST_WITHOUT_TRUTH = 100
+"""Steps in a row without a loss after which a run ends: a sparsely annotated bag has some, a wrong one only such."""
 
 Validate = Callable[[MultiTaskNetwork], Mapping[str, float]]
 """Averaged network in evaluation mode -> metrics by name."""
@@ -106,6 +108,7 @@ class Trainer:
         )
         self.network = _channels_last(self._build(network_config).to(self.processes.device))
         self.start = self._load_start()
+        self._without_truth = 0
         self.average = copy.deepcopy(self.network).eval()
         self.balancer = make_balancer(config.balancing, network_config.tasks).to(self.processes.device)
         self.optimizers = self._optimizers()
@@ -194,7 +197,7 @@ class Trainer:
 
         Raises:
             FloatingPointError: nothing has changed but random numbers and gradients.
-            ValueError: there is no loss.
+            ValueError: there has been no loss for too long.
         """
         began = time.perf_counter()
         step = self.record.step
@@ -202,14 +205,12 @@ class Trainer:
         rates = self._set_learning_rates()
         buffers = [(buffer, buffer.clone()) for buffer in self.network.buffers()]
         losses = self._losses(objective, batch)
-        if not losses.tasks and not losses.terms:
-            raise ValueError(f"step {step}: there is truth for none of the tasks that are trained{self._drawn(step)}")
         if self.config.conflicts_every and step % self.config.conflicts_every == 0 and self.processes.is_main:
             log.conflicts(step + 1, gradient_conflicts(losses.tasks, list(self.network.encoder.parameters())))
-        values, trouble = _checked(losses)
+        values, terms, trouble = _checked(losses)
         self.network.zero_grad(set_to_none=True)
         self.balancer.zero_grad(set_to_none=True)
-        if trouble is None:
+        if trouble is None and (losses.tasks or losses.terms):
             weighted = [self.balancer.total(losses.tasks)] if losses.tasks else []
             summed([*weighted, *losses.terms.values()]).backward()
         parameters = [parameter for _, parameter in self._named_parameters()]
@@ -222,6 +223,12 @@ class Trainer:
                 buffer.copy_(before)
             self.network.zero_grad(set_to_none=True)
             raise FloatingPointError(f"step {step}: {trouble or 'it failed in another process'}{self._drawn(step)}")
+        self._without_truth = 0 if agreed.losses or terms else self._without_truth + 1
+        if self._without_truth == MOST_WITHOUT_TRUTH:
+            raise ValueError(
+                f"step {step}: there was truth for none of the tasks that are trained, as in the "
+                f"{MOST_WITHOUT_TRUTH - 1} steps before{self._drawn(step)}"
+            )
         for optimizer in self.optimizers:
             optimizer.step()
         self.processes.average_buffers(self.network)
@@ -232,7 +239,7 @@ class Trainer:
         for name, value in agreed.losses.items():
             means[name] = 0.98 * means.get(name, value) + 0.02 * value
         self.record.seconds += time.perf_counter() - began
-        log.losses(self.record.step, agreed.losses, means, self.balancer.weights(), rates)
+        log.losses(self.record.step, agreed.losses, terms, means, self.balancer.weights(), rates)
         self._maybe_validate(log)
         return agreed.stop
 
@@ -303,7 +310,7 @@ class Trainer:
         hidden = [
             parameter
             for name, parameter in self.network.named_parameters()
-            if parameter.ndim == 4 and "logits" not in name and not name.startswith("encoder.stem")
+            if parameter.ndim == 4 and "logits" not in name and "encoder.stem" not in name
         ]
         taken = {id(parameter) for parameter in hidden}
         rest = [parameter for _, parameter in self._named_parameters() if id(parameter) not in taken]
@@ -380,13 +387,15 @@ def _channels_last(network: MultiTaskNetwork) -> MultiTaskNetwork:
     return network
 
 
-def _checked(losses: Losses) -> tuple[dict[str, float], str | None]:
-    """Return the tasks' losses as numbers, and which loss or term is not finite; there is at least one."""
+def _checked(losses: Losses) -> tuple[dict[str, float], dict[str, float], str | None]:
+    """Return the tasks' losses and the terms as numbers, and which of them is not finite."""
     named = {**losses.tasks, **losses.terms}
+    if not named:
+        return {}, {}, None
     numbers = torch.stack([value.detach().float() for value in named.values()]).tolist()
     values = dict(zip(named, numbers, strict=True))
     for name, value in values.items():
         if not math.isfinite(value):
             kind = "loss of task" if name in losses.tasks else "term"
-            return {}, f"the {kind} '{name}' is {value}"
-    return {task: values[task] for task in losses.tasks}, None
+            return {}, {}, f"the {kind} '{name}' is {value}"
+    return {task: values[task] for task in losses.tasks}, {term: values[term] for term in losses.terms}, None

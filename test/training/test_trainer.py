@@ -13,6 +13,7 @@ import torch
 from safetensors.torch import load_file
 
 from mtl_perception.network import load_checkpoint
+from mtl_perception.training import trainer as trainer_module
 from mtl_perception.training.state import optimizer_tensors, restore_optimizers
 from mtl_perception.training.trainer import CHECKPOINT, STATE, Trainer
 
@@ -69,16 +70,44 @@ def test_a_gradient_that_is_not_finite_ends_the_run(make_config, walls, tmp_path
     assert all(torch.equal(tensor, weights[name]) for name, tensor in trainer.network.state_dict().items())
 
 
-def test_a_batch_without_any_truth_is_named(make_config, walls, tmp_path: Path) -> None:
-    class Bare(type(walls)):
-        def sample(self, index, size, rng):  # type: ignore[no-untyped-def]
-            drawn = walls.sample(index, size, rng)
-            return replace(drawn, depth=drawn.depth * float("nan"))
+@pytest.mark.parametrize("bare", [{0, 2, 3, 5}, set(range(12))])
+def test_steps_without_truth_are_passed_over_but_not_for_ever(
+    make_config, walls, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bare: set[int]
+) -> None:
+    drawn = iter(range(1000))
 
-    config = make_config({"tasks": ["depth"]})
-    trainer = Trainer(config, tmp_path, tmp_path / "run", sources=[Bare()], quiet=True)
-    with pytest.raises(ValueError, match=r"step 0: there is truth for none of the tasks .* indoor \d+, indoor \d+$"):
+    class Sparse(type(walls)):
+        def sample(self, index, size, rng):  # type: ignore[no-untyped-def]
+            sample = walls.sample(index, size, rng)
+            step = next(drawn) // 2
+            return replace(sample, depth=sample.depth * float("nan")) if step in bare else sample
+
+    monkeypatch.setattr(trainer_module, "MOST_WITHOUT_TRUTH", 3)
+    config = make_config({"tasks": ["depth"]}, steps=6)
+    trainer = Trainer(config, tmp_path, tmp_path / "run", sources=[Sparse()], quiet=True)
+    trainer.class_weights = torch.ones(len(trainer.labels))
+    if len(bare) < 6:
         trainer.train()
+        assert trainer.record.step == 6 and trainer.record.losses["depth"] > 0
+        return
+    expected = r"step 2: there was truth for none of the tasks .* 2 steps before; the batch.* indoor \d+, indoor \d+$"
+    with pytest.raises(ValueError, match=expected):
+        trainer.train()
+
+
+@pytest.mark.parametrize(
+    ("objective", "complaint"),
+    [
+        ({"depth_normal": 0.5}, "depth_normal needs task 'depth'"),
+        ({"distillation": 1.0, "teacher": "a"}, "distillation needs task 'scene_flow'"),
+        ({"photometric": 1.0}, "photometric needs task 'depth'"),
+        ({"decoupling": 0.1}, "decoupling needs a network with dense_dual_branch"),
+    ],
+)
+def test_terms_that_would_do_nothing_are_refused(make_config, objective: dict[str, object], complaint: str) -> None:
+    config = make_config({"tasks": ["semantic"]}, objective=objective)
+    with pytest.raises(ValueError, match=complaint):
+        config.network_config()
 
 
 def test_optimisers_get_back_what_they_kept_where_their_parameters_are() -> None:

@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 from torch.nn import functional
 
 from mtl_perception.bench.description import describe
@@ -25,6 +24,7 @@ from mtl_perception.network import load_checkpoint
 from mtl_perception.network.driving.dual_branch import DualBranchEmbedding, DualBranchOutput
 from mtl_perception.pipeline import Perceiver
 from mtl_perception.training.ablation.study import HeldOutConfig
+from mtl_perception.training.balancing.feature_decoupling import summary
 from mtl_perception.training.run_log import TENSORBOARD
 from mtl_perception.training.validation.clips import ClipPlan, ClipStore, held_out
 from mtl_perception.training.validation.judging import EGO_MOTION, judged_clip, judged_motion, scores_for
@@ -204,12 +204,6 @@ class _Similarities:
     def _take_down(self, _: torch.nn.Module, __: Any, output: DualBranchOutput) -> None:
         if not output.specific:
             return
-        shared = _summary(output.shared)
-        cosines = [functional.cosine_similarity(_summary(own), shared, dim=1) for own in output.specific.values()]
+        shared = summary(output.shared)
+        cosines = [functional.cosine_similarity(summary(own), shared, dim=1) for own in output.specific.values()]
         self.values.append(float(torch.cat(cosines).abs().mean()))
-
-
-def _summary(features: Tensor) -> Tensor:
-    """Return (N, C), the mean over positions, layer-normalised, as the decoupling loss has it."""
-    means = features.float().flatten(2).mean(dim=2) if features.dim() > 2 else features.float()
-    return functional.layer_norm(means, means.shape[1:])

@@ -122,7 +122,8 @@ class Measured:
 
     def _worst(self, composite: Composite, metric: Metric, seeds: int) -> list[float]:
         candidates = [self.values(part, metric, seeds) for part in composite.worst_of]
-        return min(candidates, key=lambda values: metric.sign * float(np.mean(values)))
+        means = [metric.sign * float(np.mean(values)) for values in candidates]
+        return candidates[int(np.argmin(means))]  # of several, and if one is not defined, that one: NaN counts as least
 
     def _gain(self, name: str, over: str, tasks: tuple[str, ...], seed: int) -> float:
         changes = []

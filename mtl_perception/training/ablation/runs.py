@@ -19,8 +19,8 @@ import yaml
 
 from mtl_perception.training.ablation.measuring import measure, weight_spread
 from mtl_perception.training.ablation.steering import train_steering
-from mtl_perception.training.ablation.study import HeldOutConfig, SteeringRecipe, Study, base_file, merged
-from mtl_perception.training.config import TrainingConfig
+from mtl_perception.training.ablation.study import HeldOutConfig, SteeringRecipe, Study, base_file
+from mtl_perception.training.config import TrainingConfig, merged
 from mtl_perception.training.trainer import CHECKPOINT, Trainer
 
 RESULT = "result.json"

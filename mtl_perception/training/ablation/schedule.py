@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing import get_context
 from typing import Any
@@ -100,7 +101,11 @@ def _outcomes(todo: dict[str, Run], places: Places, jobs: int) -> Iterator[tuple
                         running[pool.submit(_attempt, run, places)] = run
                 for future in wait(running, return_when=FIRST_COMPLETED).done:
                     run = running.pop(future)
-                    outcome = future.result()
+                    try:
+                        outcome = future.result()
+                    except BrokenProcessPool as error:
+                        text = "a worker was killed, perhaps for want of memory; the same call goes on from there"
+                        raise OSError(text) from error
                     del waiting[run.digest]
                     if isinstance(outcome, BaseException):
                         failed.add(run.digest)

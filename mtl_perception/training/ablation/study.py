@@ -15,6 +15,7 @@ from mtl_perception.core.prediction import Task
 from mtl_perception.resources import config_file, config_folder
 from mtl_perception.training.ablation.metrics import Metric
 from mtl_perception.training.ablation.statistics import Relation
+from mtl_perception.training.config import merged
 from mtl_perception.training.driving.config import ClipsConfig
 
 System = Literal["CvM", "UV-M3TL", "M2H", "MAESTRO", "Unified encoder"]
@@ -262,12 +263,3 @@ def study_names() -> tuple[str, ...]:
 def base_file(what: Literal["network", "training"]) -> Path:
     """Return the file that the changes of all studies are made to."""
     return config_folder() / "studies" / "base" / f"{what}.yaml"
-
-
-def merged(content: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
-    """Return a nested mapping with changes; what is not a mapping on both sides is replaced."""
-    result = dict(content)
-    for key, value in changes.items():
-        before = result.get(key)
-        result[key] = merged(before, value) if isinstance(before, dict) and isinstance(value, dict) else value
-    return result

@@ -122,15 +122,15 @@ def decoupling_loss(shared: Tensor, specific: Mapping[str, Tensor]) -> Tensor:
     """
     if not specific:
         raise ValueError("no task-specific features")
-    common = _summary(shared)
-    own = [_summary(features) for features in specific.values()]
+    common = summary(shared)
+    own = [summary(features) for features in specific.values()]
     loss = torch.stack([_squared_cosine(summary, common) for summary in own]).mean()
     if len(own) > 1:
         loss = loss + torch.stack([_squared_cosine(one, other) for one, other in combinations(own, 2)]).mean()
     return loss
 
 
-def _summary(features: Tensor) -> Tensor:
+def summary(features: Tensor) -> Tensor:
     """Return (N, C), the mean over positions, layer-normalised."""
     means = features.float().flatten(2).mean(dim=2) if features.dim() > 2 else features.float()
     return functional.layer_norm(means, means.shape[1:])

@@ -37,7 +37,7 @@ from mtl_perception.training.trainer import CHECKPOINT, Trainer
 
 LOG = logging.getLogger(__name__)
 RESULT = "student.safetensors"
-_HELD_OUT_EVERY = 10
+_HELD_OUT_PART = 10
 _FEWEST_HELD_OUT = 2
 _MOST_MEASURED = 20
 
@@ -297,11 +297,11 @@ def _training_size(config: NetworkConfig, ratio: float) -> tuple[int, int]:
 
 def _split(files: list[Path]) -> tuple[list[Path], list[Path], bool]:
     """Return the files to train on, those to measure on, and whether these were held out."""
-    held_out = files[_HELD_OUT_EVERY - 1 :: _HELD_OUT_EVERY]
-    if len(held_out) < _FEWEST_HELD_OUT:
+    count = len(files) // _HELD_OUT_PART
+    if count < _FEWEST_HELD_OUT:
         return files, files[:_MOST_MEASURED], False
-    step = -(-len(held_out) // _MOST_MEASURED)
-    return [path for path in files if path not in held_out], held_out[::step], True
+    # The last ones: a frame between two that are trained on looks like either.
+    return files[:-count], files[-count :: -(-count // _MOST_MEASURED)], True
 
 
 @torch.inference_mode()

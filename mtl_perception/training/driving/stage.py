@@ -149,7 +149,7 @@ class DrivingStage:
     def card(self) -> dict[str, Any]:
         """Return what the checkpoint says of its training: all that it said before, and this stage."""
         stage = {
-            "training": json.loads(self.config.model_dump_json()),
+            "training": json.loads(self.config.model_dump_json()) | {"start": Path(self.config.start).name},
             "step": self.step,
             "frames": {task: dict(counts) for task, counts in self.counts.items()},
         }

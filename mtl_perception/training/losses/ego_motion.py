@@ -109,10 +109,9 @@ def _coarse(
     loss = torch.zeros_like(x)
     for dx in (0, 1):
         for dy in (0, 1):
-            column = (x.floor() + dx).clamp(0, width - 1)
-            row = (y.floor() + dy).clamp(0, height - 1)
+            column, row = x.floor() + dx, y.floor() + dy
             share = (1 - (x - column).abs()).clamp(min=0) * (1 - (y - row).abs()).clamp(min=0)
-            place = (row * width + column).long()
+            place = (row.clamp(0, height - 1) * width + column.clamp(0, width - 1)).long()
             loss = loss - share * log_probability.gather(2, place[..., None])[..., 0]
     return (loss * right).sum() / right.sum().clamp(min=1)
 

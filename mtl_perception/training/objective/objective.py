@@ -15,7 +15,7 @@ from mtl_perception.training.samples import TrainingBatch
 
 
 class Objective:
-    """Network and batch -> losses, of the tasks that both have and the settings name.
+    """Network and batch -> losses, of the tasks that both have.
 
     The encoder sees all images; a decoder only those that have truth for it, for time's sake. The frame before is
     encoded apart and without gradient, as the network remembers it when deployed. Losses are computed in float32
@@ -37,8 +37,6 @@ class Objective:
             step: of the run; with the settings it decides whether the network sees the cameras' motion.
         """
         tasks = [task for task in SUPERVISED if task in network.config.tasks]
-        if self.settings.tasks is not None:
-            tasks = [task for task in tasks if task in self.settings.tasks]
         every = self.settings.withhold_poses_every
         withheld = every > 0 and step % every == every - 1
         return BatchLosses(self, network, batch, tasks, withheld).losses()

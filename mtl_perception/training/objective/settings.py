@@ -28,9 +28,6 @@ class ObjectiveSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    tasks: tuple[Task, ...] | None = Field(
-        default=None, description="to train; left out: all of the network's that there are losses for"
-    )
     withhold_poses_every: int = Field(
         default=7,
         ge=0,

@@ -43,7 +43,7 @@ def make_source(
     if config.kind == "rgbd":
         return RgbdSource(data / config.folder, config.last_id, grid)
     if config.kind == "bag":
-        return BagSource(data / config.folder, labels, grid, layers)
+        return BagSource(data / config.folder, labels, grid, layers, ground_known=config.ground_known)
     if config.first_seed + config.worlds > FIRST_UNSEEN_SEED:
         raise ValueError(f"{config.kind}: seeds from {FIRST_UNSEEN_SEED} on are of worlds that no training may see")
     return WorldSource(

@@ -38,7 +38,8 @@ def write_pair(path: Path, sample: TrainingSample, layers: Sequence[str]) -> Non
     stored: dict[str, NDArray] = {name: np.asarray(getattr(sample, name)) for name in _EXACT}
     stored["scalars"] = np.array([sample.ground_known, sample.seconds])
     stored["normals"] = np.nan_to_num(np.round(sample.normals * _STEPS), nan=_NO_NORMAL).astype(np.int8)
-    narrow = np.uint16 if sample.instance.max(initial=0) < 65536 else np.int32
+    low, high = sample.instance.min(initial=0), sample.instance.max(initial=0)
+    narrow = np.uint16 if low >= 0 and high < 65536 else np.int32
     stored["instance"] = sample.instance.astype(narrow)
     flow = sample.scene_flow.reshape(-1, 3).astype(np.float16)
     moving = np.flatnonzero((flow != 0).any(axis=1))  # few; unknown ones are among them

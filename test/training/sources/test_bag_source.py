@@ -16,8 +16,9 @@ from mtl_perception.data.sample_messages import sample_messages, static_messages
 from mtl_perception.data.world import World
 from mtl_perception.rectification import Rectification
 from mtl_perception.resources import config_file
+from mtl_perception.training.config import SourceConfig
 from mtl_perception.training.samples import collate, training_sample
-from mtl_perception.training.sources import BagSource
+from mtl_perception.training.sources import BagSource, make_source
 
 LABELS = LabelSpace.load(config_file("labels", "default"))
 GRID = VoxelGrid((-16.0, -16.0, -1.0), 0.5, (64, 64, 8))
@@ -59,6 +60,13 @@ def test_a_bag_with_truth_gives_what_its_frames_give(bag: Path, rendered: list[S
     assert found.boxes is not None and expected.boxes is not None
     np.testing.assert_allclose(found.boxes.centre, expected.boxes.centre, atol=1e-5)
     np.testing.assert_array_equal(found.boxes.seen, expected.boxes.seen)
+
+
+def test_a_held_camera_does_not_know_the_ground(bag: Path) -> None:
+    for known in (True, False):
+        config = SourceConfig(kind="bag", frames_per_step=1, folder=bag.name, ground_known=known)
+        source = make_source(config, bag.parent, bag.parent, LABELS, GRID, ())
+        assert source.sample(0, SIZE, np.random.default_rng(0)).ground_known is known
 
 
 def test_the_frame_before_is_one_to_three_frames_back(bag: Path, rendered: list[Sample]) -> None:

@@ -86,7 +86,8 @@ def test_the_scores_of_constants_are_those_of_the_hand() -> None:
     truths = [truth(angle=-0.1), truth(angle=0.3)]
     found = metrics(learned(truths), truths)
     depths = 1.0 + np.arange(HEIGHT)
-    assert found["depth"]["abs_rel"] == pytest.approx(np.mean(np.abs(12.5 - depths) / depths), rel=1e-5)
+    best = min(np.mean(np.abs(constant - depths) / depths) for constant in np.linspace(1, HEIGHT, 1000))
+    assert best * 0.999 < found["depth"]["abs_rel"] < best * 1.02  # of every 23rd pixel
     assert found["depth"]["coverage"] == 1.0  # the corners of the lens, too
     assert found["semantic"]["pixel_accuracy"] == pytest.approx(2 / 3)
     assert found["motion_mask"]["iou"] == pytest.approx(1 / 4)
