@@ -55,12 +55,20 @@ def save_checkpoint(
     trained_tasks: tuple[str, ...],
     card: Mapping[str, Any],
 ) -> None:
-    """Write a checkpoint: floating-point tensors as float16, to a temporary name that is then renamed."""
+    """Write a checkpoint: weights as float16, to a temporary name that is then renamed.
+
+    The statistics of norms stay as they are: they are few, and a variance may be larger or smaller than float16 holds.
+
+    Raises:
+        ValueError: a weight is larger than float16 holds.
+    """
     path = Path(path)
-    tensors = {
-        name: (tensor.half() if tensor.is_floating_point() else tensor).contiguous()
-        for name, tensor in network.state_dict().items()
-    }
+    tensors = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
+    for name, _ in network.named_parameters():
+        weight = tensors[name]
+        tensors[name] = weight.half()
+        if not torch.isfinite(tensors[name]).all():
+            raise ValueError(f"checkpoint {path}: '{name}' reaches {float(weight.abs().max()):g}, float16 has no such")
     metadata = {
         "format": FORMAT,
         "network": network.config.model_dump_json(),

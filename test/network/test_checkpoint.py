@@ -58,6 +58,20 @@ def test_tensors_that_do_not_fit_are_named(saved: Path) -> None:
         load_checkpoint(saved)
 
 
+def test_statistics_beyond_float16_are_kept_and_weights_beyond_it_refused(
+    tiny_network: MultiTaskNetwork, checkpoint_file: Path
+) -> None:
+    norm = next(module for module in tiny_network.modules() if isinstance(module, torch.nn.BatchNorm2d))
+    norm.running_var.fill_(1e5)
+    norm.running_mean.fill_(1e-9)
+    save_checkpoint(checkpoint_file, tiny_network, LABELS, ("depth",), {})
+    loaded = next(m for m in load_checkpoint(checkpoint_file).network.modules() if isinstance(m, torch.nn.BatchNorm2d))
+    assert (loaded.running_var == 1e5).all() and (loaded.running_mean == 1e-9).all()
+    torch.nn.init.constant_(norm.weight, 1e5)
+    with pytest.raises(ValueError, match="reaches 100000, float16 has no such"):
+        save_checkpoint(checkpoint_file, tiny_network, LABELS, ("depth",), {})
+
+
 def test_those_of_the_package_have_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, saved: Path) -> None:
     assert load_checkpoint("nano").name == default_checkpoint().name == "nano.safetensors"
     monkeypatch.chdir(tmp_path)
