@@ -81,5 +81,11 @@ class DepthHead(nn.Module):
         surface = 1.0 - logits.softmax(dim=1)[:, -1]
         return depth, depth * variance.clamp(min=1e-8).sqrt(), surface  # d(depth) = depth * d(log depth)
 
+    def harmonic_mean(self, logits: Tensor, scale: Tensor) -> Tensor:
+        """Return 1 / E[1 / depth] (N, h, w), metres: the depth to expect flow with, which goes by its inverse."""
+        distribution = logits[:, :-1].float().softmax(dim=1)
+        inverse = (distribution * (-self._log_bins())[None, :, None, None].exp()).sum(dim=1)
+        return scale[:, None, None] / inverse
+
     def _log_bins(self) -> Tensor:
         return self.nearest + self.step * self.index.float()

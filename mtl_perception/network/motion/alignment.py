@@ -102,7 +102,7 @@ class AlignedEgoMotion(nn.Module):
     def _depth(self, levels: Sequence[Tensor], batch: CameraBatch) -> tuple[Tensor, Tensor]:
         """Return logits at stride 8 and depth at stride 4."""
         logits = self.depth(levels[1])
-        depth, _, _ = self.depth.statistics(logits, depth_scale(batch.K, self.canonical_focal))
+        depth = self.depth.harmonic_mean(logits, depth_scale(batch.K, self.canonical_focal))
         # Between pixels the depth is interpolated as the network sees it: its logarithm.
         fine = functional.interpolate(depth.log()[:, None], levels[0].shape[-2:], mode="bilinear")[:, 0].exp()
         return logits, fine

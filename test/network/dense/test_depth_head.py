@@ -56,6 +56,14 @@ def test_depth_is_what_has_the_smallest_expected_relative_error() -> None:
     assert (expected_error(depth[0, 0]).diagonal() < least + 0.002).all()
 
 
+def test_the_harmonic_mean_moves_as_the_distribution_does() -> None:
+    head = DepthHead(nn.Identity(), BINS)
+    logits = torch.randn(2, 25, 3, 4, generator=torch.Generator().manual_seed(0))
+    inverse = (logits[:, :-1].softmax(dim=1) / head.bins[None, :, None, None]).sum(dim=1)
+    scale = torch.tensor([1.0, 3.0])
+    torch.testing.assert_close(head.harmonic_mean(logits, scale), scale[:, None, None] / inverse)
+
+
 def test_depth_stays_on_one_of_two_surfaces() -> None:
     head = DepthHead(nn.Identity(), BINS)
     logits = torch.full((1, 25, 1, 2), -60.0)
