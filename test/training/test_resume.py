@@ -23,6 +23,7 @@ from mtl_perception.training import state, trainer
 from mtl_perception.training.trainer import CHECKPOINT, STATE, Trainer
 
 STEPS = 24
+PATIENCE_S = 300  # of a busy machine
 
 
 @pytest.fixture
@@ -92,11 +93,11 @@ def wait_for(path: Path, step: int) -> None:
 def test_a_killed_run_that_is_resumed_ends_with_the_same_bits(run, tmp_path: Path) -> None:
     whole = run("whole")
     broken = run("broken", killed_while_the_state_is_written)
-    broken.join(100)
+    broken.join(PATIENCE_S)
     path = tmp_path / "broken" / STATE
     assert broken.exitcode == -signal.SIGKILL and steps_of(path) == 4
     broken = run("broken", killed_before_the_checkpoint_is_written)
-    broken.join(100)
+    broken.join(PATIENCE_S)
     assert broken.exitcode == -signal.SIGKILL and steps_of(path) == 6
     rng = np.random.default_rng(0)
     for step, number, code in ((8, signal.SIGKILL, -9), (12, signal.SIGTERM, 143), (16, signal.SIGINT, 130)):
@@ -104,12 +105,12 @@ def test_a_killed_run_that_is_resumed_ends_with_the_same_bits(run, tmp_path: Pat
         wait_for(path, step)
         time.sleep(float(rng.uniform(0.0, 0.1)))
         os.kill(broken.pid, number)
-        broken.join(100)
+        broken.join(PATIENCE_S)
         assert broken.exitcode == code
         assert step <= steps_of(path) < STEPS  # it was not at its end already
     broken = run("broken")
     for process in (whole, broken):
-        process.join(100)
+        process.join(PATIENCE_S)
         assert process.exitcode == 0
 
     for name in (CHECKPOINT, STATE):

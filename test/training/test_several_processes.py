@@ -65,7 +65,7 @@ def together(body: Callable[[int], None], count: int = 2) -> list[int | None]:
     for each in processes:
         each.start()
     for each in processes:
-        each.join(100)
+        each.join(300)  # of a busy machine
     return [each.exitcode for each in processes]
 
 

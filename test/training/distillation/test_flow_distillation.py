@@ -91,7 +91,7 @@ def test_each_stage_changes_its_own_branches_and_the_student_learns(  # type: ig
     torch.manual_seed(1)
     student = MultiTaskNetwork(network_config)
     batch = StepDataset(config, [source], trainer.labels, network_config.grid.shape)[0]
-    settings = {"distillation": 1.0, "teacher": str(tmp_path / "teacher" / CHECKPOINT), "tasks": ["scene_flow"]}
+    settings = {"distillation": 1.0, "teacher": str(tmp_path / "teacher" / CHECKPOINT)}
     objective = Objective(ObjectiveSettings.model_validate(settings), trainer.labels, torch.ones(16))
     optimizer = torch.optim.Adam(student.parameters(), 1e-2)
     terms = []
