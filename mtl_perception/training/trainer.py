@@ -153,8 +153,9 @@ class Trainer:
         with Interruption() as interruption, log:
             # Alone, a process may stop while it waits for a batch; with others, they have to agree first.
             interruption.waiting = self.processes.count == 1
-            objective = self._make_objective(self._class_weights())
+            stopped: BaseException | None = None
             try:
+                objective = self._make_objective(self._class_weights())
                 for batch in loader:
                     interruption.waiting = False
                     stop = self._step(batch.to(self.processes.device), objective, log, interruption.asked is not None)
@@ -167,11 +168,14 @@ class Trainer:
             except FloatingPointError:
                 self.save()
                 raise
-            except (KeyboardInterrupt, SystemExit):
-                self.save()
-                raise
+            except (KeyboardInterrupt, SystemExit) as error:
+                # It may have come while a batch was waited for; the frames on its way hold the loader, whose worker
+                # would not end as long as they are there.
+                stopped = error.with_traceback(None)
             interruption.waiting = False
             self.save()
+            if stopped is not None:
+                raise stopped
             log.saved(self.record.step, self.record.losses)
 
     def _build(self, config: NetworkConfig) -> MultiTaskNetwork:

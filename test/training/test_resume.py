@@ -20,6 +20,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 from mtl_perception.training import state, trainer
+from mtl_perception.training.interruption import TERMINATED
 from mtl_perception.training.trainer import CHECKPOINT, STATE, Trainer
 
 STEPS = 24
@@ -127,3 +128,22 @@ def test_a_killed_run_that_is_resumed_ends_with_the_same_bits(run, tmp_path: Pat
     assert records[0] == records[1]
     assert {key.split(".")[0] for key in expected} == {"network", "average", "balancer", "optimizer", "class_weights"}
     assert not list((tmp_path / "broken").glob(".*.tmp"))
+
+
+def test_a_run_that_waits_for_its_data_ends_when_it_is_asked_to(run, walls, tmp_path: Path) -> None:
+    def wait_long() -> None:
+        real = walls.sample
+
+        def sample(*arguments: Any) -> Any:
+            time.sleep(1.0)
+            return real(*arguments)
+
+        walls.sample = sample
+
+    waiting = run("waiting", wait_long)
+    path = tmp_path / "waiting" / STATE
+    wait_for(path, 2)
+    time.sleep(0.2)  # longer than a step takes, and shorter than its data
+    os.kill(waiting.pid, signal.SIGTERM)
+    waiting.join(PATIENCE_S / 10)
+    assert waiting.exitcode == TERMINATED and 2 <= steps_of(path) < STEPS
