@@ -116,6 +116,7 @@ class ReprojectionMotionConfig(_Section):
     embedding: int = Field(16, ge=4, description="channels of the embedding that is compared over time")
     radius: int = Field(3, ge=1, le=6, description="search radius of that comparison, pixels at stride 4")
     matches: bool = Field(False, description="the matches of `alignment` are evidence, too")
+    detail: int = Field(0, ge=0, description="channels of a refinement at stride 2; 0: masks stay at stride 4")
 
 
 class AlignmentConfig(_Section):

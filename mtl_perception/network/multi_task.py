@@ -142,7 +142,7 @@ class MultiTaskNetwork(nn.Module):
                     decoder_layers=config.panoptic.decoder_layers,
                 )
         if needed.temporal:
-            self.motion = MotionTasks(config, needed.temporal)
+            self.motion = MotionTasks(config, needed.temporal, self.encoder.stem_width)
             triangulates = config.alignment is not None and config.alignment.triangulation
             if triangulates and hasattr(self.motion, "alignment") and "depth" in needed.dense:
                 self.triangulation = Triangulation(width, config.depth_bins.count)
@@ -257,7 +257,8 @@ class MultiTaskNetwork(nn.Module):
         self, features: Features, batch: CameraBatch, tasks: Collection[str], depth: Tensor | None
     ) -> dict[str, Any]:
         """Return what `NetworkOutput` says of the temporal tasks; `depth` (N, h, w) is the dense task's."""
-        result = self.motion(features.own, features.kept, batch, tasks, depth, features.previous, features.alignment)
+        seen = features.own, features.stem, features.kept
+        result = self.motion(*seen, batch, tasks, depth, features.previous, features.alignment)
         if "ego_motion" in tasks:
             result |= {"ego_motion": features.ego_motion, "alignment": features.alignment}
         return result

@@ -34,8 +34,8 @@ class MotionTasks(nn.Module):
     configured so, else from the unified encoder's decoder.
     """
 
-    def __init__(self, config: NetworkConfig, tasks: Collection[str]) -> None:
-        """Build the decoders that `tasks` need."""
+    def __init__(self, config: NetworkConfig, tasks: Collection[str], stem_width: int) -> None:
+        """Build the decoders that `tasks` need; `stem_width` is that of the encoder's map at stride 2."""
         super().__init__()
         width, reprojection = config.neck.width, config.reprojection_motion
         by_matches = config.scene_flow == "matches"
@@ -58,7 +58,7 @@ class MotionTasks(nn.Module):
             self.scene_flow = SceneFlowDecoder(width, finest_stride=FINEST_STRIDE)
         if reprojection is not None and ("motion_mask" in tasks or flow_by_matches):
             further = EVIDENCE if reprojection.matches else 0
-            self.reprojection = ReprojectionMotionDecoder(width, reprojection.embedding, reprojection.radius, further)
+            self.reprojection = ReprojectionMotionDecoder(width, stem_width, reprojection, further)
         if self.flow_tasks:
             self.motion_mask = MotionMaskDecoder(width, finest_stride=FINEST_STRIDE)
 
@@ -121,6 +121,7 @@ class MotionTasks(nn.Module):
     def forward(
         self,
         levels: Sequence[Tensor],
+        stem: Tensor,
         kept: Mapping[str, Tensor],
         batch: CameraBatch,
         tasks: Collection[str],
@@ -132,6 +133,7 @@ class MotionTasks(nn.Module):
 
         Args:
             levels: four maps (N, C, h, w) of the current images, finest first.
+            stem: (N, C', H/2, W/2) of them.
             kept: what `keep` gave for them.
             batch: the current images.
             tasks: those of the temporal tasks that are wanted.
@@ -146,7 +148,7 @@ class MotionTasks(nn.Module):
             return result
         if "embedding" in kept and "embedding" in previous.features:
             assert depth is not None  # the network decodes it for these tasks
-            result = self._reprojected(levels[0], kept["embedding"], depth, batch, previous, alignment)
+            result = self._reprojected(levels[0], stem, kept["embedding"], depth, batch, previous, alignment)
             if "motion_mask" not in tasks:
                 del result["motion_logits"]
         wanted = self.flow_tasks.intersection(tasks)
@@ -157,6 +159,7 @@ class MotionTasks(nn.Module):
     def _reprojected(
         self,
         finest: Tensor,
+        stem: Tensor,
         embedding: Tensor,
         depth: Tensor,
         batch: CameraBatch,
@@ -172,14 +175,14 @@ class MotionTasks(nn.Module):
                 alignment.matches, coarse, batch.K, previous.K, motion, previous.features["match_depth"]
             )
         evidence = None if displacement is None else displacement.evidence()
-        logits = self.reprojection(finest, embedding, coarse, batch, previous, evidence)
+        logits, coarse_logits = self.reprojection(finest, stem, embedding, coarse, batch, previous, evidence)
         result = {"motion_logits": logits}
         if displacement is not None and hasattr(self, "matched_flow"):
             moved = self.matched_flow(finest, displacement, coarse)
             still = rigid_flow(coarse, batch.K, motion, STRIDE)
-            result["flow_mask_logits"] = logits
+            result["flow_mask_logits"] = coarse_logits
             result["complete_flow"] = still + moved
-            result["independent_flow"] = logits.sigmoid()[:, None].float() * moved
+            result["independent_flow"] = coarse_logits.sigmoid()[:, None].float() * moved
         return result
 
     def _pyramids(

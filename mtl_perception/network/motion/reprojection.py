@@ -10,6 +10,8 @@ from torch.nn import functional
 
 from mtl_perception.network.batch import CameraBatch, PreviousFrame
 from mtl_perception.network.blocks import conv_norm_relu
+from mtl_perception.network.config import ReprojectionMotionConfig
+from mtl_perception.network.dense.detail import DetailDecoder
 from mtl_perception.network.geometry import reproject, sampling_grid
 
 STRIDE = 4
@@ -23,18 +25,23 @@ class ReprojectionMotionDecoder(nn.Module):
     matches; the epipolar direction tells a wrong depth (along it) from motion of its own (across it).
     """
 
-    def __init__(self, shared: int, embedding: int, radius: int, further: int = 0) -> None:
-        """Build it for `shared` channels at stride 4; the cost volume has (2 radius + 1)^2 channels.
+    def __init__(self, shared: int, stem: int, config: ReprojectionMotionConfig, further: int = 0) -> None:
+        """Build it for `shared` channels at stride 4 and `stem` at stride 2.
 
-        `further` channels of evidence may come from elsewhere.
+        The cost volume has (2 radius + 1)^2 channels; `further` channels of evidence may come from elsewhere.
         """
         super().__init__()
-        self.radius, self.further = radius, further
+        self.radius, self.further = config.radius, further
+        radius, embedding = config.radius, config.embedding
         self.embed = nn.Sequential(conv_norm_relu(shared, shared // 2), nn.Conv2d(shared // 2, embedding, 1))
         evidence = (2 * radius + 1) ** 2 + embedding + 3 + 2 + 1 + 1 + further
         self.decode = nn.Sequential(
             conv_norm_relu(evidence + shared, shared), conv_norm_relu(shared, shared // 2), nn.Conv2d(shared // 2, 1, 1)
         )
+        if config.detail:
+            self.detail = DetailDecoder(shared // 2, stem, config.detail, 1)
+            for parameter in self.detail.logits.parameters():  # a mask at stride 4 is where it starts
+                nn.init.zeros_(parameter)
 
     def embedding(self, shared: Tensor) -> Tensor:
         """Return the unit-length embedding (N, E, H/4, W/4) that is compared, and kept for the next frame."""
@@ -43,15 +50,25 @@ class ReprojectionMotionDecoder(nn.Module):
     def forward(
         self,
         shared: Tensor,
+        stem: Tensor,
         embedding: Tensor,
         depth: Tensor,
         batch: CameraBatch,
         previous: PreviousFrame,
         further: Tensor | None = None,
-    ) -> Tensor:
-        """Return logits (N, H/4, W/4). `depth` (N, H/4, W/4) in metres carries no gradient from here.
+    ) -> tuple[Tensor, Tensor]:
+        """Return logits (N, H/2, W/2) that follow what the image shows, and those at stride 4, (N, H/4, W/4).
 
-        `further` evidence (N, F, H/4, W/4), where there is none, is taken for zeros.
+        Without `detail` in the configuration both are the latter.
+
+        Args:
+            shared: (N, C, H/4, W/4).
+            stem: (N, C', H/2, W/2).
+            embedding: (N, E, H/4, W/4).
+            depth: (N, H/4, W/4) metres; no gradient reaches it from here.
+            batch: the current images.
+            previous: what was kept of the frame before, with the cameras' motion.
+            further: (N, F, H/4, W/4); None is taken for zeros.
 
         Raises:
             ValueError: the cameras' poses are not known.
@@ -81,7 +98,12 @@ class ReprojectionMotionDecoder(nn.Module):
         if self.further:
             nothing = evidence.new_zeros(len(evidence), self.further, *evidence.shape[2:])
             evidence = torch.cat([evidence, nothing if further is None else further], dim=1)
-        return self.decode(torch.cat([evidence.to(shared.dtype), shared], dim=1))[:, 0]
+        hidden = self.decode[:-1](torch.cat([evidence.to(shared.dtype), shared], dim=1))
+        coarse = self.decode[-1](hidden)
+        if not hasattr(self, "detail"):
+            return coarse[:, 0], coarse[:, 0]
+        fine = functional.interpolate(coarse, stem.shape[-2:], mode="bilinear") + self.detail(hidden, stem)
+        return fine[:, 0], coarse[:, 0]
 
     def _cost_volume(self, current: Tensor, warped: Tensor) -> Tensor:
         """Compare each pixel with those around it in the warped map: (N, side^2, h, w), zero beyond the border."""
