@@ -29,6 +29,7 @@ class UpSettings:
         cameras: names, the reference first; empty: as the configuration says.
         cabin_cameras: names of the cameras that look at the driver; empty: as the configuration says.
         cabin_joints: whether the recording has the driver's joints.
+        checkpoint: of the network: a file, a name or a hub id; "" as the configuration says.
         config: a parameter file laid over everything else.
         scene: which of SCENES the map is set for; "" as the configuration says.
         realtime: play at the recorded pace and use the newest frame, instead of every frame.
@@ -44,6 +45,7 @@ class UpSettings:
     cameras: tuple[str, ...] = ()
     cabin_cameras: tuple[str, ...] = ()
     cabin_joints: bool = False
+    checkpoint: str = ""
     config: Path | None = None
     scene: str = ""
     realtime: bool = False
@@ -99,6 +101,9 @@ def write_parameters(settings: UpSettings, path: Path) -> Path:
     }
     if settings.cameras:
         values["cameras"] = list(settings.cameras)
+    if settings.checkpoint:
+        file = Path(settings.checkpoint)
+        values["checkpoint"] = str(file.resolve()) if file.is_file() else settings.checkpoint
     if settings.cabin_cameras:
         values["cabin_cameras"] = list(settings.cabin_cameras)
     if settings.cabin_joints:

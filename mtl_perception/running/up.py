@@ -41,6 +41,7 @@ _LOG_LEVELS = ("debug", "info", "warn", "error", "fatal")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     parser.add_argument("--bag", type=Path, help="play this recording, and end with it (default: live topics)")
+    parser.add_argument("--checkpoint", default="", help="a file, one of the package by its name, or a hub id")
     parser.add_argument("--config", type=Path, metavar="YAML", help="parameters laid over config/perception.yaml")
     parser.add_argument("--out", type=Path, metavar="DIR", help="write summary.json, pictures and the map there")
     parser.add_argument("--evaluate", action="store_true", help="score against ground truth; report in OUT/evaluation")
@@ -68,6 +69,7 @@ def run(arguments: argparse.Namespace) -> int:
             cameras=cameras_of(arguments.bag, arguments.config, as_evaluated=arguments.evaluate),
             cabin_cameras=cabin_cameras,
             cabin_joints=cabin_joints,
+            checkpoint=arguments.checkpoint,
             config=arguments.config,
             scene=arguments.scene or "",
             realtime=arguments.realtime,

@@ -43,6 +43,15 @@ def test_the_player_waits_for_the_evaluation_where_there_is_one(tmp_path):
     assert (values["report_folder"], values["report_name"]) == (str(tmp_path / "evaluation"), "walk")
 
 
+def test_a_checkpoint_is_a_file_or_a_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("mine.safetensors").touch()
+    file = _written(UpSettings(checkpoint="mine.safetensors"), tmp_path)["checkpoint"]
+    assert file == str(tmp_path / "mine.safetensors")
+    assert _written(UpSettings(checkpoint="group/model@v1"), tmp_path)["checkpoint"] == "group/model@v1"
+    assert "checkpoint" not in _written(UpSettings(), tmp_path)
+
+
 @pytest.mark.parametrize("settings", [UpSettings(), UpSettings(bag=Path("bag"), realtime=True)])
 def test_live_topics_and_realtime_take_the_newest_frame(tmp_path, settings):
     assert _written(settings, tmp_path)["frame_policy"] == "newest"

@@ -5,6 +5,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -121,6 +123,14 @@ def test_a_six_camera_bag(
     assert set(prediction.tasks) == {"depth", "semantic", "edges", "motion_mask"} and len(prediction.cameras) == 6
     front = prediction.cameras["front"]
     assert front.depth is not None and front.semantic is not None and front.motion_mask is not None
+
+    command = [sys.executable, "-m", "mtl_perception", "up", "--bag", str(request.bag), "--checkpoint", str(result)]
+    up = subprocess.run([*command, "--out", str(tmp_path / "up")], capture_output=True, text=True, timeout=120)
+    assert up.returncode == 0, up.stdout + up.stderr
+    summary = json.loads((tmp_path / "up" / "summary.json").read_text())
+    assert summary["frames"] == {"in": 2, "used": 2, "dropped": {}} and summary["network"]["preset"] == "tiny"
+    assert set(summary["network"]["tasks_published"]) == set(checkpoint.trained_tasks)
+    assert summary["topics"]["/perception/front/depth"]["count"] == 2
 
     # Done is done: the same request again trains nothing and gives the same; another one must not mix with it.
     assert distil(request)["last"] == card["last"]
