@@ -130,7 +130,7 @@ class Trainer:
         Raises:
             FloatingPointError: a loss or the gradient is not finite; the message names task, step and batch, and the
                 saved state is that before the step.
-            ValueError: a batch has truth for none of the tasks; the message names step and batch.
+            ValueError: no batch has had truth for any of the tasks for too long; the message names step and batch.
             KeyboardInterrupt, SystemExit: the process was asked to stop; the state is saved.
         """
         last = self.config.steps if until is None else min(until, self.config.steps)

@@ -98,17 +98,7 @@ def _self_supervision(output: NetworkOutput, batch: TrainingBatch) -> dict[str, 
     """Return the weighted terms of depth for the rows that have a frame before; flow and mask are held, not taught."""
     if batch.previous is None or output.depth is None:
         return {}
-    rows = batch.previous_rows
-    pairs = ImagePairs(
-        images=batch.cameras.images[rows],
-        previous_images=batch.previous.images,
-        K=batch.cameras.K[rows],
-        previous_K=batch.previous.K,
-        base_from_camera=batch.cameras.base_from_camera[rows],
-        ground_known=batch.cameras.ground_known[rows],
-        previous_from_current=batch.previous_from_current,
-        depth=output.depth[rows].float(),
-    )
+    pairs = ImagePairs.of(batch, output.depth[batch.previous_rows].float(), batch.previous_from_current)
     return self_supervised_terms(pairs, SELF_SUPERVISION)
 
 

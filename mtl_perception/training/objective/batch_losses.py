@@ -240,18 +240,7 @@ class BatchLosses:
         if "complete_flow" in self.motion.decoded:
             complete, mask = self.motion.decoded["complete_flow"], self.motion.decoded["flow_mask_logits"]
             depth = functional.interpolate(depth.float()[:, None], complete.shape[-2:], mode="bilinear")[:, 0]
-        pairs = ImagePairs(
-            images=batch.cameras.images[rows],
-            previous_images=batch.previous.images,
-            K=batch.cameras.K[rows],
-            previous_K=batch.previous.K,
-            base_from_camera=batch.cameras.base_from_camera[rows],
-            ground_known=batch.cameras.ground_known[rows],
-            previous_from_current=None if motion is None else motion[rows],
-            depth=depth,
-            complete_flow=complete,
-            mask_logits=mask,
-        )
+        pairs = ImagePairs.of(batch, depth, None if motion is None else motion[rows], complete, mask)
         weights = {name: getattr(self.settings, name) for name in SELF_SUPERVISED}
         return in_full_precision(self_supervised_terms)(pairs, weights)
 

@@ -21,6 +21,7 @@ from mtl_perception.training.losses.self_supervised import (
     smoothness_loss,
     warp,
 )
+from mtl_perception.training.samples import TrainingBatch
 
 SELF_SUPERVISED = ("photometric", "smoothness", "motion_consistency", "motion_sparsity", "above_ground")
 """The terms; names of weights, too."""
@@ -50,6 +51,31 @@ class ImagePairs:
     depth: Tensor
     complete_flow: Tensor | None = None
     mask_logits: Tensor | None = None
+
+    @classmethod
+    def of(
+        cls,
+        batch: TrainingBatch,
+        depth: Tensor,
+        previous_from_current: Tensor | None,
+        complete_flow: Tensor | None = None,
+        mask_logits: Tensor | None = None,
+    ) -> ImagePairs:
+        """Return those of a batch that has previous images; all arguments have a row for each of these."""
+        assert batch.previous is not None
+        rows = batch.previous_rows
+        return cls(
+            images=batch.cameras.images[rows],
+            previous_images=batch.previous.images,
+            K=batch.cameras.K[rows],
+            previous_K=batch.previous.K,
+            base_from_camera=batch.cameras.base_from_camera[rows],
+            ground_known=batch.cameras.ground_known[rows],
+            previous_from_current=previous_from_current,
+            depth=depth,
+            complete_flow=complete_flow,
+            mask_logits=mask_logits,
+        )
 
     @property
     def stride(self) -> int:

@@ -68,9 +68,7 @@ def test_a_run_that_was_interrupted_gives_the_same_weights(stage):
     again = stage("parts")
     assert again.step == 3
     again.train()
-    found = again.averaged().state_dict()
-    for name, tensor in whole.averaged().state_dict().items():
-        assert torch.equal(tensor, found[name]), name
+    assert_same_weights(again, whole)
 
 
 def test_a_signal_in_the_middle_of_a_step_waits_for_its_end(stage):
@@ -90,9 +88,7 @@ def test_a_signal_in_the_middle_of_a_step_waits_for_its_end(stage):
     again = stage("parts")
     assert again.step == 3
     again.train()
-    found = again.averaged().state_dict()
-    for name, tensor in whole.averaged().state_dict().items():
-        assert torch.equal(tensor, found[name]), name
+    assert_same_weights(again, whole)
 
 
 def test_features_come_standardised_to_the_first_layers(seeing_checkpoint, driving_clips):
@@ -180,3 +176,9 @@ def test_configurations_of_this_stage_are_known(tmp_path):
     path.write_text("stage: driving\nstart: x\nwrong: 1\n")
     with pytest.raises(ValueError, match=r"a\.yaml"):
         DrivingStageConfig.load(path)
+
+
+def assert_same_weights(found, expected):
+    weights = found.averaged().state_dict()
+    for name, tensor in expected.averaged().state_dict().items():
+        assert torch.equal(tensor, weights[name]), name
