@@ -40,6 +40,8 @@ from mtl_perception.network.volume.center_head import CenterHead
 
 DETECTION_THRESHOLD = 0.1
 """Boxes with a lower score are left out. Low, because who takes a box for true decides that by its score."""
+EMPTY_BELOW = 0.2
+"""Where a surface is less likely than this, nothing is there (sky). A branch missed is worse than one too thick."""
 OUTSIDE: Mapping[str, float] = {
     "depth": np.nan,
     "depth_std": np.nan,
@@ -97,7 +99,7 @@ class Postprocessing:
             result["scene_flow"] = _scene_flow(output, batch, past)
         on_surfaces = [name for name in ("depth", "depth_std", "normals", "scene_flow") if name in result]
         if on_surfaces and output.surface is not None:
-            empty = _upsampled(output.surface, size) < 0.5
+            empty = _upsampled(output.surface, size) < EMPTY_BELOW
             for name in on_surfaces:
                 image = result[name]
                 result[name] = image.masked_fill(empty if image.ndim == 3 else empty[:, None], torch.nan)

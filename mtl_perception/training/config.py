@@ -173,6 +173,7 @@ class TrainingConfig(BaseModel):
         """Raise ValueError if a term of the objective would do nothing with this network."""
         needs: dict[str, tuple[Task, ...]] = {
             "depth_normal": ("depth", "normals"),
+            "semantic_overlap": ("semantic",),
             "edge_semantic": ("edges", "semantic"),
             "distillation": ("scene_flow",),
             **dict.fromkeys(SELF_SUPERVISED, ("depth",)),

@@ -26,7 +26,7 @@ from mtl_perception.training.losses.edges import edges_loss
 from mtl_perception.training.losses.normals import normals_loss
 from mtl_perception.training.losses.panoptic import largest_segments, panoptic_loss, panoptic_maps
 from mtl_perception.training.losses.reduction import nearest, stride_of
-from mtl_perception.training.losses.semantic import semantic_loss
+from mtl_perception.training.losses.semantic import overlap_loss, semantic_loss
 from mtl_perception.training.objective.batch_truth import positions, rows_with_truth
 from mtl_perception.training.objective.image_pairs import SELF_SUPERVISED, ImagePairs, self_supervised_terms
 from mtl_perception.training.objective.motion_losses import MotionLosses
@@ -172,7 +172,11 @@ class BatchLosses:
         logits = decoded["semantic_logits"]
         truth = nearest(self.batch.semantic[rows], logits)
         weights = self.objective.class_weights.to(logits.device)
-        return in_full_precision(semantic_loss)(logits, truth, self.batch.label_table, weights)
+        loss: Tensor = in_full_precision(semantic_loss)(logits, truth, self.batch.label_table, weights)
+        if self.settings.semantic_overlap:
+            overlap = in_full_precision(overlap_loss)(logits, truth, self.batch.label_table)
+            loss = loss + self.settings.semantic_overlap * overlap
+        return loss
 
     def _normals(self) -> Tensor:
         rows, decoded = self.dense["normals"]

@@ -35,6 +35,9 @@ class ObjectiveSettings(BaseModel):
         "0: it always sees it",
     )
     depth_normal: float = Field(0.0, ge=0, description="weight: normals agree with those of the depth (M2H: 0.5)")
+    semantic_overlap: float = Field(
+        0.0, ge=0, description="weight: classes overlap with their truth, small ones like large ones (Lovasz-softmax)"
+    )
     edge_semantic: float = Field(0.0, ge=0, description="weight: edges are where classes change (M2H: 0.2)")
     photometric: float = Field(0.0, ge=0, description="weight: the previous image, warped, looks like the current one")
     smoothness: float = Field(0.0, ge=0, description="weight: disparity, flow and mask change where the image does")

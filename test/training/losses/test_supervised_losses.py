@@ -9,7 +9,7 @@ import torch
 from mtl_perception.core import FREE, UNLABELLED, UNOBSERVED
 from mtl_perception.training.losses.depth import RANKED, depth_loss
 from mtl_perception.training.losses.motion import motion_loss
-from mtl_perception.training.losses.semantic import semantic_loss
+from mtl_perception.training.losses.semantic import overlap_loss, semantic_loss
 from mtl_perception.training.losses.volume import occupancy_loss
 from mtl_perception.training.samples import UNKNOWN_MOTION
 
@@ -58,6 +58,39 @@ def test_a_label_that_may_stand_for_two_classes_accepts_either() -> None:
     assert loss(0, 0) == pytest.approx(0.0, abs=1e-4) and loss(0, 1) == pytest.approx(0.0, abs=1e-4)
     assert loss(0, 2) > 10 and loss(1, 2) == pytest.approx(0.0, abs=1e-4)
     assert loss(2, 0) == 0.0  # void
+
+
+def test_overlap_of_certain_predictions_is_one_minus_the_mean_intersection_over_union():
+    generator = torch.Generator().manual_seed(0)
+    table = torch.cat([torch.eye(3, dtype=torch.bool), torch.tensor([[False] * 3, [True, True, False]])])
+    rows = torch.randint(5, (2, 6, 7), generator=generator)
+    predicted = torch.randint(3, rows.shape, generator=generator)
+    logits = 50 * torch.nn.functional.one_hot(predicted, 3).permute(0, 3, 1, 2).float()
+    known = rows < 3
+    pairs = [(predicted[known] == label, rows[known] == label) for label in range(3)]
+    iou = sum(float((found & true).sum() / (found | true).sum()) for found, true in pairs) / 3
+    assert float(overlap_loss(logits, rows, table)) == pytest.approx(1 - iou, abs=1e-6)
+
+
+def test_overlap_asks_for_a_small_class_as_much_as_for_a_large_one():
+    table = torch.eye(2, dtype=torch.bool)
+    rows = torch.zeros(1, 10, 10, dtype=torch.int64)
+    rows[0, 0, :2] = 1
+    logits = torch.zeros(1, 2, 10, 10)
+    logits[:, 0] = 2.0
+    logits.requires_grad_()
+    overlap_loss(logits, rows, table).backward()
+    assert logits.grad is not None
+    small, large = logits.grad[0, 1, 0, :2], logits.grad[0, 1, 1:]
+    assert (small < 0).all()
+    assert float(small.sum().abs()) > float(large.sum().abs())
+
+
+def test_overlap_without_annotation_is_nothing():
+    logits = torch.randn(1, 2, 4, 4, requires_grad=True)
+    loss = overlap_loss(logits, torch.zeros(1, 4, 4, dtype=torch.int64), torch.zeros(1, 2, dtype=torch.bool))
+    loss.backward()
+    assert float(loss.detach()) == 0.0
 
 
 def test_motion_ignores_what_is_not_annotated() -> None:
