@@ -97,6 +97,8 @@ class BatchLosses:
         taught = None if self.objective.teacher is None else self.motion.taught(self.objective.teacher)
         if taught is not None:
             terms["distillation"] = self.settings.distillation * taught
+        if self.settings.semantic_overlap and "semantic" in self.rows and "semantic" in self.dense:
+            terms["semantic_overlap"] = self.settings.semantic_overlap * self._semantic_overlap()
         terms |= self._consistency() | self._self_supervision()
         features: dict[str, Tensor] = {}
         if self.embedded is not None:
@@ -172,11 +174,13 @@ class BatchLosses:
         logits = decoded["semantic_logits"]
         truth = nearest(self.batch.semantic[rows], logits)
         weights = self.objective.class_weights.to(logits.device)
-        loss: Tensor = in_full_precision(semantic_loss)(logits, truth, self.batch.label_table, weights)
-        if self.settings.semantic_overlap:
-            overlap = in_full_precision(overlap_loss)(logits, truth, self.batch.label_table)
-            loss = loss + self.settings.semantic_overlap * overlap
-        return loss
+        return in_full_precision(semantic_loss)(logits, truth, self.batch.label_table, weights)
+
+    def _semantic_overlap(self) -> Tensor:
+        rows, decoded = self.dense["semantic"]
+        logits = decoded["semantic_logits"]
+        truth = nearest(self.batch.semantic[rows], logits)
+        return in_full_precision(overlap_loss)(logits, truth, self.batch.label_table)
 
     def _normals(self) -> Tensor:
         rows, decoded = self.dense["normals"]
