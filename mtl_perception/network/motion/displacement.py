@@ -28,15 +28,44 @@ class Displacement:
         metres: (N, 3, h, w), the point that was found less the one that would be there, in the previous camera's
             optical axes: a measurement of the independent flow F_I.
         log_precision: (N, h, w), of the match, see `Matches`.
+        still: (N, 3, h, w), metres in those axes, where the point would be.
+        across: (N, 2, h, w), where the match is, in units of the focal length from the previous image's centre.
+        focal: (N, 2), of the previous image, pixels at stride 4.
     """
 
     cells: Tensor
     metres: Tensor
     log_precision: Tensor
+    still: Tensor
+    across: Tensor
+    focal: Tensor
 
     def evidence(self) -> Tensor:
         """Return all of it as channels of about unit size, (N, EVIDENCE, h, w)."""
         return torch.cat([self.cells / 2, self.metres, self.log_precision[:, None] / 4], dim=1)
+
+    def along(self, direction: Tensor, expected: Tensor, precision: Tensor) -> Tensor:
+        """Return how far the points have moved in known directions: what the match and an expectation say together.
+
+        A match is a line of sight, so that it tells of two of the three axes, and a direction is what lacks. Weighted
+        least squares over the distance of the point's image from the match and that from what is expected; the first
+        is linear in what is looked for.
+
+        Args:
+            direction: (N, 3, h, w), of unit length, the previous camera's optical axes.
+            expected: (N, h, w) metres.
+            precision: (N, h, w), of what is expected, one over square metres.
+        Returns:
+            (N, h, w) metres.
+        """
+        depth = self.still[:, 2:].clamp(min=NEAREST)
+        scale = self.focal[:, :, None, None] / depth
+        pull = scale * (direction[:, :2] - self.across * direction[:, 2:])
+        pixels = scale * (self.across * depth - self.still[:, :2])
+        weight = self.log_precision.exp()
+        told = weight * (pull * pixels).sum(dim=1) + precision * expected
+        distance: Tensor = told / (weight * pull.square().sum(dim=1) + precision)
+        return distance.clamp(-LARGEST_METRES, LARGEST_METRES)
 
 
 @torch.no_grad()
@@ -76,4 +105,7 @@ def measured_displacement(
         cells.clamp(-LARGEST_CELLS, LARGEST_CELLS),
         (measured - still).clamp(-LARGEST_METRES, LARGEST_METRES),
         matches.log_precision,
+        still,
+        across.permute(0, 3, 1, 2),
+        focal[:, 0, 0] / STRIDE,
     )

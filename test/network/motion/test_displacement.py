@@ -1,10 +1,18 @@
 # Copyright 2026 The mtl_perception authors
 # SPDX-License-Identifier: Apache-2.0
+from dataclasses import replace
+
+import pytest
 import torch
 from torch import Tensor
 
 from mtl_perception.network.geometry import rays
-from mtl_perception.network.motion.displacement import EVIDENCE, LARGEST_METRES, measured_displacement
+from mtl_perception.network.motion.displacement import (
+    EVIDENCE,
+    LARGEST_METRES,
+    Displacement,
+    measured_displacement,
+)
 from mtl_perception.network.motion.flow_composition import rigid_flow
 from mtl_perception.network.motion.matched_flow import MatchedSceneFlow
 from mtl_perception.network.motion.matching import STRIDE, Matches
@@ -60,7 +68,33 @@ def test_it_is_bounded_whatever_the_depths() -> None:
     assert torch.isfinite(found.metres).all() and found.metres.abs().max() <= LARGEST_METRES
 
 
-def test_scene_flow_can_learn_to_trust_the_measurement() -> None:
+def _measured(moved: Tensor, precision: float) -> tuple[Displacement, Tensor]:
+    fine, z = _seen_before(moved)
+    found = measured_displacement(_matches(fine), DEPTH, K, K, MOTION, z.mean().expand_as(z))
+    return replace(found, log_precision=torch.full_like(DEPTH, precision)), torch.zeros_like(DEPTH)
+
+
+@pytest.mark.parametrize("moved", [[0.4, -0.2, 0.0], [0.3, 0.0, 0.9], [0.0, 0.0, -1.2]])
+def test_a_match_tells_how_far_a_point_has_moved_in_a_direction(moved: list[float]) -> None:
+    way = torch.tensor(moved)
+    found, nothing = _measured(way, precision=12.0)
+    direction = (way / way.norm())[None, :, None, None].expand(1, 3, HEIGHT, WIDTH)
+    distance = found.along(direction, nothing, nothing + 1e-3)[0]
+    seen = torch.ones_like(distance, dtype=torch.bool)
+    seen[4:8, 7:13] = False  # who moves along the line of sight stays where he is in the image
+    torch.testing.assert_close(distance[seen], way.norm().expand(int(seen.sum())), atol=0.02, rtol=0)
+    torch.testing.assert_close(found.along(-direction, nothing, nothing + 1e-3)[0], -distance)
+
+
+def test_without_a_precise_match_the_expectation_tells() -> None:
+    way = torch.tensor([0.4, 0.0, 0.0])
+    found, nothing = _measured(way, precision=-20.0)
+    direction = torch.tensor([1.0, 0, 0])[None, :, None, None].expand(1, 3, HEIGHT, WIDTH)
+    distance = found.along(direction, nothing + 0.7, nothing + 1.0)
+    torch.testing.assert_close(distance, nothing + 0.7, atol=1e-3, rtol=0)
+
+
+def test_scene_flow_can_learn_what_the_match_tells() -> None:
     torch.manual_seed(0)
     decoder = MatchedSceneFlow(8)
     moved = torch.tensor([0.4, -0.2, 0.0])
