@@ -178,7 +178,7 @@ class Postprocessing:
 
 
 def _scene_flow(output: NetworkOutput, batch: CameraBatch, past: Past | None) -> Tensor:
-    """Return velocities (N, 3, H, W); NaN for cameras without a previous image."""
+    """Return velocities (N, 3, H, W), 0 where more likely nothing moves; NaN for cameras without a previous image."""
     size = (batch.images.shape[-2], batch.images.shape[-1])
     motion = None
     if past is not None:
@@ -188,7 +188,10 @@ def _scene_flow(output: NetworkOutput, batch: CameraBatch, past: Past | None) ->
     if past is None or motion is None or output.independent_flow is None:
         return torch.full((len(batch.images), 3, *size), torch.nan, device=batch.images.device)
     velocity = to_base_velocity(output.independent_flow, motion, batch.base_from_camera, past.seconds)
-    return _upsampled(velocity, size).masked_fill(~past.previous.valid[:, None, None, None], torch.nan)
+    velocity = _upsampled(velocity, size)
+    if output.flow_mask_logits is not None:
+        velocity = velocity.masked_fill(_upsampled(output.flow_mask_logits, size)[:, None] < 0.0, 0.0)
+    return velocity.masked_fill(~past.previous.valid[:, None, None, None], torch.nan)
 
 
 def _ego_motion(output: NetworkOutput, batch: CameraBatch, past: Past) -> EgoMotion | None:

@@ -139,6 +139,14 @@ def test_flow_becomes_velocity_in_base_axes(known: bool) -> None:
     np.testing.assert_allclose(image, np.broadcast_to(np.array(expected)[:, None, None], image.shape), atol=1e-5)
 
 
+def test_flow_is_nothing_where_more_likely_nothing_moves() -> None:
+    flow = torch.full((1, 3, HEIGHT // 2, WIDTH // 2), 0.1)
+    output = NetworkOutput(independent_flow=flow, flow_mask_logits=halves(-0.2, 0.3))
+    told = past(torch.eye(4)[None], [0.1], [True])
+    image = POST.images(output, ("scene_flow",), batch(FORWARD), told)["scene_flow"][0]
+    assert (image[:, : WIDTH // 2 - 1] == 0).all() and (np.abs(image[:, WIDTH // 2 :]) > 0.9).all()
+
+
 def test_flow_is_nan_without_a_previous_image_or_any_motion() -> None:
     flow = torch.ones(2, 3, HEIGHT // 2, WIDTH // 2)
     output, rig = NetworkOutput(independent_flow=flow), batch(FORWARD, FORWARD)

@@ -42,6 +42,9 @@ class SourceConfig(BaseModel):
         default=(0.1, 0.3), description="rendered sources: the frame before is so much earlier, drawn from this range"
     )
     image_size: tuple[int, int] = Field(default=(240, 176), description="rendered sources: width and height, pixels")
+    first_camera_only: bool = Field(
+        default=False, description="rendered sources: as a robot sees that has only the first camera of the rig"
+    )
 
 
 class StageConfig(BaseModel):

@@ -102,6 +102,17 @@ class TrainingSample:
     bev_map: NDArray[np.float32] | None = None
     boxes: BoxTruth | None = None
 
+    def of_camera(self, index: int) -> TrainingSample:
+        """Return the sample of a robot that has but one of the cameras.
+
+        What that camera shows of the voxels and boxes is not known apart from what the others show, so there are none.
+        """
+        one = slice(index, index + 1)
+        images = ("images", "K", "base_from_camera", "depth", "semantic", "motion_mask", "previous_images")
+        known = (*images, "previous_from_current", "normals", "edges", "instance", "scene_flow")
+        kept = {name: value[one] for name in known if (value := getattr(self, name)) is not None}
+        return replace(self, occupancy=None, boxes=None, **kept)
+
     def mirrored(self) -> TrainingSample:
         """Return the sample as seen in a mirror in the base's x-z plane: left becomes right, poses stay rigid.
 

@@ -58,4 +58,5 @@ def make_source(
         difficult=config.difficult,
         gap_s=config.gap_s,
         image_size=config.image_size,
+        first_camera_only=config.first_camera_only,
     )

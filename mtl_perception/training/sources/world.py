@@ -33,7 +33,7 @@ _DAMAGED = (zipfile.BadZipFile, ValueError, KeyError, EOFError, OSError)
 _NARROWEST = 0.75
 """A window's share of the image's sides: focal lengths up to 1/3 longer."""
 
-_SINGLE_CAMERA_VOLUME = 0.25
+_SINGLE_CAMERA_VOLUME = 0.4
 """Share of the frames of one camera that ask for the 3D half: it costs as much as several images."""
 
 
@@ -59,6 +59,7 @@ class WorldSource:
         difficult: float = 0.4,
         gap_s: tuple[float, float] = (0.1, 0.3),
         image_size: Size = (240, 176),
+        first_camera_only: bool = False,
     ) -> None:
         """Prepare the source; nothing is rendered yet.
 
@@ -74,9 +75,11 @@ class WorldSource:
             difficult: share of the worlds with conditions drawn by `mixed_conditions`; the others are fair.
             gap_s: how much earlier the frame before is, drawn from this range.
             image_size: that is rendered.
+            first_camera_only: samples are those of a robot that has only the first camera of the rig.
         """
         self.kind, self.worlds, self.labels, self.layers = kind, worlds, labels, tuple(layers)
         self.grid, self.first_seed, self.image_size = grid, first_seed, image_size
+        self.first_camera_only = first_camera_only
         self.dataset = WorldDataset(
             labels,
             (kind,),
@@ -110,6 +113,8 @@ class WorldSource:
     def sample(self, index: int, size: Size, rng: np.random.Generator) -> TrainingSample:
         """Return a frame and the one before it; half of them through a longer lens."""
         sample = self._pair(index)
+        if self.first_camera_only:
+            sample = sample.of_camera(0)
         width, height = self.image_size
         window = Window(0, 0, width, height)
         if rng.random() < 0.5:

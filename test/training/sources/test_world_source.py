@@ -117,6 +117,26 @@ def test_the_number_of_worlds_grows_at_the_start(street: WorldSource, tmp_path: 
     assert counts == [30, 168, 300, 300]
 
 
+def test_a_robot_may_have_the_first_camera_only(street: WorldSource, monkeypatch: pytest.MonkeyPatch) -> None:
+    size = street.image_size
+    everything = street.sample(0, size, np.random.default_rng(1))
+    monkeypatch.setattr(street, "first_camera_only", True)
+    alone = [street.sample(0, size, np.random.default_rng(seed)) for seed in range(12)]
+    assert len(everything.images) == 4
+    mapped = 0
+    for sample in alone:
+        assert sample.occupancy is None and sample.boxes is None
+        mapped += sample.bev_map is not None
+        for name, value in vars(sample).items():
+            if name not in ("bev_map", "boxes", "occupancy") and isinstance(value, np.ndarray):
+                assert value.shape == (1, *getattr(everything, name).shape[1:]), name
+    assert 0 < mapped < len(alone)
+    whole = a_pair(street)
+    one = whole.of_camera(2)
+    np.testing.assert_array_equal(one.images[0], whole.images[2])
+    np.testing.assert_array_equal(one.previous_from_current[0], whole.previous_from_current[2])
+
+
 def test_half_of_the_pairs_of_a_room_are_hand_held(room: WorldSource) -> None:
     room.sample(0, SIZE, np.random.default_rng(0))
     pairs = [a_pair(room, index) for index in range(room.PAIRS_PER_WORLD)]
