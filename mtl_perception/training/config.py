@@ -101,6 +101,12 @@ class TrainingConfig(BaseModel):
         default="",
         description="checkpoint whose weights training starts from; decoders that it lacks, and all if empty: random",
     )
+    start_parts: tuple[str, ...] = Field(
+        default=(), description="parts of the network (encoder, neck, ...) that are started from there; empty: all"
+    )
+    frozen: tuple[str, ...] = Field(
+        default=(), description="parts of the network that stay as they start; their norms keep their statistics, too"
+    )
     start_share: float = Field(
         default=0.0,
         ge=0,
@@ -138,6 +144,17 @@ class TrainingConfig(BaseModel):
         ends = [stage.until for stage in self.stages]
         if ends != sorted(set(ends)):
             raise ValueError(f"stages must end one after the other, not at {', '.join(map(str, ends))}")
+        return self
+
+    @model_validator(mode="after")
+    def _parts_have_weights(self) -> TrainingConfig:
+        if self.start_parts and not self.start:
+            raise ValueError("start_parts needs `start`")
+        random = sorted(set(self.frozen) - set(self.start_parts)) if self.start_parts or not self.start else []
+        if random:
+            raise ValueError(f"frozen: '{random[0]}' would keep random weights: let it be started from a checkpoint")
+        if self.conflicts_every and "encoder" in self.frozen:
+            raise ValueError("conflicts_every is of gradients on the encoder, which is frozen")
         return self
 
     @classmethod

@@ -83,7 +83,8 @@ class Trainer:
 
         Raises:
             ValueError: the saved state belongs to another configuration or is not that of the main process, a recording
-                is not there, or the checkpoint to start from cannot be read or is of another encoder.
+                is not there, the checkpoint to start from cannot be read or is of another encoder, or the network has
+                no part that is named in `start_parts` or `frozen`.
             FileNotFoundError: a configuration file is not there.
         """
         torch.manual_seed(config.seed)
@@ -108,6 +109,9 @@ class Trainer:
         )
         self.network = _channels_last(self._build(network_config).to(self.processes.device))
         self.start = self._load_start()
+        self._frozen = [self._part(name) for name in config.frozen]
+        for module in self._frozen:
+            module.requires_grad_(False)
         self._without_truth = 0
         self.average = copy.deepcopy(self.network).eval()
         self.balancer = make_balancer(config.balancing, network_config.tasks).to(self.processes.device)
@@ -206,6 +210,8 @@ class Trainer:
         began = time.perf_counter()
         step = self.record.step
         self.network.train()
+        for module in self._frozen:
+            module.eval()
         rates = self._set_learning_rates()
         buffers = [(buffer, buffer.clone()) for buffer in self.network.buffers()]
         losses = self._losses(objective, batch)
@@ -216,7 +222,9 @@ class Trainer:
         self.balancer.zero_grad(set_to_none=True)
         if trouble is None and (losses.tasks or losses.terms):
             weighted = [self.balancer.total(losses.tasks)] if losses.tasks else []
-            summed([*weighted, *losses.terms.values()]).backward()
+            total = summed([*weighted, *losses.terms.values()])
+            if total.requires_grad:  # there may be truth for nothing but what is frozen
+                total.backward()
         parameters = [parameter for _, parameter in self._named_parameters()]
         agreed = self.processes.agree(parameters, self.balancer.tasks, values, stop, trouble is not None)
         norm = float(nn.utils.clip_grad_norm_(parameters, LARGEST_GRADIENT))
@@ -333,11 +341,27 @@ class Trainer:
             return {}
         own, saved = self.network.state_dict(), load_checkpoint(self.config.start).network.state_dict()
         common = {name: saved[name] for name in own.keys() & saved.keys() if own[name].shape == saved[name].shape}
+        parts = self.config.start_parts
+        if parts:
+            prefixes = tuple(f"{part}." for part in parts if self._part(part))
+            own = {name: tensor for name, tensor in own.items() if name.startswith(prefixes)}
+            common = {name: tensor for name, tensor in common.items() if name.startswith(prefixes)}
         lacking = [name for name in own if name.startswith("encoder.") and name not in common]
         if lacking:
             raise ValueError(f"checkpoint {self.config.start} is of another encoder: {lacking[0]}")
         self.network.load_state_dict(common, strict=False)
         return {name: self.network.state_dict()[name].clone() for name in common}
+
+    def _part(self, name: str) -> nn.Module:
+        """Return a part of the network.
+
+        Raises:
+            ValueError: it has none of that name.
+        """
+        parts = dict(self.network.named_children())
+        if name not in parts:
+            raise ValueError(f"the network has no part '{name}', but {', '.join(parts)}")
+        return parts[name]
 
     def _restore(self) -> None:
         """Take up the saved state.

@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -165,6 +166,46 @@ def test_a_run_starts_from_a_checkpoints_weights(make_config, walls, tmp_path: P
     wider = {"backbone": {"options": {"widths": [16, 16, 16, 16], "blocks": [1, 1, 1, 1]}}}
     with pytest.raises(ValueError, match="is of another encoder: encoder"):
         Trainer(make_config(wider, start=config.start), tmp_path, tmp_path / "fourth", sources=[walls])
+
+
+def test_parts_can_be_started_and_frozen(make_config, walls, tmp_path: Path) -> None:
+    Trainer(make_config(steps=1), tmp_path, tmp_path / "first", sources=[walls], quiet=True).train()
+    start = {"start": str(tmp_path / "first" / CHECKPOINT), "start_parts": ["encoder", "neck"], "seed": 1}
+    frozen = make_config(steps=2, frozen=["encoder"], **start)
+    trainer = Trainer(frozen, tmp_path, tmp_path / "second", sources=[walls], quiet=True)
+    saved = load_checkpoint(tmp_path / "first" / CHECKPOINT).network.state_dict()
+    before = {name: tensor.clone() for name, tensor in trainer.network.state_dict().items()}
+    for name, tensor in before.items():
+        if not name.startswith(("encoder.", "neck.")) and tensor.ndim == 4:
+            assert not torch.allclose(tensor, saved[name], atol=1e-2), name
+    trainer.train()
+    after = trainer.network.state_dict()
+    changed = {name.split(".")[0] for name, tensor in before.items() if not torch.equal(tensor, after[name])}
+    assert "neck" in changed and "encoder" not in changed
+    for name, tensor in saved.items():
+        if name.startswith("encoder."):
+            torch.testing.assert_close(load_checkpoint(trainer.folder / CHECKPOINT).network.state_dict()[name], tensor)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "named"),
+    [
+        ({"start_parts": ["encoder"]}, "start_parts"),
+        ({"frozen": ["encoder"]}, "random weights"),
+        ({"start": "x", "start_parts": ["neck"], "frozen": ["encoder"]}, "'encoder'"),
+        ({"start": "x", "frozen": ["encoder"], "conflicts_every": 5}, "conflicts_every"),
+    ],
+)
+def test_what_is_frozen_must_have_weights(make_config, wrong: dict[str, Any], named: str) -> None:
+    with pytest.raises(ValueError, match=named):
+        make_config(**wrong)
+
+
+def test_a_part_that_the_network_lacks_is_named(make_config, walls, tmp_path: Path) -> None:
+    Trainer(make_config(steps=1), tmp_path, tmp_path / "first", sources=[walls], quiet=True).train()
+    config = make_config(start=str(tmp_path / "first" / CHECKPOINT), frozen=["wheels"])
+    with pytest.raises(ValueError, match="no part 'wheels', but encoder"):
+        Trainer(config, tmp_path, tmp_path / "second", sources=[walls])
 
 
 def test_the_log_has_every_step_once_though_the_run_was_resumed(make_config, walls, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import resource
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import yaml
@@ -23,6 +23,8 @@ from mtl_perception.training.ablation.study import HeldOutConfig, SteeringRecipe
 from mtl_perception.training.config import TrainingConfig, merged
 from mtl_perception.training.trainer import CHECKPOINT, Trainer
 
+PRETRAINING = "pretraining"
+PRETRAINED_PARTS = ("encoder", "neck")
 RESULT = "result.json"
 SPENT = "spent.json"
 _FORMAT = 1
@@ -83,7 +85,7 @@ def definition(study: Study) -> str:
     for claim in content["claims"]:
         for text in ("says", "figure", "differs", "tried"):
             del claim[text]
-    return _digest([_FORMAT, content, _base("network"), _base("training")])
+    return _digest([_FORMAT, content, _base("network"), _base("training"), _base("pretraining")])
 
 
 def plan(study: Study, places: Places, *, steps: int | None = None, seeds: int | None = None) -> list[Run]:
@@ -148,6 +150,8 @@ def _figures(run: Run, places: Places) -> dict[str, float]:
     if run.steering is not None:
         return train_steering(run.sources[0].checkpoint, run.steering, run.seed, places.cache / "steering")
     Trainer(run.config, places.data, run.folder, cache=places.cache, quiet=True).train()
+    if not run.held_out:
+        return {}
     figures = measure(run.checkpoint, run.held_out, places.cache / "held_out")
     return figures | {"weight_spread": weight_spread(run.folder)}
 
@@ -159,11 +163,14 @@ def _add(
         return runs[name, seed]
     variant = study.variants[name]
     start = _add(study, variant.start, seed, places, steps, runs) if variant.start else None
+    if start is None and study.pretrained:
+        start = runs.setdefault((PRETRAINING, 0), _pretraining(places, steps))
     teacher = _add(study, variant.teacher, seed, places, steps, runs) if variant.teacher else None
     network, changes, tasks = study.changes(name)
     recipe = merged(_base("training"), changes) | {"network_changes": network, "tasks": list(tasks), "seed": seed}
-    if steps is not None:
-        recipe |= {"steps": steps, "warmup_steps": min(recipe["warmup_steps"], steps)}
+    if start is not None and start.variant == PRETRAINING:
+        recipe |= {"start_parts": list(PRETRAINED_PARTS)}
+    recipe |= _shortened(recipe, steps)
     needed = [start.digest if start else "", teacher.digest if teacher else ""]
     held_out = [config.model_dump() for config in study.held_out]
     steering = variant.steering
@@ -187,8 +194,21 @@ def _add(
     return runs[name, seed]
 
 
-def _base(what: str) -> dict[str, Any]:
-    content = yaml.safe_load(base_file("network" if what == "network" else "training").read_text())
+def _pretraining(places: Places, steps: int | None) -> Run:
+    """Return the run whose encoder all variants start from, as the sources start from networks trained on ImageNet."""
+    recipe = merged(_base("training"), _base("pretraining"))
+    recipe |= _shortened(recipe, steps)
+    config = TrainingConfig.model_validate(recipe | {"network": str(base_file("network"))})
+    digest = _digest([_FORMAT, config.network_config().model_dump(mode="json"), recipe])
+    return Run(PRETRAINING, 0, digest, config, places.out / "runs" / digest, (), ())
+
+
+def _shortened(recipe: Mapping[str, Any], steps: int | None) -> dict[str, int]:
+    return {} if steps is None else {"steps": steps, "warmup_steps": min(recipe["warmup_steps"], steps)}
+
+
+def _base(what: Literal["network", "training", "pretraining"]) -> dict[str, Any]:
+    content = yaml.safe_load(base_file(what).read_text())
     assert isinstance(content, dict)
     return content
 

@@ -37,15 +37,15 @@ class SteeringRecipe(_Section):
     """Training of steering on the encoder of the variant that a variant starts from, after the unified encoder."""
 
     frozen: bool = Field(description="whether the encoder stays as it is")
-    steps: int = Field(default=200, ge=1)
+    steps: int = Field(default=500, ge=1)
     batch: int = Field(default=8, ge=1, description="moments a step, each with its past")
     frames: int = Field(default=8, ge=1, description="of a moment, at 5 Hz")
     width: int = Field(default=32, ge=8)
     learning_rate: float = Field(default=2e-3, gt=0)
     encoder_learning_rate: float = Field(default=5e-4, gt=0, description="where it learns")
     emphasis: float = Field(default=6.0, ge=0, description="lambda of the weights exp(lambda |angle|)")
-    worlds: int = Field(default=16, ge=1)
-    held_out_worlds: int = Field(default=8, ge=1)
+    worlds: int = Field(default=64, ge=1)
+    held_out_worlds: int = Field(default=24, ge=1)
 
     def clips(self, worlds: int, first_seed: int) -> ClipsConfig:
         """Return what is rendered: clips of one camera in which curves are as frequent as straight driving."""
@@ -151,6 +151,10 @@ class Study(_Section):
     tasks: tuple[Task, ...] = Field(min_length=1)
     network: dict[str, Any] = Field(default_factory=dict, description="merged into config/studies/base/network.yaml")
     training: dict[str, Any] = Field(default_factory=dict, description="merged into config/studies/base/training.yaml")
+    pretrained: bool = Field(
+        default=True,
+        description="variants that start from no other get their encoder and neck from base/pretraining.yaml",
+    )
     held_out: tuple[HeldOutConfig, ...] = Field(min_length=1)
     judged_by: tuple[str, ...] = Field(description="the metrics whose mean relative change is the `gain`")
     reference: str = Field(description="the variant or composite that `gain` is relative to")
@@ -260,6 +264,6 @@ def study_names() -> tuple[str, ...]:
     return tuple(sorted(names, key=lambda name: (Study.load(name).section, name)))
 
 
-def base_file(what: Literal["network", "training"]) -> Path:
-    """Return the file that the changes of all studies are made to."""
+def base_file(what: Literal["network", "training", "pretraining"]) -> Path:
+    """Return a file of what all studies have in common."""
     return config_folder() / "studies" / "base" / f"{what}.yaml"

@@ -17,7 +17,7 @@ from mtl_perception.training.ablation import measuring
 from mtl_perception.training.ablation.command import run_study, write_claims
 from mtl_perception.training.ablation.measuring import normal_gap
 from mtl_perception.training.ablation.results import StudyResults
-from mtl_perception.training.ablation.runs import RESULT, Places, plan
+from mtl_perception.training.ablation.runs import PRETRAINED_PARTS, PRETRAINING, RESULT, Places, plan
 from mtl_perception.training.ablation.schedule import FailedRunsError, perform_all
 from mtl_perception.training.ablation.study import Study
 from mtl_perception.training.ablation.tables import claims_page
@@ -180,6 +180,21 @@ def test_runs_of_one_recipe_are_shared_by_studies(study_file: Path, tmp_path: Pa
     assert {run.digest for run in first} == {run.digest for run in other}
 
 
+def test_all_variants_start_from_one_pretraining(tmp_path: Path) -> None:
+    content = _study() | {"pretrained": True}
+    content["variants"]["narrow"]["start"] = "wide"
+    runs = plan(Study.model_validate(content), Places(tmp_path, tmp_path, tmp_path))
+    first, *others = runs
+    assert first.variant == PRETRAINING and first.config.tasks == ("semantic",) and not first.held_out
+    assert [run.variant for run in others] == ["wide", "narrow"] * 2
+    for run in others:
+        wide = run.variant == "wide"
+        (source,) = run.sources
+        assert source.variant == (PRETRAINING if wide else "wide")
+        assert run.config.start == str(source.checkpoint)
+        assert run.config.start_parts == (PRETRAINED_PARTS if wide else ())
+
+
 def test_what_differs_on_the_way_to_the_same_network_is_no_other_run(study_file: Path, tmp_path: Path) -> None:
     content = _study()
     content["network"] = {"neck": {"width": 48}}
@@ -239,6 +254,7 @@ def _study() -> dict[str, Any]:
             ],
             "warmup_steps": 1,
         },
+        "pretrained": False,
         "held_out": [{"kind": "indoor", "cameras": "mono", "worlds": 1}],
         "judged_by": ["depth.abs_rel"],
         "reference": "narrow",
