@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Subset
 
 from mtl_perception.core import LabelSpace
-from mtl_perception.network import MultiTaskNetwork, NetworkConfig, load_checkpoint, save_checkpoint
+from mtl_perception.network import MultiTaskNetwork, NetworkConfig, save_checkpoint
 from mtl_perception.resources import config_file
 from mtl_perception.training.balancing import gradient_conflicts, make_balancer
 from mtl_perception.training.balancing.balancer import summed
@@ -31,6 +31,7 @@ from mtl_perception.training.processes import Processes
 from mtl_perception.training.run_log import RunLog
 from mtl_perception.training.samples import TrainingBatch
 from mtl_perception.training.sources import Source, make_source
+from mtl_perception.training.start import freeze, load_start
 from mtl_perception.training.state import Record, load_state, optimizer_tensors, part, restore_optimizers, save_state
 
 STATE = "state.safetensors"
@@ -108,10 +109,8 @@ class Trainer:
             processes=self.processes.count,
         )
         self.network = _channels_last(self._build(network_config).to(self.processes.device))
-        self.start = self._load_start()
-        self._frozen = [self._part(name) for name in config.frozen]
-        for module in self._frozen:
-            module.requires_grad_(False)
+        self.start = load_start(self.network, config)
+        self._frozen = freeze(self.network, config.frozen)
         self._without_truth = 0
         self.average = copy.deepcopy(self.network).eval()
         self.balancer = make_balancer(config.balancing, network_config.tasks).to(self.processes.device)
@@ -334,34 +333,6 @@ class Trainer:
     def _named_parameters(self) -> list[tuple[str, nn.Parameter]]:
         balanced = [(f"balancer.{name}", parameter) for name, parameter in self.balancer.named_parameters()]
         return [*self.network.named_parameters(), *balanced]
-
-    def _load_start(self) -> dict[str, Tensor]:
-        """Give the network the weights that it starts from, and return those; what the file lacks stays random."""
-        if not self.config.start:
-            return {}
-        own, saved = self.network.state_dict(), load_checkpoint(self.config.start).network.state_dict()
-        common = {name: saved[name] for name in own.keys() & saved.keys() if own[name].shape == saved[name].shape}
-        parts = self.config.start_parts
-        if parts:
-            prefixes = tuple(f"{part}." for part in parts if self._part(part))
-            own = {name: tensor for name, tensor in own.items() if name.startswith(prefixes)}
-            common = {name: tensor for name, tensor in common.items() if name.startswith(prefixes)}
-        lacking = [name for name in own if name.startswith("encoder.") and name not in common]
-        if lacking:
-            raise ValueError(f"checkpoint {self.config.start} is of another encoder: {lacking[0]}")
-        self.network.load_state_dict(common, strict=False)
-        return {name: self.network.state_dict()[name].clone() for name in common}
-
-    def _part(self, name: str) -> nn.Module:
-        """Return a part of the network.
-
-        Raises:
-            ValueError: it has none of that name.
-        """
-        parts = dict(self.network.named_children())
-        if name not in parts:
-            raise ValueError(f"the network has no part '{name}', but {', '.join(parts)}")
-        return parts[name]
 
     def _restore(self) -> None:
         """Take up the saved state.

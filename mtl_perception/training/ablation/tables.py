@@ -18,14 +18,15 @@ _INTRODUCTION = """\
 
 One row a relative claim of the five systems that the network joins. Each was tested by small variants of one small
 network that differ in what the claim is about and in nothing else: same steps, same rendered worlds in the same order,
-same batches and optimiser. What is shown are means over seeds with 95 % intervals. *Difference* is the first variant
-minus the second, paired by seeds (Student's t), positive where the first is better; with a % sign it is in percent of
-the second. A seed stands for first weights and for the order of the data; the held-out worlds are the same for all
-seeds, so an interval says how sure a difference is on these worlds. A *gain* is the mean relative change of a study's
-metrics in percent (of the named tasks), so differences of gains are percentage points. *Claimed* is where the
-difference has to lie: above 0 where the first is to be better, within a margin where both are to be equal, above minus
-a margin where the first is to be no worse. Sources name no margins; these are ours and were fixed beforehand. The
-verdict follows from the difference's interval alone:
+same batches and optimiser. All start from one encoder that was trained on semantic segmentation of these worlds
+(`config/studies/base/pretraining.yaml`), as the sources' start from ImageNet. What is shown are means over seeds with
+95 % intervals. *Difference* is the first variant minus the second, paired by seeds (Student's t), positive where the
+first is better; with a % sign it is in percent of the second. A seed stands for first weights and for the order of the
+data; the held-out worlds are the same for all seeds, so an interval says how sure a difference is on these worlds. A
+*gain* is the mean relative change of a study's metrics in percent (of the named tasks), so differences of gains are
+percentage points. *Claimed* is where the difference has to lie: above 0 where the first is to be better, within a
+margin where both are to be equal, above minus a margin where the first is to be no worse. Sources name no margins;
+these are ours and were fixed beforehand. The verdict follows from the difference's interval alone:
 
 * **holds**: all of it lies where it is claimed to.
 * **reversed**: none of it does.
