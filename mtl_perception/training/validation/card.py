@@ -99,6 +99,7 @@ def _amount(source: Mapping[str, Any]) -> str:
     first = source.get("first_seed", 0)
     hard = source.get("difficult", 0)
     seeds = f"{source['worlds']} (seeds {first} to {first + source['worlds'] - 1}), rig {source['cameras']}"
+    seeds += ", its first camera alone" if source.get("first_camera_only") else ""
     return seeds + (f", {100 * hard:.0f} % of them under difficult conditions" if hard else "")
 
 
