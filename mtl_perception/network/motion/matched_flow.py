@@ -43,5 +43,5 @@ class MatchedSceneFlow(nn.Module):
         decoded = self.decode(torch.cat([seen.to(shared.dtype), shared], dim=1)).float()
         direction, expected, precision = decoded.split([3, 1, 1], dim=1)
         direction = functional.normalize(direction, dim=1)
-        precision = precision[:, 0].clamp(max=LARGEST_LOG_PRECISION).exp()
+        precision = precision[:, 0].clamp(-LARGEST_LOG_PRECISION, LARGEST_LOG_PRECISION).exp()
         return direction * displacement.along(direction, EXPECTED_SCALE * expected[:, 0], precision)[:, None]

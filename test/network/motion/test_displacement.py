@@ -94,6 +94,18 @@ def test_without_a_precise_match_the_expectation_tells() -> None:
     torch.testing.assert_close(distance, nothing + 0.7, atol=1e-3, rtol=0)
 
 
+def test_scene_flow_is_bounded_whatever_the_decoder_says() -> None:
+    decoder = MatchedSceneFlow(8)
+    found, _ = _measured(torch.zeros(3), precision=-20.0)
+    last = decoder.decode[-1]
+    torch.nn.init.zeros_(last.weight)
+    for said in (-1e4, 1e4):
+        with torch.no_grad():
+            last.bias.copy_(torch.tensor([0.0, 0.0, 1.0, said, said]))
+            flow = decoder(torch.randn(1, 8, HEIGHT, WIDTH), found, DEPTH)
+        assert torch.isfinite(flow).all() and flow.norm(dim=1).max() <= LARGEST_METRES * 1.001
+
+
 def test_scene_flow_can_learn_what_the_match_tells() -> None:
     torch.manual_seed(0)
     decoder = MatchedSceneFlow(8)
