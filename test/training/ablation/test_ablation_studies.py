@@ -12,7 +12,7 @@ import torch
 import yaml
 
 from mtl_perception.training.ablation.metrics import Measured, Metric
-from mtl_perception.training.ablation.runs import Places, definition, plan
+from mtl_perception.training.ablation.runs import PRETRAINING, Places, definition, plan
 from mtl_perception.training.ablation.study import Study, study_names
 from mtl_perception.training.trainer import Trainer
 
@@ -53,23 +53,33 @@ def test_every_system_has_one_headline_claim_with_five_seeds_or_more() -> None:
 def test_the_variants_of_a_study_differ_and_share_their_budget(name: str, tmp_path: Path) -> None:
     study = Study.load(name)
     runs = plan(study, Places(tmp_path, tmp_path, tmp_path))
-    budgets = [run.config.model_dump_json(include=set(BUDGET)) for run in runs if run.steering is None]
+    sides = {side for claim in study.claims for side in (claim.first, claim.second, study.reference) if side}
+    compared = {variant for side in sides for variant in study.parts(side)}
+    of_variants = [run for run in runs if run.variant in compared]
+    judged = [part for run in of_variants for part in ([run] if run.steering is None else run.sources)]
     assert len({run.digest for run in runs}) == len(runs)
-    assert len(set(budgets)) == 1
+    assert len({run.config.model_dump_json(include=set(BUDGET)) for run in judged}) == 1
+    for run in runs:  # what is not compared is what others start from, or learn from: the same for all of a seed
+        if run.variant not in compared:
+            assert any(run in other.sources for other in runs)
     order = [run.digest for run in runs]
     for run in runs:
         assert all(order.index(source.digest) < order.index(run.digest) for source in run.sources)
-        assert run.config.seed == run.seed
+        assert run.config.seed == run.seed or run.variant == PRETRAINING
     assert not any(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("name", STUDIES)
 def test_the_trainer_takes_every_variant(name: str, tmp_path: Path) -> None:
-    for run in plan(Study.load(name), Places(tmp_path, tmp_path, tmp_path), seeds=1):
+    runs = plan(Study.load(name), Places(tmp_path, tmp_path, tmp_path), seeds=1)
+    needed = {source.digest for run in runs for source in run.sources}
+    for run in runs:
         if run.steering is None:
             trainer = Trainer(run.config, tmp_path, run.folder, cache=tmp_path, quiet=True)
             kernels = [p for p in trainer.network.parameters() if p.dim() == 4]
             assert all(kernel.is_contiguous(memory_format=torch.channels_last) for kernel in kernels)
+            if run.digest in needed:
+                trainer.save()
 
 
 def test_a_definition_covers_what_verdicts_follow_from_but_no_texts() -> None:
