@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Every task through the perceiver: small networks with random weights that pass for trained, on rendered frames."""
 
+import copy
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +18,7 @@ from mtl_perception.core.scene_classes import SCENE_CLASSES
 from mtl_perception.data.world import World
 from mtl_perception.data.world.cameras.rigs import RigLayout, load_rig
 from mtl_perception.network import Checkpoint, MultiTaskNetwork, NetworkConfig
+from mtl_perception.network.motion.pose_pyramid import OUTPUT_SCALE
 from mtl_perception.pipeline import Perceiver
 from mtl_perception.resources import config_file
 
@@ -102,6 +104,14 @@ def cabin() -> CabinFrame:
         "body": np.zeros((90, 160, 3), np.uint8),
     }
     return CabinFrame(images, joints, generator.normal(size=(42, 3)).astype(np.float32))
+
+
+def seeing_motion(network: MultiTaskNetwork, evidence: float) -> MultiTaskNetwork:
+    """Return a network whose motion mask's logits are raised everywhere by the same."""
+    network = copy.deepcopy(network)
+    bias = network.motion.motion_mask.pose.bias
+    bias.data.add_(evidence / OUTPUT_SCALE)
+    return network
 
 
 def blind(frame: RigFrame) -> RigFrame:
@@ -194,7 +204,10 @@ def test_a_camera_without_a_previous_image_has_no_flow_yet(make: Make, frames: l
     assert left is not None and np.isnan(left).all() and cameras["left"].motion_mask is None
 
 
-def test_flow_is_per_second_of_each_camera(make: Make, frames: list[RigFrame]) -> None:
+def test_flow_is_per_second_of_each_camera(
+    make: Make, networks: dict[str, MultiTaskNetwork], frames: list[RigFrame], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(networks, "queries", seeing_motion(networks["queries"], 100.0))
     flows = []
     for delay_ns in (0, 200_000_000):  # the same images and poses, but twice the time between them
         perceiver = make(trained=("depth", "scene_flow"))
@@ -203,7 +216,17 @@ def test_flow_is_per_second_of_each_camera(make: Make, frames: list[RigFrame]) -
         later = replace(frames[1], stamp_ns=frames[1].stamp_ns + delay_ns, image_stamps_ns=stamps)
         flows.append(perceiver(later).cameras["front"].scene_flow)
     np.testing.assert_allclose(flows[0], 2.0 * flows[1], rtol=1e-4)
-    assert np.nanmax(np.abs(flows[0])) > 0.0
+    assert np.nanmin(np.linalg.norm(flows[0], axis=-1)) > 0.0
+
+
+def test_where_the_mask_says_that_nothing_moves_the_flow_is_zero(
+    make: Make, networks: dict[str, MultiTaskNetwork], frames: list[RigFrame], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(networks, "queries", seeing_motion(networks["queries"], -100.0))
+    perceiver = make(trained=("depth", "scene_flow"))
+    perceiver(frames[0])
+    flow = perceiver(frames[1]).cameras["front"].scene_flow
+    assert flow is not None and np.nanmax(np.abs(flow)) == 0.0
 
 
 def test_without_poses_the_networks_own_estimate_serves_where_it_was_trained(

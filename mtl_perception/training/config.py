@@ -202,6 +202,9 @@ class TrainingConfig(BaseModel):
             absent = [task for task in tasks if task not in network.tasks]
             if getattr(self.objective, term) > 0 and absent:
                 raise ValueError(f"objective.{term} needs task '{absent[0]}', which is not trained")
+        for term in ("semantic_overlap", "edge_semantic"):
+            if getattr(self.objective, term) > 0 and network.dense.semantic_from == "queries":
+                raise ValueError(f"objective.{term} needs semantics from a head, not from the panoptic queries")
         if self.objective.decoupling > 0 and not network.dense_dual_branch:
             raise ValueError("objective.decoupling needs a network with dense_dual_branch")
 

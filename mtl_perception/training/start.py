@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from torch import Tensor, nn
 
@@ -40,13 +40,22 @@ def load_start(network: MultiTaskNetwork, config: TrainingConfig) -> dict[str, T
     return {name: network.state_dict()[name].clone() for name in common}
 
 
-def freeze(network: MultiTaskNetwork, names: Sequence[str]) -> list[nn.Module]:
+def freeze(network: MultiTaskNetwork, names: Sequence[str], loaded: Collection[str]) -> list[nn.Module]:
     """Let parts of a network have no gradients, and return them; their norms are to be kept in evaluation mode.
 
+    Args:
+        network: whose parts they are.
+        names: of the parts.
+        loaded: the names of all tensors that come from a checkpoint (`load_start`).
+
     Raises:
-        ValueError: the network has no such part.
+        ValueError: the network has no such part, or some of it would keep random weights.
     """
     parts = [_part(network, name) for name in names]
+    for name in names:
+        random = [key for key in network.state_dict() if key.startswith(f"{name}.") and key not in loaded]
+        if random:
+            raise ValueError(f"frozen: '{random[0]}' would keep random weights: the start's checkpoint has none for it")
     for part in parts:
         part.requires_grad_(False)
     return parts

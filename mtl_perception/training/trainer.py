@@ -110,7 +110,7 @@ class Trainer:
         )
         self.network = _channels_last(self._build(network_config).to(self.processes.device))
         self.start = load_start(self.network, config)
-        self._frozen = freeze(self.network, config.frozen)
+        self._frozen = freeze(self.network, config.frozen, self.start)
         self._without_truth = 0
         self.average = copy.deepcopy(self.network).eval()
         self.balancer = make_balancer(config.balancing, network_config.tasks).to(self.processes.device)

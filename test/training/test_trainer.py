@@ -111,6 +111,17 @@ def test_terms_that_would_do_nothing_are_refused(make_config, objective: dict[st
         config.network_config()
 
 
+@pytest.mark.parametrize("term", ["semantic_overlap", "edge_semantic"])
+def test_terms_of_semantics_need_a_head(make_config, term: str) -> None:
+    changes = {
+        "tasks": ["semantic", "edges", "panoptic"],
+        "dense": {"semantic_from": "queries"},
+        "panoptic": {"kind": "queries", "width": 32, "queries": 6, "encoder_layers": 1, "decoder_layers": 2},
+    }
+    with pytest.raises(ValueError, match=f"{term} needs semantics from a head"):
+        make_config(changes, objective={term: 0.5}).network_config()
+
+
 def test_optimisers_get_back_what_they_kept_where_their_parameters_are() -> None:
     saved, elsewhere = torch.nn.Parameter(torch.ones(2, 3)), torch.nn.Parameter(torch.ones(2, 3, device="meta"))
     optimizer = torch.optim.AdamW([saved], fused=True)
@@ -205,6 +216,14 @@ def test_a_part_that_the_network_lacks_is_named(make_config, walls, tmp_path: Pa
     Trainer(make_config(steps=1), tmp_path, tmp_path / "first", sources=[walls], quiet=True).train()
     config = make_config(start=str(tmp_path / "first" / CHECKPOINT), frozen=["wheels"])
     with pytest.raises(ValueError, match="no part 'wheels', but encoder"):
+        Trainer(config, tmp_path, tmp_path / "second", sources=[walls])
+
+
+def test_a_frozen_part_that_the_start_lacks_is_refused(make_config, walls, tmp_path: Path) -> None:
+    Trainer(make_config(steps=1), tmp_path, tmp_path / "first", sources=[walls], quiet=True).train()
+    wider = {"dense": {"width": 12}}
+    config = make_config(wider, start=str(tmp_path / "first" / CHECKPOINT), frozen=["encoder", "dense"])
+    with pytest.raises(ValueError, match=r"frozen: 'dense\..* would keep random weights"):
         Trainer(config, tmp_path, tmp_path / "second", sources=[walls])
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import torch
@@ -170,17 +171,19 @@ class BatchLosses:
     def _semantic(self) -> Tensor | None:
         if "semantic" not in self.dense:
             return None  # it comes from the panoptic queries
-        rows, decoded = self.dense["semantic"]
-        logits = decoded["semantic_logits"]
-        truth = nearest(self.batch.semantic[rows], logits)
+        logits, truth = self._semantic_logits_and_truth
         weights = self.objective.class_weights.to(logits.device)
         return in_full_precision(semantic_loss)(logits, truth, self.batch.label_table, weights)
 
     def _semantic_overlap(self) -> Tensor:
+        logits, truth = self._semantic_logits_and_truth
+        return in_full_precision(overlap_loss)(logits, truth, self.batch.label_table)
+
+    @cached_property
+    def _semantic_logits_and_truth(self) -> tuple[Tensor, Tensor]:
         rows, decoded = self.dense["semantic"]
         logits = decoded["semantic_logits"]
-        truth = nearest(self.batch.semantic[rows], logits)
-        return in_full_precision(overlap_loss)(logits, truth, self.batch.label_table)
+        return logits, nearest(self.batch.semantic[rows], logits)
 
     def _normals(self) -> Tensor:
         rows, decoded = self.dense["normals"]
