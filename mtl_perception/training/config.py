@@ -197,14 +197,21 @@ class TrainingConfig(BaseModel):
             "edge_semantic": ("edges", "semantic"),
             "distillation": ("scene_flow",),
             **dict.fromkeys(SELF_SUPERVISED, ("depth",)),
+            **dict.fromkeys(("motion_consistency", "motion_sparsity"), ("depth", "scene_flow")),
         }
         for term, tasks in needs.items():
             absent = [task for task in tasks if task not in network.tasks]
             if getattr(self.objective, term) > 0 and absent:
                 raise ValueError(f"objective.{term} needs task '{absent[0]}', which is not trained")
-        for term in ("semantic_overlap", "edge_semantic"):
-            if getattr(self.objective, term) > 0 and network.dense.semantic_from == "queries":
-                raise ValueError(f"objective.{term} needs semantics from a head, not from the panoptic queries")
+        if network.dense.semantic_from == "queries":
+            for term in ("semantic_overlap", "edge_semantic"):
+                if getattr(self.objective, term) > 0:
+                    raise ValueError(f"objective.{term} needs semantics from a head, not from the panoptic queries")
+            if "semantic" in network.tasks and "panoptic" not in network.tasks:
+                raise ValueError("semantics come from the panoptic queries: task 'panoptic' has to be trained, too")
+        for term in ("motion_consistency", "motion_sparsity"):
+            if getattr(self.objective, term) > 0 and self.teacher is not None:
+                raise ValueError(f"objective.{term} is of a network: a teacher's flow is learnt from truth alone")
         if self.objective.decoupling > 0 and not network.dense_dual_branch:
             raise ValueError("objective.decoupling needs a network with dense_dual_branch")
 
@@ -229,16 +236,20 @@ class TrainingConfig(BaseModel):
     def obstacles(self, other: TrainingConfig, step: int) -> list[str]:
         """Return the keys for which a run of this cannot go on from the state of a run of `other` after `step` steps.
 
-        All that the weights follow from must be the same; the number of steps may differ until the fall of the learning
-        rates begins.
+        All that the weights follow from must be the same, what is only named here apart; the number of steps may differ
+        until the fall of the learning rates begins, if no teacher is trained, whose stages follow from it.
         """
-        may_differ = _BOOKKEEPING | ({"steps"} if step <= min(self.decay_start, other.decay_start) else set())
+        lengthened = self.teacher is None and step <= min(self.decay_start, other.decay_start)
+        may_differ: dict[str, Any] = dict.fromkeys(_BOOKKEEPING + _NAMES + ("steps",) * lengthened, True)
+        may_differ["objective"] = {"teacher"}
         theirs = other.model_dump(exclude=may_differ)
         return [key for key, value in self.model_dump(exclude=may_differ).items() if value != theirs[key]]
 
 
-_BOOKKEEPING = {"licence", "save_every", "validate_every", "validation_worlds", "conflicts_every", "tensorboard"}
+_BOOKKEEPING = ("licence", "save_every", "validate_every", "validation_worlds", "conflicts_every", "tensorboard")
 """Keys that no weight follows from."""
+_NAMES = ("network", "network_changes", "labels", "start")
+"""Keys that say where something is; the state knows its content (`state.identity_of`)."""
 
 
 def merged(content: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

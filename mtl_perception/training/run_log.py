@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -87,6 +87,16 @@ class RunLog:
         with (self.folder / CONFLICTS).open("a") as file:
             file.write(json.dumps(line) + "\n")
         self._write(step, {"gradient_cosine": {f"{one}_{other}": value for (one, other), value in cosines.items()}})
+
+    def flush(self) -> None:
+        """Write out what was taken in: a run that is killed after its state was saved must not lack it."""
+        if self._writer is not None:
+            self._writer.flush()
+
+    def warn(self, lines: Sequence[str]) -> None:
+        """Say what went otherwise than was asked for."""
+        for line in lines:
+            self._live.console.print(line, style="bold yellow", highlight=False, soft_wrap=True)
 
     def saved(self, step: int, means: Mapping[str, float]) -> None:
         """Say that the state was saved."""

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -14,6 +15,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from mtl_perception.core import LabelSpace
+from mtl_perception.network import NetworkConfig
 from mtl_perception.training.config import TrainingConfig
 
 Named = tuple[str, nn.Parameter]
@@ -25,31 +28,49 @@ class Record:
 
     Attributes:
         step: steps that were made.
-        losses: the running mean of each task's loss.
+        losses: the running mean of each task's loss; `terms`: the same of what is asked for beside the truth.
         metrics: of the last validation.
         seconds: spent in steps, over all of the run's interruptions.
     """
 
     step: int = 0
     losses: dict[str, float] = field(default_factory=dict)
+    terms: dict[str, float] = field(default_factory=dict)
     metrics: dict[str, float] = field(default_factory=dict)
     seconds: float = 0.0
 
 
-def save_state(path: Path, config: TrainingConfig, record: Record, tensors: Mapping[str, Tensor]) -> None:
-    """Write a state to a temporary name and rename it: a process that is killed leaves the state before."""
+def save_state(
+    path: Path, config: TrainingConfig, record: Record, identity: Mapping[str, str], tensors: Mapping[str, Tensor]
+) -> None:
+    """Write a state to a temporary name and rename it: a process that is killed leaves the state before.
+
+    Args:
+        path: of the file.
+        config: of the run.
+        record: of the run.
+        identity: digests of what the configuration names: its network, its labels, what it starts from, its teacher.
+        tensors: of the run.
+    """
     temporary = path.with_name(f".{path.name}.tmp")
-    metadata = {"record": json.dumps(asdict(record)), "config": config.model_dump_json()}
+    metadata = {
+        "record": json.dumps(asdict(record)),
+        "config": config.model_dump_json(),
+        "identity": json.dumps(dict(identity)),
+    }
     save_file({name: tensor.detach().contiguous() for name, tensor in tensors.items()}, temporary, metadata)
     temporary.chmod(0o644)  # safetensors makes it readable to its owner alone
     temporary.replace(path)
 
 
-def load_state(path: Path, config: TrainingConfig) -> tuple[Record, dict[str, Tensor]]:
-    """Read a state for a run of `config`.
+def load_state(
+    path: Path, config: TrainingConfig, identity: Mapping[str, str]
+) -> tuple[Record, dict[str, Tensor]]:
+    """Read a state for a run of `config`; see `save_state`.
 
     Raises:
-        ValueError: it is not a state, or of a configuration that this one cannot go on from.
+        ValueError: it is not a state, or of a configuration that this one cannot go on from, or what that names has
+            changed.
     """
     try:
         with safe_open(path, framework="pt") as file:
@@ -57,12 +78,37 @@ def load_state(path: Path, config: TrainingConfig) -> tuple[Record, dict[str, Te
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
         record = Record(**json.loads(metadata["record"]))
         saved = TrainingConfig.model_validate_json(metadata["config"])
+        known = json.loads(metadata["identity"])
     except (SafetensorError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path} cannot be read; choose another --out or remove it: {error}") from error
-    obstacles = ", ".join(config.obstacles(saved, record.step))
+    obstacles = config.obstacles(saved, record.step)
+    obstacles += [f"what it names as {key}" for key, digest in identity.items() if known.get(key) != digest]
     if obstacles:
-        raise ValueError(f"{path} belongs to another configuration ({obstacles}): choose another --out or remove it")
+        told = ", ".join(obstacles)
+        raise ValueError(f"{path} belongs to another configuration ({told}): choose another --out or remove it")
     return record, tensors
+
+
+def identity_of(
+    network: NetworkConfig, labels: LabelSpace, start: Mapping[str, Tensor], teacher: str
+) -> dict[str, str]:
+    """Return digests of what a configuration names, by content: files may be moved, but not changed.
+
+    Args:
+        network: that is trained.
+        labels: that it is trained in.
+        start: the weights that it starts from.
+        teacher: file or hub id of what teaches it; "" for none.
+    """
+    identity = {
+        "network": _digest(network.model_dump_json().encode()),
+        "labels": _digest(json.dumps(labels.to_dict(), sort_keys=True).encode()),
+    }
+    if start:
+        identity["start"] = _digest(*(start[name].cpu().contiguous().numpy().tobytes() for name in sorted(start)))
+    if teacher:
+        identity["teacher"] = _digest(Path(teacher).read_bytes() if Path(teacher).is_file() else teacher.encode())
+    return identity
 
 
 def optimizer_tensors(optimizers: Sequence[torch.optim.Optimizer], parameters: Iterable[Named]) -> dict[str, Tensor]:
@@ -94,3 +140,10 @@ def restore_optimizers(
 def part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
     """Return the tensors whose names begin with `prefix`, without it."""
     return {name[len(prefix) :]: tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+
+
+def _digest(*contents: bytes) -> str:
+    digest = hashlib.sha256()
+    for content in contents:
+        digest.update(content)
+    return digest.hexdigest()[:16]

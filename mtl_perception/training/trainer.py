@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import copy
-import json
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -28,11 +27,20 @@ from mtl_perception.training.muon import Muon
 from mtl_perception.training.objective.batch_losses import Losses
 from mtl_perception.training.objective.objective import Objective
 from mtl_perception.training.processes import Processes
+from mtl_perception.training.run_card import run_card, trained_tasks, without_effect
 from mtl_perception.training.run_log import RunLog
 from mtl_perception.training.samples import TrainingBatch
 from mtl_perception.training.sources import Source, make_source
 from mtl_perception.training.start import freeze, load_start
-from mtl_perception.training.state import Record, load_state, optimizer_tensors, part, restore_optimizers, save_state
+from mtl_perception.training.state import (
+    Record,
+    identity_of,
+    load_state,
+    optimizer_tensors,
+    part,
+    restore_optimizers,
+    save_state,
+)
 
 STATE = "state.safetensors"
 CHECKPOINT = "checkpoint.safetensors"
@@ -110,7 +118,8 @@ class Trainer:
         )
         self.network = _channels_last(self._build(network_config).to(self.processes.device))
         self.start = load_start(self.network, config)
-        self._frozen = freeze(self.network, config.frozen, self.start)
+        self._frozen = freeze(self.network, config.frozen, self.start.weights)
+        self._identity = identity_of(network_config, self.labels, self.start.weights, config.objective.teacher)
         self._without_truth = 0
         self.average = copy.deepcopy(self.network).eval()
         self.balancer = make_balancer(config.balancing, network_config.tasks).to(self.processes.device)
@@ -163,6 +172,7 @@ class Trainer:
                     interruption.waiting = False
                     stop = self._step(batch.to(self.processes.device), objective, log, interruption.asked is not None)
                     if self.record.step % self.config.save_every == 0 and self.record.step < last:
+                        log.flush()
                         self.save()
                         log.saved(self.record.step, self.record.losses)
                     if stop or (self.processes.count == 1 and interruption.asked is not None):
@@ -180,6 +190,8 @@ class Trainer:
             if stopped is not None:
                 raise stopped
             log.saved(self.record.step, self.record.losses)
+            if self.record.step == self.config.steps and self.config.teacher is None:
+                log.warn(without_effect(self.average.config, self.config, self.record, self.start))
 
     def _build(self, config: NetworkConfig) -> MultiTaskNetwork:
         """Return the network that is trained, with random weights."""
@@ -196,7 +208,7 @@ class Trainer:
         tensors |= {f"optimizer.{name}": tensor for name, tensor in kept.items()}
         if self.class_weights is not None:
             tensors["class_weights"] = self.class_weights
-        save_state(self.folder / STATE, self.config, self.record, tensors)
+        save_state(self.folder / STATE, self.config, self.record, self._identity, tensors)
         self._save_checkpoint()
 
     def _step(self, batch: TrainingBatch, objective: Objective, log: RunLog, stop: bool) -> bool:
@@ -216,7 +228,7 @@ class Trainer:
         losses = self._losses(objective, batch)
         if self.config.conflicts_every and step % self.config.conflicts_every == 0 and self.processes.is_main:
             log.conflicts(step + 1, gradient_conflicts(losses.tasks, list(self.network.encoder.parameters())))
-        values, terms, trouble = _checked(losses)
+        values, terms, trouble = losses.numbers()
         self.network.zero_grad(set_to_none=True)
         self.balancer.zero_grad(set_to_none=True)
         if trouble is None and (losses.tasks or losses.terms):
@@ -246,11 +258,11 @@ class Trainer:
         self.balancer.update(agreed.losses)
         self.record.step += 1
         self._update_average()
-        means = self.record.losses
-        for name, value in agreed.losses.items():
-            means[name] = 0.98 * means.get(name, value) + 0.02 * value
+        for means, found in ((self.record.losses, agreed.losses), (self.record.terms, terms)):
+            for name, value in found.items():
+                means[name] = 0.98 * means.get(name, value) + 0.02 * value
         self.record.seconds += time.perf_counter() - began
-        log.losses(self.record.step, agreed.losses, terms, means, self.balancer.weights(), rates)
+        log.losses(self.record.step, agreed.losses, terms, self.record.losses, self.balancer.weights(), rates)
         self._maybe_validate(log)
         return agreed.stop
 
@@ -346,10 +358,10 @@ class Trainer:
                 left.unlink()  # of a process that was killed while it wrote
         if not path.is_file():
             return
-        self.record, tensors = load_state(path, self.config)
+        self.record, tensors = load_state(path, self.config, self._identity)
         saved = part(tensors, "network.")
         if {name: t.shape for name, t in saved.items()} != {n: t.shape for n, t in self.network.state_dict().items()}:
-            # The configuration names presets, labels and "all tasks"; what these stand for may have changed.
+            # Its configuration is the same, but what the code makes of it is not.
             raise ValueError(f"{path} is of another network: choose another --out, or start from its checkpoint")
         self.network.load_state_dict(saved)
         self.average.load_state_dict(part(tensors, "average."))
@@ -365,17 +377,11 @@ class Trainer:
         share = self.config.start_share
         if share:
             for name, tensor in averaged.state_dict().items():
-                if tensor.is_floating_point() and name in self.start:
-                    tensor.lerp_(self.start[name], share)
-        card = {
-            "licence": self.config.licence,
-            "training": json.loads(self.config.model_dump_json()),
-            "step": self.record.step,
-            "hours": round(self.record.seconds / 3600, 2),
-            "losses": {name: round(value, 4) for name, value in self.record.losses.items()},
-            "metrics": {name: round(value, 4) for name, value in self.record.metrics.items()},
-        }
-        save_checkpoint(self.folder / CHECKPOINT, averaged, self.labels, averaged.config.tasks, card)
+                if tensor.is_floating_point() and name in self.start.weights:
+                    tensor.lerp_(self.start.weights[name], share)
+        trained = trained_tasks(averaged.config, self.config, self.record, self.start)
+        card = run_card(self.config, self.record, self.start)
+        save_checkpoint(self.folder / CHECKPOINT, averaged, self.labels, trained, card)
 
 
 def _channels_last(network: MultiTaskNetwork) -> MultiTaskNetwork:
@@ -384,17 +390,3 @@ def _channels_last(network: MultiTaskNetwork) -> MultiTaskNetwork:
         if parameter.dim() == 4:
             parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
     return network
-
-
-def _checked(losses: Losses) -> tuple[dict[str, float], dict[str, float], str | None]:
-    """Return the tasks' losses and the terms as numbers, and which of them is not finite."""
-    named = {**losses.tasks, **losses.terms}
-    if not named:
-        return {}, {}, None
-    numbers = torch.stack([value.detach().float() for value in named.values()]).tolist()
-    values = dict(zip(named, numbers, strict=True))
-    for name, value in values.items():
-        if not math.isfinite(value):
-            kind = "loss of task" if name in losses.tasks else "term"
-            return {}, {}, f"the {kind} '{name}' is {value}"
-    return {task: values[task] for task in losses.tasks}, {term: values[term] for term in losses.terms}, None

@@ -9,12 +9,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
 from mtl_perception.network import load_checkpoint
+from mtl_perception.resources import config_file
 from mtl_perception.training import trainer as trainer_module
+from mtl_perception.training.config import TrainingConfig
+from mtl_perception.training.objective.settings import ObjectiveSettings
 from mtl_perception.training.state import optimizer_tensors, restore_optimizers
 from mtl_perception.training.trainer import CHECKPOINT, STATE, Trainer
 
@@ -102,6 +107,7 @@ def test_steps_without_truth_are_passed_over_but_not_for_ever(
         ({"depth_normal": 0.5}, "depth_normal needs task 'depth'"),
         ({"distillation": 1.0, "teacher": "a"}, "distillation needs task 'scene_flow'"),
         ({"photometric": 1.0}, "photometric needs task 'depth'"),
+        ({"motion_sparsity": 0.1}, "motion_sparsity needs task 'depth'"),
         ({"decoupling": 0.1}, "decoupling needs a network with dense_dual_branch"),
     ],
 )
@@ -120,6 +126,71 @@ def test_terms_of_semantics_need_a_head(make_config, term: str) -> None:
     }
     with pytest.raises(ValueError, match=f"{term} needs semantics from a head"):
         make_config(changes, objective={term: 0.5}).network_config()
+
+
+def test_terms_of_flow_need_flow_and_no_teacher(make_config) -> None:
+    with pytest.raises(ValueError, match="motion_consistency needs task 'scene_flow'"):
+        make_config(objective={"motion_consistency": 5.0}).network_config()
+    teacher = TrainingConfig.load(config_file("training", "distillation_teacher"))
+    asked = teacher.model_copy(update={"objective": ObjectiveSettings(motion_consistency=5.0)})
+    with pytest.raises(ValueError, match="motion_consistency is of a network"):
+        asked.network_config()
+
+
+def test_semantics_of_queries_are_not_trained_without_them(make_config) -> None:
+    queries = {"kind": "queries", "width": 32, "queries": 6, "encoder_layers": 1, "decoder_layers": 2}
+    changes = {
+        "tasks": ["depth", "semantic", "panoptic"],
+        "dense": {"semantic_from": "queries"},
+        "panoptic": queries,
+    }
+    with pytest.raises(ValueError, match="'panoptic' has to be trained"):
+        make_config(changes, tasks=("depth", "semantic")).network_config()
+
+
+def test_a_task_without_truth_is_not_claimed(make_config, walls, tmp_path: Path, capsys) -> None:
+    class Unlabelled(type(walls)):
+        def sample(self, index, size, rng):  # type: ignore[no-untyped-def]
+            drawn = walls.sample(index, size, rng)
+            return replace(drawn, semantic=np.full_like(drawn.semantic, 255))
+
+    objective = {"semantic_overlap": 0.5}
+    config = make_config(steps=2, objective=objective)
+    Trainer(config, tmp_path, tmp_path / "bare", sources=[Unlabelled()]).train()
+    told = capsys.readouterr().out
+    assert "task 'semantic' had no truth in any batch" in told
+    assert "objective.semantic_overlap never had what it compares" in told
+    bare = load_checkpoint(tmp_path / "bare" / CHECKPOINT)
+    assert bare.trained_tasks == ("depth", "motion_mask")
+
+    Trainer(config, tmp_path, tmp_path / "full", sources=[walls], quiet=True).train()
+    start = str(tmp_path / "full" / CHECKPOINT)
+    kept = make_config(steps=1, start=start)
+    Trainer(kept, tmp_path, tmp_path / "kept", sources=[Unlabelled()], quiet=True).train()
+    checkpoint = load_checkpoint(tmp_path / "kept" / CHECKPOINT)
+    assert checkpoint.trained_tasks == ("depth", "semantic", "motion_mask")
+    assert checkpoint.card["training"]["start"] == CHECKPOINT
+    assert checkpoint.card["start"]["step"] == 2 and "losses" not in checkpoint.card["start"]
+    other = make_config({"dense": {"width": 12}}, steps=1, start=start)
+    Trainer(other, tmp_path, tmp_path / "other", sources=[Unlabelled()], quiet=True).train()
+    assert load_checkpoint(tmp_path / "other" / CHECKPOINT).trained_tasks == ("depth", "motion_mask")
+
+
+def test_a_state_is_of_what_its_configuration_named(make_config, walls, tmp_path: Path) -> None:
+    Trainer(make_config(), tmp_path, tmp_path / "start", sources=[walls], quiet=True).train(until=1)
+    start = tmp_path / "start" / CHECKPOINT
+    config = make_config(start=str(start))
+    Trainer(config, tmp_path, tmp_path / "run", sources=[walls], quiet=True).train(until=1)
+    moved = start.rename(tmp_path / "moved.safetensors")
+    Trainer(make_config(start=str(moved)), tmp_path, tmp_path / "run", sources=[walls], quiet=True)
+    bins = {"nearest": 0.6, "farthest": 50.0, "count": 24, "canonical_focal": 100.0}  # tensors as before
+    nearer = make_config({"depth_bins": bins}, start=str(moved))
+    with pytest.raises(ValueError, match=r"another configuration \(what it names as network\)"):
+        Trainer(nearer, tmp_path, tmp_path / "run", sources=[walls])
+    Trainer(make_config(seed=3), tmp_path, tmp_path / "start2", sources=[walls], quiet=True).train(until=1)
+    (tmp_path / "start2" / CHECKPOINT).rename(moved)
+    with pytest.raises(ValueError, match=r"another configuration \(what it names as start\)"):
+        Trainer(make_config(start=str(moved)), tmp_path, tmp_path / "run", sources=[walls])
 
 
 def test_optimisers_get_back_what_they_kept_where_their_parameters_are() -> None:
@@ -150,10 +221,15 @@ def test_a_run_may_be_lengthened_until_its_rates_fall(make_config, walls, tmp_pa
         Trainer(long.model_copy(update={"seed": 1}), tmp_path, tmp_path / "run", sources=[walls], quiet=True)
 
 
-def test_a_state_of_another_network_is_refused(make_config, walls, tmp_path: Path) -> None:
+def test_a_state_of_other_code_is_refused(make_config, walls, tmp_path: Path) -> None:
     Trainer(make_config(), tmp_path, tmp_path / "run", sources=[walls], quiet=True).save()
+    path = tmp_path / "run" / STATE
+    with safe_open(path, framework="pt") as file:
+        metadata = file.metadata()
+    tensors = {name.replace("network.neck", "network.throat"): tensor for name, tensor in load_file(path).items()}
+    save_file(tensors, path, metadata)
     with pytest.raises(ValueError, match="is of another network"):
-        Trainer(make_config({"tasks": ["depth"]}), tmp_path, tmp_path / "run", sources=[walls], quiet=True)
+        Trainer(make_config(), tmp_path, tmp_path / "run", sources=[walls], quiet=True)
 
 
 def test_a_run_starts_from_a_checkpoints_weights(make_config, walls, tmp_path: Path) -> None:
@@ -222,9 +298,12 @@ def test_a_part_that_the_network_lacks_is_named(make_config, walls, tmp_path: Pa
 def test_a_frozen_part_that_the_start_lacks_is_refused(make_config, walls, tmp_path: Path) -> None:
     Trainer(make_config(steps=1), tmp_path, tmp_path / "first", sources=[walls], quiet=True).train()
     wider = {"dense": {"width": 12}}
-    config = make_config(wider, start=str(tmp_path / "first" / CHECKPOINT), frozen=["encoder", "dense"])
+    start = str(tmp_path / "first" / CHECKPOINT)
+    config = make_config(wider, start=start, frozen=["encoder", "dense"])
     with pytest.raises(ValueError, match=r"frozen: 'dense\..* would keep random weights"):
         Trainer(config, tmp_path, tmp_path / "second", sources=[walls])
+    with pytest.raises(ValueError, match=r"start_parts: 'dense\..* another shape"):
+        Trainer(make_config(wider, start=start, start_parts=["dense"]), tmp_path, tmp_path / "third", sources=[walls])
 
 
 def test_the_log_has_every_step_once_though_the_run_was_resumed(make_config, walls, tmp_path: Path) -> None:

@@ -54,7 +54,7 @@ def run(arguments: argparse.Namespace) -> int:
     if not arguments.study and arguments.write_claims is None:
         raise ValueError(f"give --study (there are: {', '.join(study_names())}) or --write-claims")
     console = Console()
-    places = Places(arguments.out, arguments.cache or arguments.out / "cache", arguments.data)
+    places = Places(arguments.out.resolve(), arguments.cache or arguments.out / "cache", arguments.data)
     for name in study_names() if arguments.study == ["all"] else arguments.study:
         run_study(name, places, arguments.jobs, arguments.steps, arguments.seeds, console)
     if arguments.write_claims is not None:
@@ -68,6 +68,8 @@ def run_study(
 ) -> StudyResults:
     """Make the runs of a study that are left, write `<out>/<study>.md` and `.json`, and show the former.
 
+    Those of a trial (with `steps` or `seeds`) are `<study>.trial.md` and `.json`.
+
     Raises:
         ValueError, OSError: as `run`.
     """
@@ -77,9 +79,10 @@ def run_study(
     found = perform_all(runs, places, jobs=jobs, console=console)
     results = StudyResults.of(study, found, steps, seeds)
     stem = Path(name).stem
-    results.write(places.out / f"{stem}.json")
     report = study_report(stem, study, results)
-    (places.out / f"{stem}.md").write_text(report)
+    file = stem if steps is None and seeds is None else f"{stem}.trial"
+    results.write(places.out / f"{file}.json")
+    (places.out / f"{file}.md").write_text(report)
     console.print(Markdown(report))
     return results
 

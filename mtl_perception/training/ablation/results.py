@@ -7,7 +7,7 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -98,12 +98,6 @@ class StudyResults:
         return self.definition == definition(study) and self.steps is None and self.seeds is None
 
     @property
-    def cpu_hours(self) -> float:
-        """What all runs took; one that several variants share counts once."""
-        seconds = {result["digest"]: result["cpu_seconds"] for runs in self.runs.values() for result in runs.values()}
-        return sum(seconds.values()) / 3600.0
-
-    @property
     def machines(self) -> str:
         """Where they were made."""
         found = Counter(result["machine"] for runs in self.runs.values() for result in runs.values())
@@ -161,6 +155,13 @@ class StudyResults:
     def _needed(study: Study, claim: Claim) -> list[str]:
         names = [claim.first, *([claim.second] if claim.second is not None else [])]
         return [part for name in names for part in study.parts(name)]
+
+
+def cpu_hours(studies: Sequence[StudyResults]) -> float:
+    """Return what all runs of some studies took; one that several variants or studies share counts once."""
+    runs = [run for study in studies for seeds in study.runs.values() for run in seeds.values()]
+    seconds = {run["digest"]: run["cpu_seconds"] for run in runs}
+    return sum(seconds.values()) / 3600.0
 
 
 def _finite(values: list[float]) -> bool:

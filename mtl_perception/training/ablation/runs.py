@@ -11,12 +11,14 @@ import platform
 import resource
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 import yaml
 
+from mtl_perception.resources import PACKAGE, config_folder
 from mtl_perception.training.ablation.measuring import measure, weight_spread
 from mtl_perception.training.ablation.steering import train_steering
 from mtl_perception.training.ablation.study import HeldOutConfig, SteeringRecipe, Study, base_file
@@ -27,8 +29,11 @@ PRETRAINING = "pretraining"
 PRETRAINED_PARTS = ("encoder", "neck")
 RESULT = "result.json"
 SPENT = "spent.json"
-_FORMAT = 1
+_FORMAT = 2
 """Changes when the same definition gives other figures."""
+_CODE = ("core", "data", "evaluation", "network", "training")
+_SETTINGS = ("labels", "rigs")
+"""Folders of the package and of `config` that figures follow from, beside modules at the package's top."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +51,7 @@ class Run:
 
     Attributes:
         variant, seed: which it is.
-        digest: of all that it follows from; runs of equal digests are the same, whatever their study.
+        digest: of all that it follows from, the code with it; runs of equal digests are the same, whatever their study.
         config: of the training; paths of other runs' checkpoints apart, a function of the study.
         folder: where it is kept.
         sources: runs whose weights it needs.
@@ -169,7 +174,7 @@ def _add(
     network, changes, tasks = study.changes(name)
     recipe = merged(_base("training"), changes) | {"network_changes": network, "tasks": list(tasks), "seed": seed}
     if start is not None and start.variant == PRETRAINING:
-        recipe |= {"start_parts": list(PRETRAINED_PARTS)}
+        recipe = {"start_parts": list(PRETRAINED_PARTS)} | recipe
     recipe |= _shortened(recipe, steps)
     needed = [start.digest if start else "", teacher.digest if teacher else ""]
     held_out = [config.model_dump() for config in study.held_out]
@@ -182,12 +187,9 @@ def _add(
         paths["objective"] = recipe.get("objective", {}) | {"teacher": str(teacher.checkpoint)}
     try:
         config = TrainingConfig.model_validate(recipe | paths)
-        whole = config.network_config().model_dump(mode="json")
+        digest = _digest([_followed_from(config), needed, held_out, of_steering])
     except ValueError as error:
         raise ValueError(f"variant '{name}': {error}") from error
-    # The whole network, not its changes: studies that arrive at the same one share its runs.
-    del recipe["network_changes"]
-    digest = _digest([_FORMAT, whole, recipe, needed, held_out, of_steering])
     sources = tuple(source for source in (start, teacher) if source is not None)
     folder = places.out / "runs" / digest
     runs[name, seed] = Run(name, seed, digest, config, folder, sources, study.held_out, steering)
@@ -199,8 +201,29 @@ def _pretraining(places: Places, steps: int | None) -> Run:
     recipe = merged(_base("training"), _base("pretraining"))
     recipe |= _shortened(recipe, steps)
     config = TrainingConfig.model_validate(recipe | {"network": str(base_file("network"))})
-    digest = _digest([_FORMAT, config.network_config().model_dump(mode="json"), recipe])
+    digest = _digest(_followed_from(config))
     return Run(PRETRAINING, 0, digest, config, places.out / "runs" / digest, (), ())
+
+
+def _followed_from(config: TrainingConfig) -> list[Any]:
+    """Return all that the weights of a run follow from but for other runs' weights.
+
+    The whole network stands for its changes: studies that arrive at the same one share its runs.
+    """
+    content = config.model_dump(mode="json", exclude={"network", "network_changes", "start"})
+    del content["objective"]["teacher"]
+    return [_FORMAT, _code(), config.network_config().model_dump(mode="json"), content]
+
+
+@lru_cache(maxsize=1)
+def _code() -> str:
+    """Return a digest of the code and settings that figures follow from."""
+    files = [*PACKAGE.glob("*.py"), *(path for folder in _CODE for path in (PACKAGE / folder).rglob("*.py"))]
+    files += [path for folder in _SETTINGS for path in (config_folder() / folder).glob("*.yaml")]
+    digest = hashlib.sha256()
+    for path in sorted(files):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
 
 
 def _shortened(recipe: Mapping[str, Any], steps: int | None) -> dict[str, int]:

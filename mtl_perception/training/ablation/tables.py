@@ -8,7 +8,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from mtl_perception.training.ablation.metrics import Measured, Metric
-from mtl_perception.training.ablation.results import Finding, StudyResults
+from mtl_perception.training.ablation.results import Finding, StudyResults, cpu_hours
+from mtl_perception.training.ablation.runs import PRETRAINING
 from mtl_perception.training.ablation.statistics import Interval, interval
 from mtl_perception.training.ablation.study import Claim, Study
 
@@ -78,7 +79,7 @@ def _summary(studies: Mapping[str, Study], results: Mapping[str, StudyResults]) 
     lines = ["| system | " + " | ".join(verdicts) + " |", "|-" * 5 + "|"]
     lines += [f"| {system} | " + " | ".join(str(count[v]) for v in verdicts) + " |" for system, count in counts.items()]
     if results:
-        hours = sum(each.cpu_hours for each in results.values())
+        hours = cpu_hours(list(results.values()))
         machines = "; ".join(dict.fromkeys(each.machines for each in results.values()))
         lines += ["", f"All studies together took {hours:.1f} CPU hours ({machines})."]
     return [*lines, ""]
@@ -140,12 +141,11 @@ def _notes(claim: Claim) -> str:
 
 
 def _budget(results: StudyResults) -> str:
-    steps = {result["steps"] for runs in results.runs.values() for result in runs.values()}
-    runs = len({result["digest"] for each in results.runs.values() for result in each.values()})
-    return (
-        f"{runs} runs of {'/'.join(str(count) for count in sorted(steps))} steps, {results.cpu_hours:.2f} CPU hours "
-        f"({results.machines})."
-    )
+    trained = [result for variant, runs in results.runs.items() if variant != PRETRAINING for result in runs.values()]
+    steps = "/".join(str(count) for count in sorted({result["steps"] for result in trained}))
+    before = "".join(f" after one of {each['steps']}" for each in results.runs.get(PRETRAINING, {}).values())
+    runs = len({result["digest"] for result in trained})
+    return f"{runs} runs of {steps} steps{before}, {cpu_hours([results]):.2f} CPU hours ({results.machines})."
 
 
 def _cost_table(study: Study, results: StudyResults) -> list[str]:
@@ -161,12 +161,13 @@ def _cost_table(study: Study, results: StudyResults) -> list[str]:
 
 def _variants(study: Study, results: StudyResults) -> list[str]:
     measured = results.measured(study)
-    names = sorted({figure for runs in results.runs.values() for run in runs.values() for figure in run["figures"]})
+    names = {figure for runs in results.runs.values() for run in runs.values() for figure in run["figures"]}
     shown = [name for name in study.judged_by if name in names]
     lines = ["| variant | seeds | " + " | ".join(shown) + " |", "|-|-" + "|-" * len(shown) + "|"]
-    for variant, runs in results.runs.items():
+    for variant, recipe in study.variants.items():
+        runs = results.runs.get(variant, {})
         cells = [_cell(measured, variant, figure, len(runs)) for figure in shown]
-        lines.append(f"| {study.variants[variant].says} | {len(runs)} | " + " | ".join(cells) + " |")
+        lines.append(f"| {recipe.says} | {len(runs)} | " + " | ".join(cells) + " |")
     return lines
 
 

@@ -42,8 +42,9 @@ class Uncertainty(Balancer):
     """Each task weighs by an uncertainty that is learned with the network.
 
     Kendall et al. 2018, "Multi-task learning using uncertainty to weigh losses for scene geometry and semantics": with
-    s_j = log sigma_j^2, the total is the sum of exp(-s_j) L_j + s_j / 2. Theirs halves the first term of regressions
-    only; here every loss is a mixture, and the factor would shift s_j by a constant.
+    s_j = log sigma_j^2, the total is the sum of f_j (exp(-s_j) L_j + s_j / 2), f_j the task's factor: on the loss alone
+    s_j would learn it away. Theirs halves the first term of regressions only; here every loss is a mixture, and that
+    would shift s_j by a constant.
     """
 
     def __init__(self, tasks: Sequence[str], factors: Mapping[str, float]) -> None:
@@ -61,7 +62,7 @@ class Uncertainty(Balancer):
         terms = []
         for task, loss in losses.items():
             s = self.log_variance[self._row(task)]
-            terms.append((-s).exp() * self.factors[task] * loss + 0.5 * s)
+            terms.append(self.factors[task] * ((-s).exp() * loss + 0.5 * s))
         return summed(terms)
 
     def _row(self, task: str) -> int:

@@ -11,6 +11,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from mtl_perception.training.config import BalancingConfig
+from mtl_perception.training.validation.clips import FIRST_UNSEEN_SEED
 
 
 class ClipsConfig(BaseModel):
@@ -67,6 +68,8 @@ class DrivingStageConfig(BaseModel):
         first, last = self.held_out.first_seed, self.held_out.first_seed + self.held_out.worlds - 1
         if first < self.clips.first_seed + self.clips.worlds and self.clips.first_seed <= last:
             raise ValueError(f"held_out: clips has some of the seeds {first} to {last}, too")
+        if self.clips.first_seed + self.clips.worlds > FIRST_UNSEEN_SEED:
+            raise ValueError(f"clips: seeds from {FIRST_UNSEEN_SEED} on are of worlds that no training may see")
         return self
 
     @classmethod

@@ -79,11 +79,17 @@ def random_moments(
     clips: Sequence[ClipFeatures], count: int, generator: np.random.Generator, thinning: Thinning
 ) -> Moments:
     """Draw moments, and what of each is missing."""
+    chosen = [(clips[number], frame) for number, frame in drawn(clips, count, generator)]
+    return moments(chosen, generator, thinning)
+
+
+def drawn(clips: Sequence[ClipFeatures], count: int, generator: np.random.Generator) -> list[tuple[int, int]]:
+    """Return the moments that `random_moments` draws: the numbers of clips, and of frames in them."""
     chosen = []
     for _ in range(count):
-        clip = clips[int(generator.integers(len(clips)))]
-        chosen.append((clip, int(generator.integers(len(clip)))))
-    return moments(chosen, generator, thinning)
+        number = int(generator.integers(len(clips)))
+        chosen.append((number, int(generator.integers(len(clips[number])))))
+    return chosen
 
 
 def moments(

@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -33,8 +34,10 @@ from mtl_perception.training.driving.features import ClipFeatures, cached_featur
 from mtl_perception.training.driving.heads import DRIVING_TASKS, DrivingHeads
 from mtl_perception.training.driving.held_out import held_out_figures
 from mtl_perception.training.driving.losses import balanced_class_weights
-from mtl_perception.training.driving.moments import Thinning, random_moments
+from mtl_perception.training.driving.moments import Thinning, drawn, random_moments
 from mtl_perception.training.interruption import Interruption
+from mtl_perception.training.run_card import past
+from mtl_perception.training.trainer import LARGEST_GRADIENT
 
 STATE = "driving_state.safetensors"
 CHECKPOINT = "checkpoint.safetensors"
@@ -90,13 +93,15 @@ class DrivingStage:
             betas=(0.9, 0.99),
             weight_decay=config.weight_decay,
         )
+        self.seconds = 0.0
         self._restore()
 
     def train(self, until: int | None = None) -> None:
         """Run the remaining steps, or those up to `until`. A signal ends the run after the step that it is in.
 
         Raises:
-            FloatingPointError: a loss is not finite; the message names task and step. The last saved state stays.
+            FloatingPointError: a loss or the gradient is not finite; the message names task, step and batch. The last
+                saved state stays.
             KeyboardInterrupt, SystemExit: the process was asked to stop; the state is saved.
         """
         last = self.config.steps if until is None else min(until, self.config.steps)
@@ -127,7 +132,12 @@ class DrivingStage:
         for row, state in self.optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{row}.{key}": torch.as_tensor(value) for key, value in state.items()}
         temporary = self.folder / f".{STATE}.{os.getpid()}.tmp"
-        metadata = {"step": str(self.step), "config": self.config.model_dump_json(), "encoder": self._encoder}
+        metadata = {
+            "step": str(self.step),
+            "seconds": str(self.seconds),
+            "config": self.config.model_dump_json(),
+            "encoder": self._encoder,
+        }
         save_file({name: tensor.contiguous().clone() for name, tensor in tensors.items()}, temporary, metadata)
         temporary.replace(self.folder / STATE)
         network, card = self.averaged(), self.card()
@@ -147,15 +157,17 @@ class DrivingStage:
         return figures
 
     def card(self) -> dict[str, Any]:
-        """Return what the checkpoint says of its training: all that it said before, and this stage."""
+        """Return what the checkpoint says of its training: what stays true of what it said before, and this stage."""
         stage = {
             "training": json.loads(self.config.model_dump_json()) | {"start": Path(self.config.start).name},
             "step": self.step,
+            "hours": round(self.seconds / 3600, 2),
             "frames": {task: dict(counts) for task, counts in self.counts.items()},
         }
-        return {**self._start.card, "driving": stage}
+        return {**past(self._start.card), "driving": stage}
 
     def _one_step(self) -> dict[str, float]:
+        began = time.perf_counter()
         generator = np.random.default_rng([self.config.seed, self.step])
         batch = random_moments(self.clips, self.config.batch, generator, Thinning())
         for group in self.optimizer.param_groups:
@@ -164,17 +176,26 @@ class DrivingStage:
         losses, terms = self.heads.losses(batch)
         for name, loss in {**losses, **terms}.items():
             if not torch.isfinite(loss):
-                raise FloatingPointError(f"step {self.step}: the loss of '{name}' is {loss.item()}")
+                raise FloatingPointError(f"step {self.step}: the loss of '{name}' is {loss.item()}{self._batch()}")
         total = self.balancer.total(losses) + sum(terms.values())
         self.optimizer.zero_grad(set_to_none=True)
         total.backward()
-        torch.nn.utils.clip_grad_norm_(self.network.driving.parameters(), 5.0)
+        norm = float(torch.nn.utils.clip_grad_norm_(self.network.driving.parameters(), LARGEST_GRADIENT))
+        if not math.isfinite(norm):
+            raise FloatingPointError(f"step {self.step}: the gradient's norm is {norm}{self._batch()}")
         self.optimizer.step()
         values = {name: float(loss.detach()) for name, loss in losses.items()}
         self.balancer.update(values)
         self.step += 1
         self._update_average()
+        self.seconds += time.perf_counter() - began
         return values | {name: float(loss.detach()) for name, loss in terms.items()}
+
+    def _batch(self) -> str:
+        """Return in words what the batch of the step is."""
+        generator = np.random.default_rng([self.config.seed, self.step])
+        moments = ", ".join(f"{clip}:{frame}" for clip, frame in drawn(self.clips, self.config.batch, generator))
+        return f"; the batch, seed {self.config.seed}, clips and their frames: {moments}"
 
     def _learning_rate_factor(self) -> float:
         """Linear warm-up, then half a cosine down to 1 % at the end."""
@@ -197,11 +218,13 @@ class DrivingStage:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata()
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-        if metadata["config"] != self.config.model_dump_json():
+        saved = DrivingStageConfig.model_validate_json(metadata["config"])
+        # Where the checkpoint lies does not matter; what is in it, `encoder` tells.
+        if saved.model_copy(update={"start": self.config.start}) != self.config:
             raise ValueError(f"{path} belongs to another configuration: choose another --out or remove the file")
         if metadata.get("encoder") != self._encoder:
             raise ValueError(f"{path} was trained on another encoder: choose another --out or remove the file")
-        self.step = int(metadata["step"])
+        self.step, self.seconds = int(metadata["step"]), float(metadata["seconds"])
         self.network.driving.load_state_dict(_part(tensors, "model."))
         self.average = _part(tensors, "average.")
         self.balancer.load_state_dict(_part(tensors, "balancer."))

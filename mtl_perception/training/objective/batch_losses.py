@@ -4,8 +4,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -48,12 +49,23 @@ class Losses:
     Attributes:
         tasks: the loss of each task that the batch has truth for.
         terms: what is asked for beside the truth, weighted.
-        features: the maps that the decoupling term compares: "shared" and each task's own; empty without that term.
     """
 
     tasks: dict[str, Tensor]
     terms: dict[str, Tensor]
-    features: dict[str, Tensor] = field(default_factory=dict)
+
+    def numbers(self) -> tuple[dict[str, float], dict[str, float], str | None]:
+        """Return tasks and terms as numbers, and in words which of them is not finite; then there are no numbers."""
+        named = {**self.tasks, **self.terms}
+        if not named:
+            return {}, {}, None
+        numbers = torch.stack([value.detach().float() for value in named.values()]).tolist()
+        values = dict(zip(named, numbers, strict=True))
+        for name, value in values.items():
+            if not math.isfinite(value):
+                kind = "loss of task" if name in self.tasks else "term"
+                return {}, {}, f"the {kind} '{name}' is {value}"
+        return {task: values[task] for task in self.tasks}, {term: values[term] for term in self.terms}, None
 
 
 class BatchLosses:
@@ -101,12 +113,10 @@ class BatchLosses:
         if self.settings.semantic_overlap and "semantic" in self.rows and "semantic" in self.dense:
             terms["semantic_overlap"] = self.settings.semantic_overlap * self._semantic_overlap()
         terms |= self._consistency() | self._self_supervision()
-        features: dict[str, Tensor] = {}
         if self.embedded is not None:
             shared, specific = self.embedded.shared, self.embedded.specific
             terms["decoupling"] = self.settings.decoupling * in_full_precision(decoupling_loss)(shared, specific)
-            features = {"shared": shared, **specific}
-        return Losses(tasks | self.motion.losses() | volume, terms, features)
+        return Losses(tasks | self.motion.losses() | volume, terms)
 
     def _previous(self, withheld: bool) -> PreviousFrame | None:
         if self.batch.previous is None:

@@ -59,6 +59,12 @@ class ObjectiveSettings(BaseModel):
         description="distillation: a multi-backbone teacher, or a checkpoint with scene flow; file or hub id",
     )
 
+    @property
+    def weighted_terms(self) -> list[str]:
+        """The terms that have a weight."""
+        fields = type(self).model_fields
+        return [name for name, field in fields.items() if field.annotation is float and getattr(self, name) > 0]
+
     @model_validator(mode="after")
     def _taught(self) -> ObjectiveSettings:
         if self.distillation > 0 and not self.teacher:

@@ -18,6 +18,7 @@ from mtl_perception.core.prediction import Task
 from mtl_perception.network import load_checkpoint
 from mtl_perception.resources import config_file
 from mtl_perception.training.config import TrainingConfig
+from mtl_perception.training.run_card import with_names
 from mtl_perception.training.trainer import CHECKPOINT, Trainer
 from mtl_perception.training.validation.tables import HEADLINES
 
@@ -100,7 +101,7 @@ class SingleTaskRun:
             written = self.folder / f".{_VALIDATION}"
             written.write_text(json.dumps(report, indent=1) + "\n")
             written.replace(self.folder / _VALIDATION)
-        elif TrainingConfig.model_validate(load_checkpoint(checkpoint).card["training"]) != self.config:
+        elif TrainingConfig.model_validate(load_checkpoint(checkpoint).card["training"]) != with_names(self.config):
             raise ValueError(f"{self.folder} has a finished run of another configuration")
         return report
 

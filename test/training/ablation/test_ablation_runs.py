@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,10 @@ import pytest
 import yaml
 from rich.console import Console
 
-from mtl_perception.training.ablation import measuring
+from mtl_perception.training.ablation import measuring, runs
 from mtl_perception.training.ablation.command import run_study, write_claims
 from mtl_perception.training.ablation.measuring import normal_gap
-from mtl_perception.training.ablation.results import StudyResults
+from mtl_perception.training.ablation.results import StudyResults, cpu_hours
 from mtl_perception.training.ablation.runs import PRETRAINED_PARTS, PRETRAINING, RESULT, Places, plan
 from mtl_perception.training.ablation.schedule import FailedRunsError, perform_all
 from mtl_perception.training.ablation.study import Study
@@ -24,6 +25,7 @@ from mtl_perception.training.ablation.tables import claims_page
 from mtl_perception.training.trainer import Trainer
 
 TIMES = {"forward_ms"}
+SOURCES = [{"kind": "indoor", "cameras": "mono", "frames_per_step": 1, "worlds": 1, "image_size": [96, 72]}]
 
 
 @pytest.fixture(scope="module")
@@ -38,18 +40,23 @@ def study_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture(autouse=True)
-def small_images(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(measuring, "IMAGE_SIZE", (96, 72))
+@pytest.fixture(scope="module", autouse=True)
+def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Small images, and a pretraining of two steps on the study's own world."""
+    pretraining = tmp_path_factory.mktemp("base") / "pretraining.yaml"
+    pretraining.write_text(yaml.safe_dump({"tasks": ["semantic"], "steps": 2, "sources": SOURCES, "warmup_steps": 1}))
+    base_file = runs.base_file
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(measuring, "IMAGE_SIZE", (96, 72))
+        patch.setattr(runs, "base_file", lambda what: pretraining if what == "pretraining" else base_file(what))
+        yield
 
 
 @pytest.fixture(scope="module")
 def finished(study_file: Path, cache: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, StudyResults]:
     """The study without any interruption."""
     out = tmp_path_factory.mktemp("finished")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(measuring, "IMAGE_SIZE", (96, 72))
-        return out, _run(study_file, Places(out, cache, out))
+    return out, _run(study_file, Places(out, cache, out))
 
 
 def test_a_study_ends_with_figures_a_verdict_and_what_it_cost(
@@ -63,8 +70,10 @@ def test_a_study_ends_with_figures_a_verdict_and_what_it_cost(
     assert finding.difference.count == 2
     costs = results.costs(study)
     assert costs["wide"]["parameters"] > costs["narrow"]["parameters"]
-    assert results.cpu_hours > 0
+    assert cpu_hours([results, results]) == cpu_hours([results]) > 0
     report = (out / "tiny.md").read_text()
+    assert "4 runs of 3 steps after one of 2, " in report
+    assert "| few channels | 2 | " in report
     assert "channels help" in report
     assert "A trial" not in report
     stored = StudyResults.read(out / "tiny.json")
@@ -98,7 +107,7 @@ def test_a_study_killed_between_runs_and_within_one_gives_the_same(
         patch.setattr(Trainer, "train", killed_in_its_second_run)
         with pytest.raises(KeyboardInterrupt):
             _run(study_file, places)
-    assert len(list(tmp_path.glob(f"runs/*/{RESULT}"))) == 1
+    assert len(list(tmp_path.glob(f"runs/*/{RESULT}"))) == 1  # the pretraining
 
     steps = []
 
@@ -108,7 +117,7 @@ def test_a_study_killed_between_runs_and_within_one_gives_the_same(
 
     monkeypatch.setattr(Trainer, "train", watched)
     found = _run(study_file, places)
-    assert steps == [2, 0, 0]  # the finished run is kept, the killed one goes on, the others begin
+    assert steps == [2, 0, 0, 0]  # the finished run is kept, the killed one goes on, the others begin
     for variant, seeds in expected.runs.items():
         for seed, result in seeds.items():
             assert _lasting(found.runs[variant][seed]) == _lasting(result)
@@ -125,20 +134,20 @@ def test_a_run_that_fails_is_named_and_the_others_are_kept(
         train(self)
 
     monkeypatch.setattr(Trainer, "train", failing)
-    with pytest.raises(FailedRunsError, match="1 of 4 runs failed, first 'wide' with seed 1: step 1"):
+    with pytest.raises(FailedRunsError, match="1 of 5 runs failed, first 'wide' with seed 1: step 1"):
         _run(study_file, Places(tmp_path, cache, tmp_path))
-    assert len(list(tmp_path.glob(f"runs/*/{RESULT}"))) == 3
+    assert len(list(tmp_path.glob(f"runs/*/{RESULT}"))) == 4
 
 
 def test_other_processes_say_what_failed_and_what_needs_it_is_not_begun(tmp_path: Path) -> None:
-    content = _study()
-    content["variants"]["wide"] |= {"start": "narrow"}
+    content = _study() | {"pretrained": False}
+    content["variants"]["wide"] |= {"start": "narrow", "training": {}}
     (tmp_path / "file").touch()
     places = Places(tmp_path, tmp_path / "file" / "worlds", tmp_path)
-    runs = plan(Study.model_validate(content), places, seeds=1)
+    planned = plan(Study.model_validate(content), places, seeds=1)
     with pytest.raises(FailedRunsError, match=r"2 of 2 runs failed, first 'narrow' with seed 0: .*Not a directory"):
-        perform_all(runs, places, jobs=2)
-    assert [run.variant for run in runs if run.folder.exists()] == ["narrow"]
+        perform_all(planned, places, jobs=2)
+    assert [run.variant for run in planned if run.folder.exists()] == ["narrow"]
 
 
 def test_results_of_a_trial_or_of_another_definition_do_not_get_onto_the_page(
@@ -181,10 +190,9 @@ def test_runs_of_one_recipe_are_shared_by_studies(study_file: Path, tmp_path: Pa
 
 
 def test_all_variants_start_from_one_pretraining(tmp_path: Path) -> None:
-    content = _study() | {"pretrained": True}
+    content = _study()
     content["variants"]["narrow"]["start"] = "wide"
-    runs = plan(Study.model_validate(content), Places(tmp_path, tmp_path, tmp_path))
-    first, *others = runs
+    first, *others = plan(Study.model_validate(content), Places(tmp_path, tmp_path, tmp_path))
     assert first.variant == PRETRAINING and first.config.tasks == ("semantic",) and not first.held_out
     assert [run.variant for run in others] == ["wide", "narrow"] * 2
     for run in others:
@@ -192,13 +200,17 @@ def test_all_variants_start_from_one_pretraining(tmp_path: Path) -> None:
         (source,) = run.sources
         assert source.variant == (PRETRAINING if wide else "wide")
         assert run.config.start == str(source.checkpoint)
-        assert run.config.start_parts == (PRETRAINED_PARTS if wide else ())
+        assert run.config.start_parts == (("encoder",) if wide else ())
+    content["variants"]["wide"] |= {"network": {}, "training": {}}
+    for run in plan(Study.model_validate(content), Places(tmp_path, tmp_path, tmp_path))[1::2]:
+        assert run.config.start_parts == PRETRAINED_PARTS
 
 
 def test_what_differs_on_the_way_to_the_same_network_is_no_other_run(study_file: Path, tmp_path: Path) -> None:
     content = _study()
     content["network"] = {"neck": {"width": 48}}
-    content["variants"] = {"narrow": {"says": "few", "network": {"neck": {"width": 32}}}, "wide": {"says": "many"}}
+    content["variants"]["narrow"]["network"] = {"neck": {"width": 32}}
+    del content["variants"]["wide"]["network"]
     places = Places(tmp_path, tmp_path, tmp_path)
     first, other = plan(Study.load(str(study_file)), places), plan(Study.model_validate(content), places)
     assert {run.digest for run in first} == {run.digest for run in other}
@@ -208,11 +220,11 @@ def test_no_difference_is_in_percent_of_nothing() -> None:
     content = _study()
     content["claims"][0] |= {"relative": True, "metric": "depth.delta1"}
     study = Study.model_validate(content)
-    runs = {
+    figures = {
         variant: {seed: {"figures": {"depth.delta1": value}} for seed in range(2)}
         for variant, value in (("narrow", 0.0), ("wide", 0.1))
     }
-    (finding,) = StudyResults("", None, None, runs).findings(study)
+    (finding,) = StudyResults("", None, None, figures).findings(study)
     assert (finding.verdict, finding.difference) == ("undecided", None)
     assert "in percent" in finding.reason
     row = next(line for line in claims_page({"tiny": study}, {}).splitlines() if "(`wide`)" in line)
@@ -247,18 +259,18 @@ def _study() -> dict[str, Any]:
         "system": "CvM",
         "section": "1(e)",
         "tasks": ["depth"],
-        "training": {
-            "steps": 3,
-            "sources": [
-                {"kind": "indoor", "cameras": "mono", "frames_per_step": 1, "worlds": 1, "image_size": [96, 72]}
-            ],
-            "warmup_steps": 1,
-        },
-        "pretrained": False,
+        "training": {"steps": 3, "sources": SOURCES, "warmup_steps": 1},
         "held_out": [{"kind": "indoor", "cameras": "mono", "worlds": 1}],
         "judged_by": ["depth.abs_rel"],
         "reference": "narrow",
-        "variants": {"narrow": {"says": "few channels"}, "wide": {"says": "many", "network": {"neck": {"width": 48}}}},
+        "variants": {
+            "narrow": {"says": "few channels"},
+            "wide": {
+                "says": "many",
+                "network": {"neck": {"width": 48}},
+                "training": {"start_parts": ["encoder"]},
+            },
+        },
         "claims": [
             {
                 "id": "wide",

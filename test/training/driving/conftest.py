@@ -44,7 +44,8 @@ def seeing_checkpoint(tmp_path_factory, labels):
     )
     torch.manual_seed(0)
     path = tmp_path_factory.mktemp("driving") / "small.safetensors"
-    save_checkpoint(path, MultiTaskNetwork(config), labels, ("depth",), {"licence": "of the start"})
+    card = {"licence": "of the start", "validation": {"figures": {}}}
+    save_checkpoint(path, MultiTaskNetwork(config), labels, ("depth",), card)
     return path
 
 

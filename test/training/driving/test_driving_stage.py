@@ -56,7 +56,7 @@ def test_the_checkpoint_has_the_tasks_and_the_same_rest(stage, seeing_checkpoint
     kept = before.network.state_dict()
     for name, tensor in after.network.state_dict().items():
         assert name.startswith("driving.") or torch.equal(tensor, kept[name]), name
-    assert after.card["licence"] == "of the start"
+    assert after.card["licence"] == "of the start" and "validation" not in after.card
     assert after.card["driving"]["step"] == 8
     assert sum(after.card["driving"]["frames"]["driver_behaviour"].values()) == 12
 
@@ -165,6 +165,25 @@ def test_a_loss_that_is_no_number_ends_the_run_and_is_named(stage):
         run.network.driving.steering.head.layers[1].weight.fill_(torch.nan)
     with pytest.raises(FloatingPointError, match="step 0: the loss of 'steering' is nan"):
         run.train()
+
+
+def test_a_gradient_that_is_no_number_ends_the_run_and_its_batch_is_named(stage):
+    run = stage(save_every=1)
+    run.train(until=1)
+    weights = {name: tensor.clone() for name, tensor in run.network.driving.state_dict().items()}
+    run.network.driving.steering.head.layers[1].weight.register_hook(lambda gradient: gradient * torch.inf)
+    with pytest.raises(FloatingPointError, match=r"step 1: the gradient's norm is (nan|inf); the batch, .*\d+:"):
+        run.train()
+    for name, parameter in run.network.driving.named_parameters():
+        assert torch.equal(parameter, weights[name]), name
+    assert stage(save_every=1).step == 1
+
+
+def test_what_is_kept_for_judging_is_not_trained_on(stage_config):
+    content = stage_config.model_dump()
+    content["clips"]["first_seed"] = 1_000_000
+    with pytest.raises(ValueError, match="clips: seeds from 1000000 on"):
+        DrivingStageConfig.model_validate(content)
 
 
 def test_configurations_of_this_stage_are_known(tmp_path):
