@@ -191,15 +191,7 @@ class TrainingConfig(BaseModel):
 
     def _check_terms(self, network: NetworkConfig) -> None:
         """Raise ValueError if a term of the objective would do nothing with this network."""
-        needs: dict[str, tuple[Task, ...]] = {
-            "depth_normal": ("depth", "normals"),
-            "semantic_overlap": ("semantic",),
-            "edge_semantic": ("edges", "semantic"),
-            "distillation": ("scene_flow",),
-            **dict.fromkeys(SELF_SUPERVISED, ("depth",)),
-            **dict.fromkeys(("motion_consistency", "motion_sparsity"), ("depth", "scene_flow")),
-        }
-        for term, tasks in needs.items():
+        for term, tasks in TERM_TASKS.items():
             absent = [task for task in tasks if task not in network.tasks]
             if getattr(self.objective, term) > 0 and absent:
                 raise ValueError(f"objective.{term} needs task '{absent[0]}', which is not trained")
@@ -246,6 +238,15 @@ class TrainingConfig(BaseModel):
         return [key for key, value in self.model_dump(exclude=may_differ).items() if value != theirs[key]]
 
 
+TERM_TASKS: Mapping[str, tuple[Task, ...]] = {
+    "depth_normal": ("depth", "normals"),
+    "semantic_overlap": ("semantic",),
+    "edge_semantic": ("edges", "semantic"),
+    "distillation": ("scene_flow",),
+    **dict.fromkeys(SELF_SUPERVISED, ("depth",)),
+    **dict.fromkeys(("motion_consistency", "motion_sparsity"), ("depth", "scene_flow")),
+}
+"""Per term of the objective the tasks that it is about."""
 _BOOKKEEPING = ("licence", "save_every", "validate_every", "validation_worlds", "conflicts_every", "tensorboard")
 """Keys that no weight follows from."""
 _NAMES = ("network", "network_changes", "labels", "start")

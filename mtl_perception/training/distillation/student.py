@@ -32,6 +32,7 @@ from mtl_perception.training.distillation.labelled_source import DATASET, Labell
 from mtl_perception.training.distillation.labelling import Labeller, Rows, label_bag, label_file
 from mtl_perception.training.distillation.pretrained import DepthTeacher, SegmentationTeacher
 from mtl_perception.training.losses.reduction import nearest
+from mtl_perception.training.run_card import past
 from mtl_perception.training.samples import collate
 from mtl_perception.training.trainer import CHECKPOINT, Trainer
 
@@ -163,7 +164,7 @@ def distil(request: Request) -> dict[str, Any]:
         "measured_on": f"{len(measured)} frames " + ("that were held out" if held_out else "that it was trained on"),
         "first": first,
         "last": last,
-        "start": start.card,
+        "start": past(start.card),
     }
     save_checkpoint(request.out / RESULT, learnt, start.labels, trained, card)
     (request.out / "distillation.json").write_text(json.dumps(card, indent=1) + "\n")

@@ -3,8 +3,9 @@
 """Predictions that do not look at the images: always the same, and the best such that is known for these very frames.
 
 What they say is taken from the truth of the very frames that are scored, so that hardly any other constant would do
-better; a network has to be better than that to be worth anything. What is said of each voxel and cell, which could
-describe a single place in full, is taken from the other worlds.
+better by the task's key metric; a network has to be better than that to be worth anything. What is said of each voxel
+and cell, which could describe a single place in full, is taken from the other worlds: from that share on in which they
+are occupied, or of the layer, which overlaps best with those worlds.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +36,7 @@ from mtl_perception.core.frame import RigFrame
 from mtl_perception.core.ground_truth import GroundTruth
 from mtl_perception.core.scene_classes import SCENE_CLASSES
 from mtl_perception.evaluation.judged import JudgedFrame, SparseDepth, judged
+from mtl_perception.training.validation.judging import GROUND_M
 
 BASELINES: Mapping[str, str] = {
     "depth": "the depth of least relative error everywhere",
@@ -43,11 +46,11 @@ BASELINES: Mapping[str, str] = {
     "motion_mask": "everything moves",
     "scene_flow": "nothing moves",
     "ego_motion": "the mean velocity of these frames, straight on",
-    "occupancy": "what each voxel most often is in other worlds",
-    "occupancy_above_ground": "what each voxel most often is in other worlds",
-    "bev_map": "what each cell most often is in other worlds",
+    "occupancy": "occupied where it often is in other worlds",
+    "occupancy_above_ground": "occupied where it often is in other worlds",
+    "bev_map": "of a layer where it often is in other worlds",
     "detections": "no box",
-    "steering": "the mean angle of these frames",
+    "steering": "the median angle of these frames",
     "driving_context": "the most frequent class of each task",
 }
 """Per task of metrics.json what the constant prediction says."""
@@ -55,6 +58,7 @@ _SIZE = 16  # pixels; an image without content needs no more
 _REACH = 8.0  # times the distance to the side: 83 degrees from the axis
 _EVERY = 23  # pixels of which one is looked at for the depth
 _PANOPTIC_BASE = 1000
+_SHARES = np.linspace(0.05, 0.95, 19)
 
 
 class ConstantPrediction:
@@ -136,7 +140,7 @@ class ConstantPrediction:
             bev_map=self._bev_map(),
             detections=(),
             ego_motion=self._motion(frame.stamp_ns, truth.ego_motion),
-            steering=Steering(float(np.mean(self._angles)), float(np.std(self._angles))) if self._angles else None,
+            steering=Steering(float(np.median(self._angles)), float(np.std(self._angles))) if self._angles else None,
             driving_context={
                 task: {name: float(name == self._context[task].most_common(1)[0][0]) for name in SCENE_CLASSES[task]}
                 for task in self._scene_tasks
@@ -193,12 +197,13 @@ class ConstantPrediction:
     def _bev_map(self) -> BevMap | None:
         if self._map is None:
             return None
-        means = {
-            name: (self._cells[name] / np.maximum(self._known[name], 1.0)).astype(np.float32)
-            for name in self._layers
-            if name in self._cells
-        }
-        return replace(self._map, layers=means)
+        layers = {}
+        for name in self._layers:
+            if name in self._cells:
+                cells, known = self._cells[name], self._known[name]
+                least = _best_share(cells, known)
+                layers[name] = _from_half_on(cells / np.maximum(known, 1.0), least).astype(np.float32)
+        return replace(self._map, layers=layers)
 
     def _motion(self, stamp_ns: int, motion: EgoMotion | None) -> EgoMotion | None:
         if motion is None or not self._velocities:
@@ -209,10 +214,11 @@ class ConstantPrediction:
 
 
 class _MostFrequent:
-    """What each voxel of a grid most often is, where it is observed."""
+    """What each voxel of a grid most often is, where it is observed; those near the ground are judged apart."""
 
     def __init__(self, grid: VoxelGrid, labels: int) -> None:
         self._grid = grid
+        self._high = grid.centres()[..., 2] > GROUND_M
         self._counts = np.zeros((labels + 2, *grid.shape), np.int32)  # per label; of no known label; free
         self._kinds = np.full(256, labels, np.int64)
         self._kinds[:labels] = np.arange(labels)
@@ -224,9 +230,28 @@ class _MostFrequent:
 
     def prediction(self) -> Occupancy:
         occupied = self._counts[:-1].sum(axis=0)
-        share = occupied / np.maximum(occupied + self._counts[-1], 1)
-        labels = np.where(share >= 0.5, self._counts[:-2].argmax(axis=0), FREE).astype(np.uint8)
-        return Occupancy(self._grid, labels, share.astype(np.float32))
+        seen = occupied + self._counts[-1]
+        probability = np.zeros(self._grid.shape, np.float32)
+        for part in (self._high, ~self._high):
+            least = _best_share(occupied[part], seen[part])
+            probability[part] = _from_half_on(occupied[part] / np.maximum(seen[part], 1), least)
+        labels = np.where(probability >= 0.5, self._counts[:-2].argmax(axis=0), FREE).astype(np.uint8)
+        return Occupancy(self._grid, labels, probability)
+
+
+def _best_share(positive: NDArray[Any], seen: NDArray[Any]) -> float:
+    """Return from which share of the times that it was seen something is best called positive: of the largest IoU."""
+    share = positive / np.maximum(seen, 1)
+    ious = []
+    for least in _SHARES:
+        called = (share >= least) & (seen > 0)
+        ious.append(positive[called].sum() / max(1, seen[called].sum() + positive[~called].sum()))
+    return float(_SHARES[int(np.argmax(ious))])
+
+
+def _from_half_on(share: NDArray[Any], least: float) -> NDArray[Any]:
+    """Return shares on a scale on which `least` is 0.5, from which on scores call something positive."""
+    return np.where(share < least, 0.5 * share / least, 0.5 + 0.5 * (share - least) / max(1.0 - least, 1e-6))
 
 
 def _seconds(stamp_ns: int, motion: EgoMotion) -> float:

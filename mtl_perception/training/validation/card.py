@@ -22,7 +22,7 @@ SOURCES: Mapping[str, tuple[str, str, str]] = {
     "bag": ("the user's own bag {folder}", "what it has truth for", "the user's own"),
 }
 """Per kind of source what it is, what it teaches, and its licence."""
-_KNOWN = ("licence", "training", "step", "hours", "losses", "metrics", "validation")
+_KNOWN = ("licence", "training", "step", "hours", "losses", "metrics", "validation", "start")
 _WORST_CLASSES = 3
 
 
@@ -82,15 +82,25 @@ def _summary(checkpoint: Checkpoint, size_bytes: int, report: Mapping[str, Any])
     ]
 
 
+def _parts(card: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return the cards of a training and of those that it started from, the first one first."""
+    return [*_parts(card["start"]), card] if card.get("start") else [card]
+
+
+def _sources(card: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    return list(card.get("training", {}).get("sources", []))
+
+
 def _data(card: Mapping[str, Any]) -> list[str]:
-    training = card.get("training", {})
     rows = []
-    for source in training.get("sources", []):
-        what, teaches, licence = SOURCES.get(source["kind"], (source["kind"], "", ""))
-        rows.append([what.format_map(_Default(source)), _amount(source), teaches, licence, source["frames_per_step"]])
+    for index, part in enumerate(_parts(card), start=1):
+        for source in _sources(part):
+            what, teaches, licence = SOURCES.get(source["kind"], (source["kind"], "", ""))
+            name = what.format_map(_Default(source))
+            rows.append([index, name, _amount(source), teaches, licence, source["frames_per_step"]])
     if not rows:
         return ["The checkpoint does not say what it was trained on."]
-    return [_table(("source", "worlds", "teaches", "licence", "frames a step"), rows)]
+    return [_table(("part", "source", "worlds", "teaches", "licence", "frames a step"), rows)]
 
 
 def _amount(source: Mapping[str, Any]) -> str:
@@ -104,16 +114,29 @@ def _amount(source: Mapping[str, Any]) -> str:
 
 
 def _recipe(card: Mapping[str, Any]) -> list[str]:
-    training = card.get("training")
-    if not training:
-        return ["The checkpoint does not say how it was trained."]
-    hours = f", {card['hours']:g} hours" if "hours" in card else ""
-    blocks = [f"{card.get('step', training['steps'])} steps, seed {training['seed']}{hours}. The configuration:"]
-    blocks.append(_yaml({key: value for key, value in training.items() if key != "sources"}))
-    for key, value in card.items():
-        if key not in _KNOWN:
-            blocks += [f"A further stage, {key.replace('_', ' ')}:", _yaml(value)]
+    parts = _parts(card)
+    hours = sum(stage.get("hours", 0.0) for part in parts for stage in (part, *_stages(part).values()))
+    blocks = [f"{hours:.1f} hours on the machine that it was trained on, in {len(parts)} parts."] if hours else []
+    for index, part in enumerate(parts, start=1):
+        training, stages = part.get("training"), _stages(part)
+        if training:
+            steps = part.get("step", training["steps"])
+            took = f", {part['hours']:g} hours" if "hours" in part else ""
+            blocks.append(f"Part {index}: {steps} steps, seed {training['seed']}{took}. The configuration:")
+            blocks.append(_yaml({key: value for key, value in training.items() if key != "sources"}))
+        elif not stages:
+            blocks.append(f"Part {index}: the checkpoint does not say how it was trained.")
+        for key, value in stages.items():
+            blocks += [f"Part {index}, {key.replace('_', ' ')}:", _yaml(value)]
+        facts = {key: value for key, value in part.items() if key not in _KNOWN and key not in stages}
+        if facts:
+            blocks += [f"Part {index}, what else is known:", _yaml(facts)]
     return blocks
+
+
+def _stages(card: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """Return the further stages of a training."""
+    return {key: value for key, value in card.items() if key not in _KNOWN and isinstance(value, Mapping)}
 
 
 def _figures(report: Mapping[str, Any]) -> list[str]:
@@ -168,7 +191,7 @@ def _limits(checkpoint: Checkpoint, report: Mapping[str, Any]) -> list[str]:
     absent = sorted(set(checkpoint.network.config.tasks) - set(checkpoint.trained_tasks))
     if absent:
         lines.append(f"Not trained, and never published: {', '.join(absent)}.")
-    kinds = {source["kind"] for source in checkpoint.card.get("training", {}).get("sources", [])}
+    kinds = {source["kind"] for part in _parts(checkpoint.card) for source in _sources(part)}
     if kinds and not kinds - {"street", "indoor"}:
         lines.append("No real image was trained on.")
     elif kinds and "bag" not in kinds:

@@ -24,10 +24,10 @@ FIRST_UNSEEN_SEED = 1_000_000
 DURATION_S = 20.0
 PERIOD_S = 0.1
 SCORED_FRAMES = 3
-EARLIER_S = (0.5, 0.3)
-"""How long before the last frame others were taken, so that slow robots have moved since, too."""
-HISTORY_S = tuple(PERIOD_S * number for number in range(17, 2, -1))
-"""The same for tasks that look at 16 frames: with the one before it, the first scored frame has all of them."""
+EARLIER_S = {"street": tuple(PERIOD_S * number for number in range(17, 2, -1)), "indoor": (0.5, 0.3)}
+"""Per kind how long before the last frame others were taken: so that slow robots have moved since, too; and on streets,
+where tasks look at 16 frames, so that with the one before it the first scored frame has all of them. They do not depend
+on what is judged: a task has the same figures alone and beside others."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,6 @@ class ClipPlan:
         kind: of the world.
         rig: a rig of config/rigs, or a YAML file.
         seed: of the world, and of when the clip begins.
-        history: whether tasks that look at 16 frames are to be judged.
         cabin: whether the driver is shown.
         image_size: width and height in pixels instead of the rig's own.
     """
@@ -46,7 +45,6 @@ class ClipPlan:
     kind: str
     rig: str
     seed: int
-    history: bool = False
     cabin: bool = False
     image_size: tuple[int, int] | None = None
 
@@ -94,7 +92,7 @@ def held_out(
         for number in range(worlds * len(rigs)):
             rig = rigs[number % len(rigs)]
             seed = FIRST_UNSEEN_SEED + number
-            plans.append(ClipPlan(kind, rig, seed, driving and street, driving and street, image_size))
+            plans.append(ClipPlan(kind, rig, seed, driving and street, image_size))
     return plans
 
 
@@ -113,7 +111,7 @@ def render_clip(plan: ClipPlan, labels: LabelSpace, grid: VoxelGrid) -> Clip:
         duration_s=DURATION_S,
         cabin=plan.cabin,
     )
-    earlier = HISTORY_S if plan.history else EARLIER_S
+    earlier = EARLIER_S[plan.kind]
     generator = np.random.default_rng([KINDS.index(plan.kind), plan.seed])
     last = round(float(generator.uniform(earlier[0], DURATION_S)), 3)
     early = [last - seconds for seconds in earlier]

@@ -17,10 +17,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from mtl_perception.core.prediction import Task
 from mtl_perception.network import load_checkpoint
 from mtl_perception.resources import config_file
-from mtl_perception.training.config import TrainingConfig
+from mtl_perception.training.config import TERM_TASKS, TrainingConfig
 from mtl_perception.training.run_card import with_names
 from mtl_perception.training.trainer import CHECKPOINT, Trainer
-from mtl_perception.training.validation.tables import HEADLINES
+from mtl_perception.training.validation.tables import HEADLINES, number
 
 MULTI = "all tasks"
 _VALIDATION = "validation.json"
@@ -120,13 +120,21 @@ def planned(config: SingleTaskConfig, out: Path) -> list[SingleTaskRun]:
     for name, tasks in networks:
         for seed in config.seeds:
             try:
-                training = TrainingConfig.model_validate({**content, "tasks": tasks, "seed": seed})
+                training = TrainingConfig.model_validate({**_of_tasks(content, tasks), "tasks": tasks, "seed": seed})
                 training.network_config()
             except ValueError as error:
                 raise ValueError(f"single-task comparison, '{name}': {error}") from error
             compared = tuple(config.tasks) if name == MULTI else (name,)
             runs.append(SingleTaskRun(name, seed, training, compared, out / name.replace(" ", "_") / f"seed_{seed}"))
     return runs
+
+
+def _of_tasks(content: Mapping[str, Any], tasks: Sequence[Task]) -> dict[str, Any]:
+    """Return a training configuration without what it says of other tasks than these."""
+    balancing, objective = content.get("balancing", {}), content.get("objective", {})
+    weights = {task: weight for task, weight in balancing.get("weights", {}).items() if task in tasks}
+    terms = {term: value for term, value in objective.items() if set(TERM_TASKS.get(term, ())) <= set(tasks)}
+    return {**content, "balancing": {**balancing, "weights": weights}, "objective": terms}
 
 
 @dataclass(frozen=True)
@@ -137,6 +145,7 @@ class Comparison:
         data, task, metric: what it is.
         multi, single: of the multi-task network and of the task's own.
         gain: by how much the multi-task network is better, in the metric's unit.
+        multi_interval, single_interval: 95 % intervals over worlds; None where there are several seeds.
     """
 
     data: str
@@ -145,6 +154,8 @@ class Comparison:
     multi: float
     single: float
     gain: float
+    multi_interval: tuple[float, float] | None = None
+    single_interval: tuple[float, float] | None = None
 
 
 def compared(finished: Sequence[tuple[SingleTaskRun, Mapping[str, Any]]]) -> list[Comparison]:
@@ -159,8 +170,39 @@ def compared(finished: Sequence[tuple[SingleTaskRun, Mapping[str, Any]]]) -> lis
                 better = _entry(single[0], data, task, metric).get("better", "")
                 if better and np.isfinite(means).all():
                     gain = means[0] - means[1] if better == "higher" else means[1] - means[0]
-                    result.append(Comparison(data, task, metric, means[0], means[1], gain))
+                    spreads = [_spread(reports, data, task, metric) for reports in (multi, single)]
+                    result.append(Comparison(data, task, metric, means[0], means[1], gain, *spreads))
     return result
+
+
+def comparison_text(runs: Sequence[SingleTaskRun], rows: Sequence[Comparison]) -> str:
+    """Return the comparison as Markdown."""
+    steps = sorted({run.config.steps for run in runs})
+    lines = [
+        "# One network for all tasks, or one for each?",
+        "",
+        f"Networks of one encoder (`{runs[0].config.network}`), trained on the same data for the same number of steps "
+        f"({'/'.join(map(str, steps))}) each: `python -m mtl_perception single-task`. In brackets 95 % intervals over "
+        "the worlds. Steering and the classes of driver, vehicle and traffic are not compared: they are read from an "
+        "encoder that is frozen, whatever it was trained for.",
+        "",
+        "| data | task | metric | multi-task | single-task | gain |",
+        "|-|-|-|-|-|-|",
+    ]
+    for row in rows:
+        cells = (_with_interval(row.multi, row.multi_interval), _with_interval(row.single, row.single_interval))
+        lines.append(f"| {row.data} | {row.task} | {row.metric} | {' | '.join(cells)} | {row.gain:+.3f} |")
+    won = sum(row.gain > 0 for row in rows)
+    return "\n".join([*lines, "", f"The multi-task network is better in {won} of {len(rows)} rows."]) + "\n"
+
+
+def _with_interval(value: float, interval: tuple[float, float] | None) -> str:
+    return number(value) if interval is None else f"{number(value)} [{number(interval[0])}, {number(interval[1])}]"
+
+
+def _spread(reports: Sequence[Mapping[str, Any]], data: str, task: str, metric: str) -> tuple[float, float] | None:
+    spread = _entry(reports[0], data, task, metric).get("interval") if len(reports) == 1 else None
+    return None if spread is None else (float(spread[0]), float(spread[1]))
 
 
 def _mean(reports: Sequence[Mapping[str, Any]], data: str, task: str, metric: str) -> float:

@@ -5,6 +5,8 @@
 from __future__ import annotations
 
 import argparse
+import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from mtl_perception.training.validation.single_task import (
     SingleTaskConfig,
     SingleTaskRun,
     compared,
+    comparison_text,
     planned,
 )
 from mtl_perception.training.validation.tables import number
@@ -37,7 +40,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """List the runs, or make those that are not finished, and print what is known so far; return 0.
+    """List the runs, or make those that are not finished, and tell what is known so far; return 0.
+
+    The comparison is printed, and written to `single_task.md` and `single_task.json` in the folder of the runs.
 
     An interrupted run goes on where it was.
 
@@ -63,7 +68,11 @@ def run(arguments: argparse.Namespace) -> int:
                 one.perform(arguments.data, cache, measure)
     print_runs(console, runs)
     finished = [(one, report) for one in runs if (report := one.report()) is not None]
-    print_comparison(console, [row for row in compared(finished) if RIG_MARK not in row.data])
+    rows = [row for row in compared(finished) if RIG_MARK not in row.data]
+    print_comparison(console, rows)
+    if rows:
+        (arguments.out / "single_task.md").write_text(comparison_text(runs, rows))
+        (arguments.out / "single_task.json").write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n")
     return 0
 
 

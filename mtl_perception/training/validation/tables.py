@@ -26,7 +26,7 @@ HEADLINES: Mapping[str, tuple[str, ...]] = {
     "occupancy_above_ground": ("iou",),
     "bev_map": ("miou",),
     "detections": ("map", "nds"),
-    "steering": ("mse", "mae_deg"),
+    "steering": ("mae_deg", "mse", "mse_of_mean"),
     "driving_context": ("accuracy", *(f"{task}_balanced_accuracy" for task in SCENE_CLASSES)),
 }
 """Per task the metrics that are usually told."""

@@ -11,7 +11,6 @@ import pytest
 import torch
 import yaml
 
-from mtl_perception.network import MultiTaskNetwork
 from mtl_perception.training.ablation.metrics import Measured, Metric
 from mtl_perception.training.ablation.runs import PRETRAINING, Places, definition, plan
 from mtl_perception.training.ablation.study import Study, study_names
@@ -81,19 +80,6 @@ def test_the_trainer_takes_every_variant(name: str, tmp_path: Path) -> None:
             assert all(kernel.is_contiguous(memory_format=torch.channels_last) for kernel in kernels)
             if run.digest in needed:
                 trainer.save()
-
-
-@pytest.mark.parametrize("name", STUDIES)
-def test_what_a_variant_starts_from_fits(name: str, tmp_path: Path) -> None:
-    shapes: dict[str, dict[str, torch.Size]] = {}
-    for run in plan(Study.load(name), Places(tmp_path, tmp_path, tmp_path), seeds=1):
-        network = MultiTaskNetwork(run.config.network_config())
-        shapes[run.digest] = {key: tensor.shape for key, tensor in network.state_dict().items()}
-        if run.steering is None and run.sources:
-            prefixes = tuple(f"{part}." for part in run.config.start_parts or ("encoder",))
-            wanted = {key: shape for key, shape in shapes[run.digest].items() if key.startswith(prefixes)}
-            given = shapes[run.sources[0].digest]
-            assert wanted == {key: given.get(key) for key in wanted}, run.variant
 
 
 def test_a_definition_covers_what_verdicts_follow_from_but_no_texts() -> None:

@@ -4,6 +4,7 @@
 
 import json
 from argparse import ArgumentParser, Namespace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 
 from mtl_perception.network import load_checkpoint, save_checkpoint
 from mtl_perception.training.validation import card_command
+from mtl_perception.training.validation.card import card_text
 from mtl_perception.training.validation.command import write_report
 from mtl_perception.training.validation.pictures import Shot
 from mtl_perception.training.validation.tables import headlines
@@ -80,3 +82,23 @@ def test_figures_that_the_checkpoint_has_stored_are_enough(
     save_checkpoint(stored, checkpoint.network, checkpoint.labels, checkpoint.trained_tasks, card)
     assert card_command.run(arguments(stored, "--out", tmp_path, "--name", "named")) == 0
     assert "# Model card: named" in (tmp_path / "named.md").read_text()
+
+
+def test_the_card_tells_of_all_that_the_weights_have_seen(
+    tiny_checkpoint: Path, tmp_path: Path, tiny_validation: tuple[dict[str, Any], list[Shot]]
+) -> None:
+    checkpoint = load_checkpoint(tiny_checkpoint)
+    streets = {"kind": "street", "frames_per_step": 1, "worlds": 3, "cameras": "mono"}
+    then = {"training": {"sources": [streets], "steps": 5, "seed": 1}, "step": 5, "hours": 0.25}
+    driving = {"driving": {"training": {"seed": 2}, "hours": 0.25}}
+    distilled = {"licence": "of the teachers", "teachers": {"depth": {"name": "deep"}}, "frames": 9}
+    for card, sources, hours in (
+        (then | driving | {"start": checkpoint.card}, ("frames below id 700", "rendered streets"), "1.0 hours"),
+        (distilled | {"start": checkpoint.card}, ("frames below id 700",), "0.5 hours"),
+    ):
+        text = card_text("tiny", replace(checkpoint, card=card), 1000, tiny_validation[0], ())
+        assert all(source in text for source in sources)
+        assert "only the depth of the one recorded room could be learned" in text
+        assert f"{hours} on the machine that it was trained on, in 2 parts" in text
+        assert "Part 1: 12 steps, seed 7, 0.5 hours" in text
+    assert "Part 2, teachers:" in text and "name: deep" in text and "frames: 9" in text

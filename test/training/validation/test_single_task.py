@@ -11,12 +11,16 @@ import pytest
 import yaml
 
 from mtl_perception.network import load_checkpoint
+from mtl_perception.resources import config_file
+from mtl_perception.training.balancing import make_balancer
+from mtl_perception.training.objective.settings import SUPERVISED
 from mtl_perception.training.validation import single_task_command
 from mtl_perception.training.validation.single_task import (
     MULTI,
     SingleTaskConfig,
     SingleTaskRun,
     compared,
+    comparison_text,
     planned,
 )
 
@@ -135,13 +139,25 @@ def test_the_command_lists_runs_and_knows_their_names(
         single_task_command.run(parser.parse_args([*words, "--only", "steering"]))
 
 
-def test_the_shipped_comparison_covers_every_task_that_the_trainer_trains() -> None:
-    from mtl_perception.resources import config_file
-    from mtl_perception.training.objective.settings import SUPERVISED
-
+def test_the_shipped_comparison_covers_every_task_that_the_trainer_trains(tmp_path: Path) -> None:
     config = SingleTaskConfig.load(config_file("training", "single_task"))
     assert set(config.tasks) == set(SUPERVISED)
     assert all(task in tasks for task, tasks in config.tasks.items())
+    for run in planned(config, tmp_path):
+        balancer = make_balancer(run.config.balancing, run.config.network_config().tasks)
+        assert set(balancer.tasks) == set(run.config.tasks or ())
+        assert (run.config.objective.semantic_overlap > 0) == ("semantic" in balancer.tasks)
+        shared = planned(config, tmp_path)[0].config.balancing.weights
+        assert balancer.factors == {task: shared.get(task, 1.0) for task in balancer.factors}
+
+
+def test_the_comparison_is_written_with_its_intervals(tmp_path: Path) -> None:
+    config = SingleTaskConfig.load(config_file("training", "single_task"))
+    multi, depth = finished(MULTI, 0, abs_rel=0.1), finished("depth", 0, abs_rel=0.25)
+    multi[1]["figures"]["street"]["depth"]["metrics"]["abs_rel"]["interval"] = [0.09, 0.12]
+    text = comparison_text(planned(config, tmp_path), compared([multi, depth]))
+    assert "| street | depth | abs_rel | 0.100 [0.090, 0.120] | 0.250 | +0.150 |" in text
+    assert "better in 1 of 1 rows" in text and "(600)" in text
 
 
 def test_a_wrong_key_is_named(tmp_path: Path) -> None:

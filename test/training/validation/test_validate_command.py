@@ -57,9 +57,12 @@ def test_another_run_on_the_same_frames_renders_nothing_and_says_the_same(
 def test_some_tasks_have_the_figures_that_they_have_among_all(
     tiny_checkpoint: Path, tiny_validation: tuple[dict[str, Any], list[Shot]], tmp_path: Path
 ) -> None:
+    everything, _ = tiny_validation
+    assert "steering" in everything["figures"]["street"]  # which looks farther back
     report, _ = validate(tiny_checkpoint, tasks=("depth",), **SMALL)
     assert list(report["figures"]["street"]) == ["depth"]
     assert report["figures"]["street"]["depth"]["frames"] == 3
+    assert report["figures"]["street"]["depth"] == everything["figures"]["street"]["depth"]
 
 
 def test_a_report_is_json_with_its_pictures_beside_it(
