@@ -69,7 +69,8 @@ class BagObjective(Objective):
             if self.start is not None:
                 with torch.no_grad():
                     before = self.start(batch.cameras, tasks, _previous(self.start, batch))
-                drift = drift_losses(output, before, _paired(batch))
+                matched = network.config.scene_flow == "matches"
+                drift = drift_losses(output, before, _paired(batch), matched_flow=matched)
                 if drift:
                     terms["drift"] = DRIFT * torch.stack(list(drift.values())).mean()
         return Losses(losses, terms)

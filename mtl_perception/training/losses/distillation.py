@@ -4,12 +4,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from mtl_perception.network.config import SCENE_TASKS
 from mtl_perception.network.output import NetworkOutput
 from mtl_perception.training.losses.reduction import mean_of, weighted_mean
 
@@ -20,6 +22,35 @@ OFFSET_UNIT = 10.0
 
 MATCH_REACH = 4.0
 """Pixels of a match's change beyond which it counts no more: there are two equally good matches then."""
+
+_BOX_MAPS = ("offset", "height", "log_size", "direction", "velocity")
+
+DRIFT_TASKS: Mapping[str, str] = {
+    "edge_logits": "edges",
+    "normals": "normals",
+    "centre_logits": "panoptic",
+    "centre_offsets": "panoptic",
+    "query_classes": "panoptic",
+    "query_masks": "panoptic",
+    "map_logits": "bev_map",
+    "occupied": "occupancy",
+    "occupancy_classes": "occupancy",
+    "box_heatmap": "detections",
+    **{f"box_{name}": "detections" for name in _BOX_MAPS},
+    **{task: task for task in SCENE_TASKS},
+    "steering": "steering",
+    "steering_log_variance": "steering",
+    "motion_logits": "motion_mask",
+    "flow_mask_logits": "scene_flow",
+    "complete_flow": "scene_flow",
+    "independent_flow": "scene_flow",
+    "ego_motion": "ego_motion",
+    "ego_motion_log_variance": "ego_motion",
+    "alignment_depth": "ego_motion",
+    "matches": "ego_motion",
+    "match_precision": "ego_motion",
+}
+"""Of each loss that `drift_losses` may return, by its name: the task that it holds where it was."""
 
 
 @dataclass(frozen=True)
@@ -73,8 +104,10 @@ def semantic_imitation_loss(logits: Tensor, rows: Tensor, label_table: Tensor, r
     return weighted_mean(torch.logsumexp(flat, dim=1) - among, row_weights.to(flat)[rows[known]])
 
 
-def drift_losses(student: NetworkOutput, start: NetworkOutput, valid: Tensor | None) -> dict[str, Tensor]:
-    """Return, by name of the output, how far a network has gone from where it started.
+def drift_losses(
+    student: NetworkOutput, start: NetworkOutput, valid: Tensor | None, *, matched_flow: bool = False
+) -> dict[str, Tensor]:
+    """Return, by a name of `DRIFT_TASKS`, how far a network has gone from where it started.
 
     Learning without Forgetting (Li and Hoiem 2016): what a network said before is the truth for the tasks that the new
     data has none for. Probabilities are compared by their Kullback-Leibler divergence, so that no change costs 0; other
@@ -84,6 +117,8 @@ def drift_losses(student: NetworkOutput, start: NetworkOutput, valid: Tensor | N
     Args:
         student, start: outputs for the same batch.
         valid: (N,) bool, which cameras have a usable previous image; None: none has.
+        matched_flow: whether scene flow is made of the depth task's rigid flow and what moves on top of it: then only
+            the latter is held, as a flow that stays where it was would have to undo what the depth learns.
     """
     losses: dict[str, Tensor] = {}
     for name in ("edge_logits", "centre_logits", "map_logits"):
@@ -107,36 +142,45 @@ def drift_losses(student: NetworkOutput, start: NetworkOutput, valid: Tensor | N
         now_boxes, then_boxes = student.boxes, start.boxes
         losses["box_heatmap"] = mean_of(_binary_divergence(now_boxes.heatmap, then_boxes.heatmap))
         there = then_boxes.heatmap.float().sigmoid().amax(dim=1)
-        for name in ("offset", "height", "log_size", "direction", "velocity"):
+        for name in _BOX_MAPS:
             change = (getattr(now_boxes, name).float() - getattr(then_boxes, name)).abs().mean(dim=1)
             losses[f"box_{name}"] = weighted_mean(change, there)
     for task in student.scene_logits.keys() & start.scene_logits.keys():
         losses[task] = mean_of(_divergence(student.scene_logits[task], start.scene_logits[task]))
     if student.steering is not None and start.steering is not None:
-        losses["steering"] = mean_of((student.steering.float() - start.steering).abs())
+        losses["steering"] = _distance(student.steering, start.steering)
+    if student.steering_log_variance is not None and start.steering_log_variance is not None:
+        losses["steering_log_variance"] = _distance(student.steering_log_variance, start.steering_log_variance)
     if valid is not None and bool(valid.any()):
-        losses |= _motion_drift(student, start, valid)
+        losses |= _motion_drift(student, start, valid, "independent_flow" if matched_flow else "complete_flow")
     return losses
 
 
-def _motion_drift(student: NetworkOutput, start: NetworkOutput, valid: Tensor) -> dict[str, Tensor]:
+def _motion_drift(student: NetworkOutput, start: NetworkOutput, valid: Tensor, flow: str) -> dict[str, Tensor]:
     losses: dict[str, Tensor] = {}
     for name in ("motion_logits", "flow_mask_logits"):
         now, then = getattr(student, name), getattr(start, name)
         if now is not None and then is not None:
             losses[name] = mean_of(_binary_divergence(now[valid], then[valid]))
-    if student.complete_flow is not None and start.complete_flow is not None:
-        losses["complete_flow"] = mean_of((student.complete_flow[valid].float() - start.complete_flow[valid]).abs())
-    if student.ego_motion is not None and start.ego_motion is not None:
-        losses["ego_motion"] = mean_of((student.ego_motion.vector[valid] - start.ego_motion.vector[valid]).abs())
+    now, then = getattr(student, flow), getattr(start, flow)
+    if now is not None and then is not None:
+        losses[flow] = _distance(now[valid], then[valid])
     if student.alignment is not None and start.alignment is not None:
         now_by, then_by = student.alignment, start.alignment
         losses["alignment_depth"] = mean_of(_divergence(now_by.depth_logits[valid], then_by.depth_logits[valid]))
         moved = (now_by.matches.fine[valid] - then_by.matches.fine[valid]).abs().sum(dim=-1).clamp(max=MATCH_REACH)
         precision = then_by.matches.log_precision[valid]
         losses["matches"] = weighted_mean(moved, precision.exp().clamp(max=1.0))
-        losses["match_precision"] = mean_of((now_by.matches.log_precision[valid] - precision).abs())
+        losses["match_precision"] = _distance(now_by.matches.log_precision[valid], precision)
+    elif student.ego_motion is not None and start.ego_motion is not None:  # what is solved for has no gradient
+        now_ego, then_ego = student.ego_motion, start.ego_motion
+        losses["ego_motion"] = _distance(now_ego.vector[valid], then_ego.vector[valid])
+        losses["ego_motion_log_variance"] = _distance(now_ego.log_variance[valid], then_ego.log_variance[valid])
     return losses
+
+
+def _distance(values: Tensor, start: Tensor) -> Tensor:
+    return mean_of((values.float() - start.detach()).abs())
 
 
 def _binary_divergence(logits: Tensor, start: Tensor) -> Tensor:

@@ -5,13 +5,22 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
+from typing import get_args
 
 import pytest
 import torch
 
+from mtl_perception.core.prediction import Task
 from mtl_perception.network import NetworkOutput
+from mtl_perception.network.config import SCENE_TASKS
+from mtl_perception.network.motion.alignment import Alignment
+from mtl_perception.network.motion.ego_motion import EgoMotion
+from mtl_perception.network.motion.matching import Matches
 from mtl_perception.network.panoptic.query_segmentation import QueryOutput
+from mtl_perception.network.volume.center_head import BoxMaps
 from mtl_perception.training.losses.distillation import (
+    DRIFT_TASKS,
     FlowTarget,
     drift_losses,
     flow_distillation_loss,
@@ -86,3 +95,60 @@ def test_drift_by_hand() -> None:
     flows = [NetworkOutput(complete_flow=torch.full((2, 3, 1, 1), value)) for value in (1.0, 4.0)]
     flows[1].complete_flow[1] = 100.0  # type: ignore[index]
     assert drift_losses(*flows, torch.tensor([True, False]))["complete_flow"].item() == pytest.approx(3.0)
+
+
+def everything(value: float = 0.0) -> NetworkOutput:
+    """All that a network may say of an image, everywhere the same."""
+    image, volume = torch.full((1, 2, 2), value), torch.full((1, 3, 2, 2, 2), value)
+    flow, number = torch.full((1, 3, 2, 2), value), torch.full((1,), value)
+    return NetworkOutput(
+        depth_logits=torch.full((1, 4, 2, 2), value),
+        semantic_logits=torch.full((1, 4, 2, 2), value),
+        normals=torch.full((1, 3, 2, 2), 0.5 + value),
+        edge_logits=image,
+        centre_logits=image,
+        centre_offsets=flow[:, :2],
+        queries=QueryOutput(image, torch.full((1, 2, 2, 2), value)),
+        motion_logits=image,
+        ego_motion=EgoMotion(torch.full((1, 6), value), torch.full((1, 6), 3.0 * value)),
+        complete_flow=flow,
+        independent_flow=2.0 * flow,
+        flow_mask_logits=image,
+        occupancy_logits=volume,
+        boxes=BoxMaps(flow, flow[:, :2], flow[:, :1], flow, flow[:, :2], flow[:, :2]),
+        map_logits=flow,
+        steering=number,
+        steering_log_variance=2.0 * number,
+        scene_logits={task: torch.full((1, 3), value) for task in SCENE_TASKS},
+    )
+
+
+def aligned(value: float = 0.0) -> NetworkOutput:
+    image, points = torch.full((1, 2, 2), value), torch.full((1, 2, 2, 2), value)
+    matches = Matches(torch.zeros(1, 4, 4), points, points, image, image)
+    return replace(everything(value), alignment=Alignment(matches, torch.zeros(1, 4, 2, 2), image))
+
+
+def test_every_drift_is_that_of_a_task() -> None:
+    valid = torch.ones(1, dtype=torch.bool)
+    found = drift_losses(everything(), everything(), valid).keys()
+    found |= drift_losses(aligned(), aligned(), valid, matched_flow=True).keys()
+    assert found == DRIFT_TASKS.keys()
+    assert set(DRIFT_TASKS.values()) == set(get_args(Task)) - {"depth", "semantic"}
+
+
+def test_flow_is_held_without_what_follows_from_depth() -> None:
+    valid = torch.ones(1, dtype=torch.bool)
+    by_pyramids = drift_losses(everything(1.5), everything(), valid)
+    assert by_pyramids["complete_flow"].item() == pytest.approx(1.5) and "independent_flow" not in by_pyramids
+    by_matches = drift_losses(aligned(1.5), aligned(), valid, matched_flow=True)
+    assert by_matches["independent_flow"].item() == pytest.approx(3.0) and "complete_flow" not in by_matches
+
+
+def test_what_is_said_of_uncertainty_is_held_too() -> None:
+    losses = drift_losses(everything(1.5), everything(), torch.ones(1, dtype=torch.bool))
+    assert losses["steering"].item() == pytest.approx(1.5)
+    assert losses["steering_log_variance"].item() == pytest.approx(3.0)
+    assert losses["ego_motion"].item() == pytest.approx(1.5)
+    assert losses["ego_motion_log_variance"].item() == pytest.approx(4.5)
+    assert "ego_motion" not in drift_losses(aligned(1.5), aligned(), torch.ones(1, dtype=torch.bool))
