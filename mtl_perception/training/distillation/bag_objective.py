@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -13,7 +15,7 @@ from mtl_perception.network import MultiTaskNetwork, NetworkOutput, PreviousFram
 from mtl_perception.network.geometry import depth_scale
 from mtl_perception.training.distillation.labelling import Rows
 from mtl_perception.training.losses.depth import depth_loss
-from mtl_perception.training.losses.distillation import drift_losses, semantic_imitation_loss
+from mtl_perception.training.losses.distillation import DRIFT_TASKS, drift_losses, semantic_imitation_loss
 from mtl_perception.training.losses.reduction import nearest
 from mtl_perception.training.objective.batch_losses import Losses
 from mtl_perception.training.objective.image_pairs import SELF_SUPERVISED, ImagePairs, self_supervised_terms
@@ -23,7 +25,7 @@ from mtl_perception.training.samples import TrainingBatch
 
 LEARNT = ("depth", "semantic")
 DRIFT = 1.0
-"""Weight of the mean of all tasks' drift."""
+"""Weight of the mean of all that `drift_losses` returns."""
 SELF_SUPERVISION = dict.fromkeys(SELF_SUPERVISED, 0.0) | {"photometric": 0.3, "smoothness": 0.01}
 """Weights of the self-supervision of depth between two frames of known poses."""
 
@@ -44,6 +46,7 @@ class BagObjective(Objective):
         class_weights: Tensor,
         rows: Rows,
         start: MultiTaskNetwork | None,
+        known: Collection[str] = (),
     ) -> None:
         """Keep what is needed.
 
@@ -52,16 +55,21 @@ class BagObjective(Objective):
             class_weights: (labels,).
             rows: of the teachers' semantics.
             start: the student before it learns, frozen; None if it starts from random weights.
+            known: the tasks that it has learnt before.
         """
         super().__init__(ObjectiveSettings.model_validate({}), labels, class_weights)
         self.confidence, self.start = torch.from_numpy(rows.weights), start
+        self.known = frozenset(known)
 
     def __call__(self, network: MultiTaskNetwork, batch: TrainingBatch, step: int = 0) -> Losses:
-        """Return the losses of depth and semantics, and the terms."""
+        """Return the losses of depth and semantics, and the terms, among them `drift_term` of each task that is held.
+
+        A task that is not held in this batch (it looks at a cabin or at a frame before, and there is none) has no term.
+        """
         if self.start is not None:
             hold_statistics(network)
             self.start.to(batch.depth.device)
-        tasks = network.config.tasks
+        tasks = [task for task in network.config.tasks if task in self.known.union(LEARNT)]
         output = network(batch.cameras, tasks, _previous(network, batch))
         with torch.autocast(batch.depth.device.type, enabled=False):
             losses = self.teachers_losses(network, output, batch)
@@ -69,10 +77,7 @@ class BagObjective(Objective):
             if self.start is not None:
                 with torch.no_grad():
                     before = self.start(batch.cameras, tasks, _previous(self.start, batch))
-                matched = network.config.scene_flow == "matches"
-                drift = drift_losses(output, before, _paired(batch), matched_flow=matched)
-                if drift:
-                    terms["drift"] = DRIFT * torch.stack(list(drift.values())).mean()
+                terms |= _drift(output, before, _paired(batch), network.config.scene_flow == "matches")
         return Losses(losses, terms)
 
     def teachers_losses(
@@ -101,6 +106,23 @@ def _self_supervision(output: NetworkOutput, batch: TrainingBatch) -> dict[str, 
         return {}
     pairs = ImagePairs.of(batch, output.depth[batch.previous_rows].float(), batch.previous_from_current)
     return self_supervised_terms(pairs, SELF_SUPERVISION)
+
+
+def drift_term(task: str) -> str:
+    """Return the name of the term that holds a task where it was."""
+    return f"drift_{task}"
+
+
+def _drift(
+    output: NetworkOutput, before: NetworkOutput, paired: Tensor | None, matched_flow: bool
+) -> dict[str, Tensor]:
+    """Return the term of each task that is held; their sum is the weighted mean of all losses of drift."""
+    losses = drift_losses(output, before, paired, matched_flow=matched_flow)
+    terms: dict[str, Tensor] = {}
+    for name, loss in losses.items():
+        term = drift_term(DRIFT_TASKS[name])
+        terms[term] = terms.get(term, 0.0) + DRIFT * loss / len(losses)
+    return terms
 
 
 def hold_statistics(network: nn.Module) -> None:

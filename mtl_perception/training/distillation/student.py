@@ -7,7 +7,7 @@ from __future__ import annotations
 import json
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ from mtl_perception.pipeline import MIN_CAMERA_HEIGHT
 from mtl_perception.resources import config_file, default_checkpoint
 from mtl_perception.training.config import SourceConfig, StageConfig, TrainingConfig
 from mtl_perception.training.distillation.bag_frames import BagFrame, BagFrames
-from mtl_perception.training.distillation.bag_objective import LEARNT, BagObjective
+from mtl_perception.training.distillation.bag_objective import LEARNT, BagObjective, drift_term
 from mtl_perception.training.distillation.class_names import map_classes
 from mtl_perception.training.distillation.labelled_source import DATASET, LabelledSource
 from mtl_perception.training.distillation.labelling import Labeller, Rows, label_bag, label_file
@@ -149,7 +149,13 @@ def distil(request: Request) -> dict[str, Any]:
     trainer.train()
     learnt = load_checkpoint(request.out / "training" / CHECKPOINT).network
     last = against_teachers(learnt, measured, labels)
-    trained = tuple(dict.fromkeys((*start.trained, *LEARNT)))
+    trained, not_held = _trained(start, trainer.record.terms)
+    if not_held:
+        LOG.warning(
+            "%s has nothing by which these tasks could be held, so the result does not claim them: %s",
+            bag.name,
+            ", ".join(not_held),
+        )
     card = {
         "licence": _licence(start, depth, segmentation),
         "teachers": {
@@ -164,6 +170,7 @@ def distil(request: Request) -> dict[str, Any]:
         "measured_on": f"{len(measured)} frames " + ("that were held out" if held_out else "that it was trained on"),
         "first": first,
         "last": last,
+        "not_held": not_held,
         "start": past(start.card),
     }
     save_checkpoint(request.out / RESULT, learnt, start.labels, trained, card)
@@ -286,7 +293,17 @@ def _recipe(request: Request, start: Start, labels: LabelSpace, size: tuple[int,
 
 
 def _objective(weights: Tensor, labels: LabelSpace, rows: Rows, start: Start) -> BagObjective:
-    return BagObjective(labels, weights, rows, start.network if start.trained else None)
+    return BagObjective(labels, weights, rows, start.network if start.trained else None, start.trained)
+
+
+def _trained(start: Start, terms: Collection[str]) -> tuple[tuple[str, ...], list[str]]:
+    """Return the tasks that the student can do after a run that had these terms, and those that it could do before.
+
+    What was neither taught nor held is no longer known to work: the encoder below it has changed.
+    """
+    able = {*LEARNT, *(task for task in start.trained if drift_term(task) in terms)}
+    trained = tuple(task for task in start.network.config.tasks if task in able)
+    return trained, [task for task in start.trained if task not in able]
 
 
 def _training_size(config: NetworkConfig, ratio: float) -> tuple[int, int]:
