@@ -5,9 +5,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from mtl_perception.core import LabelSpace
@@ -16,7 +18,8 @@ from mtl_perception.network.geometry import depth_scale
 from mtl_perception.training.distillation.labelling import Rows
 from mtl_perception.training.losses.depth import depth_loss
 from mtl_perception.training.losses.distillation import DRIFT_TASKS, drift_losses, semantic_imitation_loss
-from mtl_perception.training.losses.reduction import nearest
+from mtl_perception.training.losses.reduction import nearest, stride_of
+from mtl_perception.training.losses.self_supervised import normalised_disparity, smoothness_loss
 from mtl_perception.training.objective.batch_losses import Losses
 from mtl_perception.training.objective.image_pairs import SELF_SUPERVISED, ImagePairs, self_supervised_terms
 from mtl_perception.training.objective.objective import Objective
@@ -26,15 +29,16 @@ from mtl_perception.training.samples import TrainingBatch
 LEARNT = ("depth", "semantic")
 DRIFT = 1.0
 """Weight of the mean of all that `drift_losses` returns."""
-SELF_SUPERVISION = dict.fromkeys(SELF_SUPERVISED, 0.0) | {"photometric": 0.3, "smoothness": 0.01}
-"""Weights of the self-supervision of depth between two frames of known poses."""
+PHOTOMETRIC, SMOOTHNESS = 0.3, 0.01
+"""Weights of the self-supervision of depth: by the frame before, and by the image itself."""
 
 
 class BagObjective(Objective):
     """Depth and semantics as the teachers say, the other tasks as the student did before (Learning without Forgetting).
 
-    Where a frame has one before, and its poses are known, depth must also explain the one by the other: this holds its
-    scale to the poses', and sharpens what the teacher blurs.
+    Where a frame has one before, depth must also explain the one by the other: this holds its scale to the cameras'
+    motion, and sharpens what the teacher blurs. The motion is the bag's; where the bag has no poses, it is what the
+    student told of it before it learnt, if it could. That is held, not taught, so no gradient reaches it.
 
     A student that was trained before keeps the statistics of its batch norms: they are of far more images than a bag
     has, and its frozen start is then the same function at the first step.
@@ -70,6 +74,7 @@ class BagObjective(Objective):
             hold_statistics(network)
             self.start.to(batch.depth.device)
         tasks = [task for task in network.config.tasks if task in self.known.union(LEARNT)]
+        batch = self._comparable(batch)
         output = network(batch.cameras, tasks, _previous(network, batch))
         with torch.autocast(batch.depth.device.type, enabled=False):
             losses = self.teachers_losses(network, output, batch)
@@ -79,6 +84,30 @@ class BagObjective(Objective):
                     before = self.start(batch.cameras, tasks, _previous(self.start, batch))
                 terms |= _drift(output, before, _paired(batch), network.config.scene_flow == "matches")
         return Losses(losses, terms)
+
+    def _comparable(self, batch: TrainingBatch) -> TrainingBatch:
+        """Return the batch with the frames before whose motion is known or can be estimated, and no others."""
+        if batch.previous is None:
+            return batch
+        motion, rows = batch.previous_from_current, batch.previous_rows
+        known = torch.isfinite(motion).flatten(1).all(dim=1)
+        if not known.all() and self.start is not None and "ego_motion" in self.known:
+            with torch.no_grad():
+                remembered = batch.previous_frame(self.start.memory_of(batch.previous))
+                unposed = replace(remembered, previous_from_current=None)
+                features, _ = self.start.encode(batch.cameras, unposed, tasks=("ego_motion",))
+            assert features.ego_motion is not None
+            estimated = features.ego_motion.previous_from_current[rows]
+            motion = torch.where(known[:, None, None], motion, estimated)
+            known = torch.ones_like(known)
+        some = known.nonzero()[:, 0]
+        return replace(
+            batch,
+            previous=batch.previous.select(some) if len(some) else None,
+            previous_from_current=motion[some],
+            previous_rows=rows[some],
+            seconds=batch.seconds[some],
+        )
 
     def teachers_losses(
         self, network: MultiTaskNetwork, output: NetworkOutput, batch: TrainingBatch
@@ -101,11 +130,15 @@ class BagObjective(Objective):
 
 
 def _self_supervision(output: NetworkOutput, batch: TrainingBatch) -> dict[str, Tensor]:
-    """Return the weighted terms of depth for the rows that have a frame before; flow and mask are held, not taught."""
-    if batch.previous is None or output.depth is None:
-        return {}
-    pairs = ImagePairs.of(batch, output.depth[batch.previous_rows].float(), batch.previous_from_current)
-    return self_supervised_terms(pairs, SELF_SUPERVISION)
+    """Return the weighted terms of depth; flow and mask are held, not taught."""
+    assert output.depth is not None
+    depth = output.depth.float()
+    image = functional.avg_pool2d(batch.cameras.images, stride_of(batch.depth, depth), ceil_mode=True)
+    terms = {"smoothness": SMOOTHNESS * smoothness_loss(normalised_disparity(depth), image)}
+    if batch.previous is not None:
+        pairs = ImagePairs.of(batch, depth[batch.previous_rows], batch.previous_from_current)
+        terms |= self_supervised_terms(pairs, dict.fromkeys(SELF_SUPERVISED, 0.0) | {"photometric": PHOTOMETRIC})
+    return terms
 
 
 def drift_term(task: str) -> str:

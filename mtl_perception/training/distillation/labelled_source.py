@@ -20,7 +20,7 @@ DATASET = "teacher"
 class LabelledSource:
     """Frames that teachers have labelled, see `labelling`. They are used whole, at the size that they were labelled at.
 
-    A bag without poses gives no frame before: what compares two frames is then neither trained nor held where it was.
+    Where the bag has no poses, the motion since the frame before is NaN.
     """
 
     def __init__(self, files: Sequence[Path]) -> None:
@@ -42,6 +42,9 @@ class LabelledSource:
         height, width = stored["depth"].shape[1:]
         if (width, height) != size:
             raise ValueError(f"{self.files[index]} was labelled at {width}x{height}, not at {size[0]}x{size[1]}")
+        previous, motion = stored.get("previous_images"), stored.get("previous_from_current")
+        if previous is not None and motion is None:
+            motion = np.full((len(previous), 4, 4), np.nan)
         heights = stored["base_from_camera"][:, 2, 3]
         return TrainingSample(
             images=stored["images"],
@@ -52,7 +55,7 @@ class LabelledSource:
             semantic=stored["semantic"],
             dataset=DATASET,
             motion_mask=np.full(stored["depth"].shape, UNKNOWN_MOTION, np.uint8),
-            previous_images=stored.get("previous_images"),
-            previous_from_current=stored.get("previous_from_current"),
+            previous_images=previous,
+            previous_from_current=motion,
             seconds=float(stored["seconds"]),
         )

@@ -39,6 +39,8 @@ from mtl_perception.training.distillation.class_names import ClassMapping
 from mtl_perception.training.distillation.pretrained import DepthTeacher, SegmentationTeacher
 
 MANIFEST = "labels.json"
+FORMAT = 2
+"""Of the files: since 2 they hold the frame before of a bag without poses, too."""
 GROUND = frozenset({"road", "pavement", "floor"})
 SKY = ("sky",)
 CERTAIN = 0.6
@@ -184,14 +186,15 @@ def label_bag(
     manifest = folder / MANIFEST
     mapping = labeller.mapping
     signature = signature | {
+        "format": FORMAT,
         "sets": [list(names) for names in mapping.sets],
         "classes": list(mapping.set_of_class),
         "levels": labeller.rows.levels,
     }
     if manifest.is_file() and json.loads(manifest.read_text()) != signature:
         raise ValueError(
-            f"{folder} holds labels of another bag, other frames, teachers or classes, or another student: "
-            "choose another --out"
+            f"{folder} holds labels of another bag, other frames, teachers or classes, another student, or another "
+            "version of this program: choose another --out"
         )
     _write(manifest, (json.dumps(signature, indent=1) + "\n").encode())
     ways: Counter[str] = Counter()
@@ -290,8 +293,9 @@ def _save(
         "semantic": semantic,
         "ways": np.array(ways),
     }
-    if frame.previous_images is not None and frame.previous_from_current is not None:
+    if frame.previous_images is not None:
         content["previous_images"] = frame.previous_images
+    if frame.previous_from_current is not None:
         content["previous_from_current"] = frame.previous_from_current
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.npz")
     np.savez_compressed(temporary, **content)

@@ -108,7 +108,7 @@ def distil(request: Request) -> dict[str, Any]:
     if mapping.void:
         LOG.warning("classes of the segmentation teacher that are no label here: %s", ", ".join(mapping.void))
     if not bag.has_poses:
-        LOG.warning("%s has no poses: nothing that compares two frames is learnt or held", bag.name)
+        LOG.warning("%s has no poses: %s", bag.name, _without_poses(start))
 
     config = start.network.config
     ratio = float(np.exp(np.mean([np.log(camera.width / camera.height) for camera in bag.rig])))
@@ -254,6 +254,13 @@ def _checked(config: NetworkConfig, name: str) -> NetworkConfig:
     if config.dense.semantic_from == "queries":
         raise ValueError(f"student {name} cannot learn: its semantics have no head, they come from panoptic queries")
     return config
+
+
+def _without_poses(start: Start) -> str:
+    """Return what becomes of the comparison of two frames."""
+    if "ego_motion" in start.trained:
+        return "frames are compared by the ego motion that the student tells from the images"
+    return "nothing that compares two frames is learnt or held, as the student does not tell its ego motion"
 
 
 def _located(name: str) -> str:

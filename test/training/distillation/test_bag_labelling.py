@@ -16,10 +16,12 @@ import torch
 from mtl_perception.core import LabelSpace
 from mtl_perception.core.transforms import BODY_FROM_OPTICAL
 from mtl_perception.resources import config_file
+from mtl_perception.training.augmentation import augment
 from mtl_perception.training.distillation.bag_frames import BagFrame, SparseDepth
 from mtl_perception.training.distillation.class_names import map_classes
-from mtl_perception.training.distillation.labelled_source import LabelledSource
+from mtl_perception.training.distillation.labelled_source import DATASET, LabelledSource
 from mtl_perception.training.distillation.labelling import MANIFEST, Labeller, label_bag, label_file
+from mtl_perception.training.samples import collate
 
 SIZE = 96, 64
 CAMERA_HEIGHT = 1.5
@@ -160,6 +162,12 @@ def test_labels_are_kept_and_not_made_again(scene: Scene, labels: LabelSpace, tm
     assert json.loads((tmp_path / MANIFEST).read_text())["bag"] == "a"
     with pytest.raises(ValueError, match="holds labels of another bag"):
         label_bag(frames, [0], asked, tmp_path, {"bag": "b"}, quiet=True)  # type: ignore[arg-type]
+    manifest = json.loads((tmp_path / MANIFEST).read_text())
+    del manifest["format"]  # as it was before there was one
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old" / MANIFEST).write_text(json.dumps(manifest))
+    with pytest.raises(ValueError, match="or another version of this program"):
+        label_bag(frames, [0], asked, tmp_path / "old", {"bag": "a"}, quiet=True)  # type: ignore[arg-type]
     asked.mapping = replace(asked.mapping, set_of_class=(0, 0, 2, None, None))  # the same sets, of other classes
     with pytest.raises(ValueError, match="holds labels of another bag, other frames, teachers or classes"):
         label_bag(frames, [0], asked, tmp_path, {"bag": "a"}, quiet=True)  # type: ignore[arg-type]
@@ -169,3 +177,22 @@ def test_labels_are_kept_and_not_made_again(scene: Scene, labels: LabelSpace, tm
     assert sample.ground_known and sample.previous_images is None and source.available(0.0) == 1
     with pytest.raises(ValueError, match="was labelled at 96x64, not at 48x32"):
         source.sample(0, (48, 32), np.random.default_rng(0))
+
+
+def test_the_frame_before_is_kept_without_poses_too(scene: Scene, labels: LabelSpace, tmp_path: Path) -> None:
+    still = scene.frame()
+    before = replace(still, previous_images=still.images + 7, previous_large=still.large + 7, seconds=0.2)
+    frames = {0: still, 1: before, 2: replace(before, previous_from_current=np.eye(4)[None])}
+    label_bag(frames.__getitem__, list(frames), labeller(scene, labels), tmp_path, {}, quiet=True)  # type: ignore[arg-type]
+    source = LabelledSource([label_file(tmp_path, index) for index in frames])
+    samples = [source.sample(index, SIZE, np.random.default_rng(0)) for index in frames]
+    assert samples[0].previous_images is None and samples[0].previous_from_current is None
+    for sample in samples[1:]:
+        assert sample.previous_images is not None and (sample.previous_images == 7).all() and sample.seconds == 0.2
+    # Mirrored, recoloured and joined with others, what is not known stays so.
+    changed = [augment(sample, np.random.default_rng(seed)) for sample in samples for seed in range(4)]
+    space = replace(labels, datasets={**labels.datasets, DATASET: {}})
+    batch = collate(changed, space, (4, 4, 4), ())
+    assert batch.previous_rows.tolist() == list(range(4, 12))
+    assert batch.previous_from_current[:4].isnan().all()
+    torch.testing.assert_close(batch.previous_from_current[4:], torch.eye(4).expand(4, 4, 4))

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -27,7 +28,9 @@ from mtl_perception.data.recordings.writing import write_recording
 from mtl_perception.network import MultiTaskNetwork, NetworkConfig, load_checkpoint, save_checkpoint
 from mtl_perception.pipeline import Perceiver
 from mtl_perception.resources import config_file
-from mtl_perception.training.distillation.student import RESULT, Request, distil, load_start
+from mtl_perception.training.distillation.bag_frames import BagFrame, BagFrames
+from mtl_perception.training.distillation.student import RESULT, Request, _split, distil, load_start
+from mtl_perception.training.trainer import Trainer
 
 NETWORK = {
     "preset": "tiny",
@@ -115,7 +118,7 @@ def test_a_six_camera_bag(
 
     result = tmp_path / "out" / RESULT
     checkpoint = load_checkpoint(result)
-    assert checkpoint.trained_tasks == ("depth", "semantic", "edges", "motion_mask")
+    assert checkpoint.trained_tasks == ("depth", "semantic", "edges", "motion_mask") and card["not_held"] == []
     assert checkpoint.card == card and "teacher" not in checkpoint.labels.datasets
     perceiver, bag = Perceiver.from_checkpoint(result), BagRecording(tmp_path / "bag")
     perceiver(bag.sample(0).frame)
@@ -159,18 +162,70 @@ def test_the_command_with_a_preset_on_a_bag_without_poses(
     ways = card["depth_in_metres_by"]
     assert sum(ways.values()) == 5 and ways["ground"] >= 2 and set(ways) <= {"ground", "unknown"}
     assert card["student"].endswith("random weights")
-    assert "has no poses: nothing that compares two frames is learnt or held" in caplog.text
+    assert "has no poses: nothing that compares two frames is learnt or held" in caplog.text and card["not_held"] == []
     assert "no label here: spaceship" in caplog.text
     checkpoint = load_checkpoint(tmp_path / "out" / RESULT)
     assert checkpoint.trained_tasks == ("depth", "semantic") == checkpoint.network.config.tasks
     assert checkpoint.card == card
     with np.load(tmp_path / "out" / "labels" / "frame_000001.npz") as stored:
-        assert list(stored["names"]) == ["front"] and "previous_images" not in stored
+        assert list(stored["names"]) == ["front"] and "previous_images" in stored
+        assert "previous_from_current" not in stored
     assert main([*command, "--frames", "2"]) == 1  # the student that is there has learnt from all frames
     assert "holds labels of another bag, other frames" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         main([*command, "--steps", "0"])
     assert "--steps: 0 is less than one" in capsys.readouterr().err
+
+
+def test_an_interrupted_run_gives_the_same_student(
+    student: Path,
+    depth_folder: Path,
+    segmentation_folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    write_recording(Still(), tmp_path / "bag", "mcap")
+    request = Request(tmp_path / "bag", str(depth_folder), str(segmentation_folder), tmp_path / "out", quiet=True)
+    request = replace(request, student=str(student), steps=4, frames_per_step=1)
+    whole = distil(replace(request, out=tmp_path / "whole"))
+    # Without poses, and without ego motion of its own, the network had nothing to compare.
+    assert whole["not_held"] == ["motion_mask"]
+    assert "does not claim them: motion_mask" in caplog.text
+    assert load_checkpoint(tmp_path / "whole" / RESULT).trained_tasks == ("depth", "semantic", "edges")
+
+    read, step = BagFrames.__call__, Trainer._step
+
+    def stopped_reading(frames: BagFrames, index: int) -> BagFrame:
+        if index == 2:
+            raise KeyboardInterrupt
+        return read(frames, index)
+
+    def stopped_training(trainer: Trainer, *arguments: Any) -> bool:
+        if trainer.record.step == 2:
+            raise KeyboardInterrupt
+        return step(trainer, *arguments)
+
+    for owner, name, stopped in ((BagFrames, "__call__", stopped_reading), (Trainer, "_step", stopped_training)):
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(owner, name, stopped)
+            distil(request)
+        assert len(list((request.out / "labels").glob("frame_*.npz"))) == (2 if owner is BagFrames else 3)
+        assert not (request.out / RESULT).exists()
+    assert (request.out / "training" / "state.safetensors").is_file()
+    assert distil(request) == whole
+    expected, found = (load_checkpoint(out / RESULT).network.state_dict() for out in (tmp_path / "whole", request.out))
+    assert all(torch.equal(tensor, found[name]) for name, tensor in expected.items())
+
+
+def test_what_is_held_out_comes_last() -> None:
+    files = [Path(f"{index}.npz") for index in range(400)]
+    training, measured, held_out = _split(files[:20])
+    assert held_out and training == files[:18] and measured == files[18:20]
+    training, measured, held_out = _split(files)
+    assert held_out and training == files[:360] and len(measured) == 20
+    assert set(measured) < set(files[360:]) and measured == sorted(measured, key=files.index)
+    assert _split(files[:19]) == (files[:19], files[:19], False)  # too few to hold any out
 
 
 def test_depth_that_cannot_be_brought_to_metres_teaches_nothing(
