@@ -19,6 +19,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of the `distill` command."""
     parser.add_argument("--bag", type=Path, required=True, help="the bag: folder, .mcap or .db3")
     parser.add_argument("--depth-teacher", required=True, metavar="MODEL", help=DEPTH_HELP)
+    parser.add_argument(
+        "--depth-is",
+        choices=("auto", "metres", "inverse"),
+        default="auto",
+        help="what the depth teacher gives: metres, or inverse depth up to scale and shift (default: auto, as its "
+        "configuration tells; a dpt model with a metric head does not tell)",
+    )
     parser.add_argument("--segmentation-teacher", required=True, metavar="MODEL", help=SEGMENTATION_HELP)
     parser.add_argument(
         "--student",
@@ -63,6 +70,7 @@ def run(arguments: argparse.Namespace) -> int:
             steps=arguments.steps,
             frames_per_step=arguments.frames_per_step,
             device=arguments.device,
+            depth_is=arguments.depth_is,
         )
     )
     table = Table("against the teachers", "first", "last", title=f"measured on {card['measured_on']}")

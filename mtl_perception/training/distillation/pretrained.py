@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -26,8 +26,12 @@ from transformers import (
 
 from mtl_perception.training.distillation.preparation import Preparation
 
-METRIC_MODELS = ("glpn", "zoedepth")
+METRIC_MODELS = ("glpn", "tipsv2_dpt", "zoedepth")
 """Model types that give metres, whatever their weights; others say so by `depth_estimation_type`."""
+DepthIs = Literal["auto", "metres", "inverse"]
+"""What a depth model gives: metres, inverse depth up to scale and shift, or which of these its type tells."""
+BOX_MASK_MODELS = ("detr",)
+"""Model types that transformers counts as universal, but whose masks are those of boxes (`pred_masks`)."""
 
 
 class DepthTeacher:
@@ -39,20 +43,25 @@ class DepthTeacher:
         licence: as its model card says.
     """
 
-    def __init__(self, name: str, device: str = "cpu") -> None:
+    def __init__(self, name: str, device: str = "cpu", depth_is: DepthIs = "auto") -> None:
         """Load it.
+
+        Args:
+            name: hub id or folder.
+            device: as torch names it.
+            depth_is: what it gives, for models that do not tell: many of type `dpt` have a metric head and do not.
 
         Raises:
             ValueError: it is no depth estimation model, has no safetensors, needs more than images, or there is no such
-                device.
+                device or no such `depth_is`.
             FileNotFoundError: there is no such model.
         """
+        if depth_is not in get_args(DepthIs):
+            raise ValueError(f"a depth teacher gives one of {', '.join(get_args(DepthIs))}, not '{depth_is}'")
         self.name, self.licence = name, licence_of(name)
         self._model = _loaded(AutoModelForDepthEstimation, name, device)
         self._prepare = Preparation(name)
-        config = self._model.config
-        told = getattr(config, "depth_estimation_type", None)
-        self.metric = told == "metric" if told is not None else config.model_type in METRIC_MODELS
+        self.metric = depth_is == "metres" if depth_is != "auto" else _tells_metres(self._model.config)
 
     @torch.inference_mode()
     def __call__(self, images: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.float32]:
@@ -75,8 +84,8 @@ class SegmentationTeacher:
         """Load it.
 
         Raises:
-            ValueError: it is no segmentation model, has no safetensors, needs more than images, or there is no such
-                device.
+            ValueError: it is no segmentation model, or one whose masks are those of boxes, has no safetensors, needs
+                more than images, or there is no such device.
             FileNotFoundError: there is no such model.
         """
         self.name, self.licence = name, licence_of(name)
@@ -112,12 +121,26 @@ def licence_of(name: str) -> str:
     return str(content.get(key) or "unknown: check")
 
 
+def _tells_metres(config: Any) -> bool:
+    told = getattr(config, "depth_estimation_type", None)
+    return told == "metric" if told is not None else config.model_type in METRIC_MODELS
+
+
 def _segmentation_kind(name: str) -> Any:
-    """Return the class that loads a model: of masks and classes if its configuration is of such a one."""
+    """Return the class that loads a model: of masks and classes if its configuration is of such a one.
+
+    Raises:
+        ValueError, FileNotFoundError: as `SegmentationTeacher`.
+    """
     from transformers import AutoConfig
     from transformers.models.auto.modeling_auto import MODEL_FOR_UNIVERSAL_SEGMENTATION_MAPPING_NAMES
 
     config = _or_explained(name, lambda: AutoConfig.from_pretrained(name, trust_remote_code=False))
+    if config.model_type in BOX_MASK_MODELS:
+        raise ValueError(
+            f"teacher {name} is a model of type {config.model_type}: its masks are those of boxes; semantic, or masks "
+            "with classes (MaskFormer, Mask2Former, EoMT) are expected"
+        )
     universal = config.model_type in MODEL_FOR_UNIVERSAL_SEGMENTATION_MAPPING_NAMES
     return AutoModelForUniversalSegmentation if universal else AutoModelForSemanticSegmentation
 

@@ -30,7 +30,7 @@ from mtl_perception.training.distillation.bag_objective import LEARNT, BagObject
 from mtl_perception.training.distillation.class_names import map_classes
 from mtl_perception.training.distillation.labelled_source import DATASET, LabelledSource
 from mtl_perception.training.distillation.labelling import Labeller, Rows, label_bag, label_file
-from mtl_perception.training.distillation.pretrained import DepthTeacher, SegmentationTeacher
+from mtl_perception.training.distillation.pretrained import DepthIs, DepthTeacher, SegmentationTeacher
 from mtl_perception.training.losses.reduction import nearest
 from mtl_perception.training.run_card import past
 from mtl_perception.training.samples import collate
@@ -58,6 +58,7 @@ class Request:
         steps: of training.
         frames_per_step: how many frames (of all cameras) a step takes.
         device: of the teachers.
+        depth_is: what the depth teacher gives, see `DepthTeacher`.
         quiet: show no progress.
     """
 
@@ -72,6 +73,7 @@ class Request:
     steps: int = 1000
     frames_per_step: int = 2
     device: str = "cpu"
+    depth_is: DepthIs = "auto"
     quiet: bool = False
 
 
@@ -102,7 +104,7 @@ def distil(request: Request) -> dict[str, Any]:
     """
     start = load_start(request.student, request.labels)
     bag = BagRecording(request.bag, truth=("depth", "lidar"))
-    depth = DepthTeacher(request.depth_teacher, request.device)
+    depth = DepthTeacher(request.depth_teacher, request.device, request.depth_is)
     segmentation = SegmentationTeacher(request.segmentation_teacher, request.device)
     mapping = map_classes(segmentation.id2label, start.labels, request.classes)
     if mapping.void:
@@ -120,6 +122,7 @@ def distil(request: Request) -> dict[str, Any]:
     signature = {
         "bag": str(request.bag.resolve()),
         "depth": _located(request.depth_teacher),
+        "depth_is": "metres" if depth.metric else "inverse",
         "segmentation": _located(request.segmentation_teacher),
         "student": _located(request.student or str(default_checkpoint())),
         "size": list(size),

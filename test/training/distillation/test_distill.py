@@ -172,6 +172,9 @@ def test_the_command_with_a_preset_on_a_bag_without_poses(
         assert "previous_from_current" not in stored
     assert main([*command, "--frames", "2"]) == 1  # the student that is there has learnt from all frames
     assert "holds labels of another bag, other frames" in capsys.readouterr().err
+    assert main([*command, "--depth-is", "inverse", "--frames", "3"]) == 0  # as it had told itself
+    assert main([*command, "--depth-is", "metres"]) == 1
+    assert "holds labels of another bag, other frames, teachers" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         main([*command, "--steps", "0"])
     assert "--steps: 0 is less than one" in capsys.readouterr().err

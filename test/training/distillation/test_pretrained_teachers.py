@@ -13,18 +13,32 @@ import pytest
 import torch
 from transformers import (
     AutoModelForDepthEstimation,
+    DetrConfig,
+    DetrForSegmentation,
+    DetrImageProcessorPil,
     GLPNConfig,
     GLPNForDepthEstimation,
     GLPNImageProcessorPil,
     MaskFormerConfig,
     MaskFormerForInstanceSegmentation,
     MaskFormerImageProcessorPil,
+    ResNetConfig,
     SegformerConfig,
     SegformerForImageClassification,
 )
+from transformers.models.auto.modeling_auto import (
+    MODEL_FOR_DEPTH_ESTIMATION_MAPPING_NAMES,
+    MODEL_FOR_UNIVERSAL_SEGMENTATION_MAPPING_NAMES,
+)
 
 from mtl_perception.training.distillation.preparation import Preparation
-from mtl_perception.training.distillation.pretrained import DepthTeacher, SegmentationTeacher, licence_of
+from mtl_perception.training.distillation.pretrained import (
+    BOX_MASK_MODELS,
+    METRIC_MODELS,
+    DepthTeacher,
+    SegmentationTeacher,
+    licence_of,
+)
 
 IMAGES = np.random.default_rng(0).integers(0, 255, (2, 60, 90, 3)).astype(np.uint8)
 
@@ -50,6 +64,22 @@ def test_a_metric_depth_model(tmp_path: Path) -> None:
     teacher = DepthTeacher(str(tmp_path))
     depth = teacher(IMAGES, (90, 60))
     assert teacher.metric and depth.shape == (2, 60, 90) and depth.min() > 0.0 and depth.max() < 10.0
+
+
+def test_what_a_depth_model_gives_may_be_told(depth_folder: Path, tmp_path: Path) -> None:
+    assert DepthTeacher(str(depth_folder), depth_is="metres").metric
+    folder = tmp_path / "metric"
+    shutil.copytree(depth_folder, folder)
+    config = json.loads((folder / "config.json").read_text()) | {"depth_estimation_type": "metric", "max_depth": 80}
+    (folder / "config.json").write_text(json.dumps(config))
+    assert DepthTeacher(str(folder)).metric and not DepthTeacher(str(folder), depth_is="inverse").metric
+    with pytest.raises(ValueError, match="gives one of auto, metres, inverse, not 'feet'"):
+        DepthTeacher(str(depth_folder), depth_is="feet")  # type: ignore[arg-type]
+
+
+def test_all_model_types_that_are_told_apart_exist() -> None:
+    assert set(METRIC_MODELS) <= MODEL_FOR_DEPTH_ESTIMATION_MAPPING_NAMES.keys()
+    assert set(BOX_MASK_MODELS) <= MODEL_FOR_UNIVERSAL_SEGMENTATION_MAPPING_NAMES.keys()
 
 
 def test_a_semantic_model(segmentation_folder: Path) -> None:
@@ -87,6 +117,31 @@ def test_a_model_of_masks_and_classes(tmp_path: Path) -> None:
     probability = SegmentationTeacher(str(tmp_path))(IMAGES, (90, 60))
     assert probability.shape == (2, 3, 60, 90)
     torch.testing.assert_close(probability.sum(dim=1), torch.ones(2, 60, 90), atol=1e-3, rtol=1e-3)
+
+
+def test_a_model_whose_masks_are_those_of_boxes_is_refused(tmp_path: Path) -> None:
+    backbone = ResNetConfig(
+        embedding_size=8,
+        hidden_sizes=[8, 8, 8, 8],
+        depths=[1, 1, 1, 1],
+        out_features=["stage1", "stage2", "stage3", "stage4"],
+    )
+    config = DetrConfig(
+        backbone_config=backbone,
+        d_model=32,
+        encoder_layers=1,
+        decoder_layers=1,
+        encoder_attention_heads=8,
+        decoder_attention_heads=8,
+        encoder_ffn_dim=16,
+        decoder_ffn_dim=16,
+        num_queries=4,
+        num_labels=3,
+    )
+    DetrForSegmentation(config).save_pretrained(tmp_path)
+    DetrImageProcessorPil(size={"height": 64, "width": 64}).save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match="of type detr: its masks are those of boxes"):
+        SegmentationTeacher(str(tmp_path))
 
 
 def test_weights_that_would_run_code_are_refused(depth_folder: Path, tmp_path: Path) -> None:
