@@ -32,8 +32,11 @@ UNIFIED = {"tasks": ["depth", "semantic", "ego_motion", "scene_flow", "motion_ma
 
 @pytest.fixture
 def config(make_config) -> TrainingConfig:  # type: ignore[no-untyped-def]
-    teacher = {"scene": BACKBONE, "pose": BACKBONE, "motion": BACKBONE}
-    return make_config(UNIFIED, teacher=teacher, stages=[{"until": 1.0, "width": 64, "height": 64}], steps=39)
+    """A run of the paper's stages, two steps each."""
+    branches = {"scene": BACKBONE, "pose": BACKBONE, "motion": BACKBONE}
+    ends = zip(TeacherConfig.model_validate(branches).stages, (0.25, 0.5, 0.75, 1.0), strict=True)
+    teacher = branches | {"stages": [stage.model_dump() | {"until": until} for stage, until in ends]}
+    return make_config(UNIFIED, teacher=teacher, stages=[{"until": 1.0, "width": 64, "height": 64}], steps=8)
 
 
 def moving(walls) -> object:  # type: ignore[no-untyped-def]
@@ -69,21 +72,27 @@ def test_each_stage_changes_its_own_branches_and_the_student_learns(  # type: ig
     source = moving(walls)
     trainer = TeacherTrainer(config, tmp_path, tmp_path / "teacher", sources=[source], quiet=True)
     for until, changed in (
-        (6, {"scene", "pose"}),
-        (10, {"motion"}),
-        (14, {"pose", "motion"}),
-        (18, {"scene", "pose", "motion"}),
+        (2, {"scene", "pose"}),
+        (4, {"motion"}),
+        (6, {"pose", "motion"}),
+        (8, {"scene", "pose", "motion"}),
     ):
+        if until == 8:  # killed here, and taken up again
+            trainer = TeacherTrainer(config, tmp_path, tmp_path / "teacher", sources=[source], quiet=True)
+            assert trainer.record.step == 6
         before = {name: tensor.clone() for name, tensor in trainer.network.state_dict().items()}
         trainer.train(until=until)
         after = trainer.network.state_dict()
         assert {name.split(".")[0] for name in after if not torch.equal(after[name], before[name])} == changed, until
         masks = [n for n in after if n.startswith("motion.motion.motion_mask.")]
-        assert any(not torch.equal(after[n], before[n]) for n in masks) == (until > 10)
+        assert any(not torch.equal(after[n], before[n]) for n in masks) == (until > 4)
 
-    # Killed here, and taken up again.
-    again = TeacherTrainer(config, tmp_path, tmp_path / "teacher", sources=[source], quiet=True)
-    assert again.record.step == 18
+    whole = TeacherTrainer(config, tmp_path, tmp_path / "whole", sources=[source], quiet=True)
+    whole.train()
+    for part in ("network", "average"):
+        expected, found = getattr(whole, part).state_dict(), getattr(trainer, part).state_dict()
+        assert expected.keys() == found.keys()
+        assert all(torch.equal(tensor, found[name]) for name, tensor in expected.items())
     teacher = MultiBackboneTeacher.load(tmp_path / "teacher" / CHECKPOINT)
     assert teacher.tasks == ("depth", "semantic", "ego_motion", "scene_flow", "motion_mask")
 
@@ -128,10 +137,10 @@ def test_a_mask_that_does_not_learn_does_not_shape_the_flow(  # type: ignore[no-
             found.append(objective(teacher, batch, step))
         return found[0], found[1]
 
-    altered, flow_only = losses_at(6)
+    altered, flow_only = losses_at(2)
     assert set(flow_only.tasks) == {"scene_flow"} and flow_only.terms == {}
     assert flow_only.tasks["scene_flow"].item() == pytest.approx(altered.tasks["scene_flow"].item(), rel=1e-5)
-    altered, everything = losses_at(38)
+    altered, everything = losses_at(7)
     assert everything.tasks["scene_flow"].item() != pytest.approx(altered.tasks["scene_flow"].item(), rel=1e-2)
     assert set(everything.terms) == {"smoothness"}  # what is configured beside the truth
 
