@@ -85,6 +85,25 @@ class BagObjective(Objective):
                 terms |= _drift(output, before, _paired(batch), network.config.scene_flow == "matches")
         return Losses(losses, terms)
 
+    def teachers_losses(
+        self, network: MultiTaskNetwork, output: NetworkOutput, batch: TrainingBatch
+    ) -> dict[str, Tensor]:
+        """Return how far depth and semantics are from what the teachers say."""
+        assert output.depth_logits is not None and output.semantic_logits is not None
+        scale = depth_scale(batch.cameras.K, network.config.depth_bins.canonical_focal)
+        table = batch.label_table
+        weights = self.class_weights.to(table.device)
+        lightest = torch.where(table, weights, weights.max()).amin(dim=1)
+        rows = nearest(batch.semantic, output.semantic_logits)
+        truth = nearest(batch.depth, output.depth_logits)
+        bins = network.dense.depth.bins
+        return {
+            "depth": depth_loss(output.depth_logits.float(), scale, bins, truth),
+            "semantic": semantic_imitation_loss(
+                output.semantic_logits, rows, table, lightest * self.confidence.to(lightest.device)
+            ),
+        }
+
     def _comparable(self, batch: TrainingBatch) -> TrainingBatch:
         """Return the batch with the frames before whose motion is known or can be estimated, and no others."""
         if batch.previous is None:
@@ -109,24 +128,17 @@ class BagObjective(Objective):
             seconds=batch.seconds[some],
         )
 
-    def teachers_losses(
-        self, network: MultiTaskNetwork, output: NetworkOutput, batch: TrainingBatch
-    ) -> dict[str, Tensor]:
-        """Return how far depth and semantics are from what the teachers say."""
-        assert output.depth_logits is not None and output.semantic_logits is not None
-        scale = depth_scale(batch.cameras.K, network.config.depth_bins.canonical_focal)
-        table = batch.label_table
-        weights = self.class_weights.to(table.device)
-        lightest = torch.where(table, weights, weights.max()).amin(dim=1)
-        rows = nearest(batch.semantic, output.semantic_logits)
-        truth = nearest(batch.depth, output.depth_logits)
-        bins = network.dense.depth.bins
-        return {
-            "depth": depth_loss(output.depth_logits.float(), scale, bins, truth),
-            "semantic": semantic_imitation_loss(
-                output.semantic_logits, rows, table, lightest * self.confidence.to(lightest.device)
-            ),
-        }
+
+def drift_term(task: str) -> str:
+    """Return the name of the term that holds a task where it was."""
+    return f"drift_{task}"
+
+
+def hold_statistics(network: nn.Module) -> None:
+    """Put the batch norms of a network into evaluation mode: their statistics neither change nor follow the batch."""
+    for module in network.modules():
+        if isinstance(module, _BatchNorm):
+            module.eval()
 
 
 def _self_supervision(output: NetworkOutput, batch: TrainingBatch) -> dict[str, Tensor]:
@@ -141,11 +153,6 @@ def _self_supervision(output: NetworkOutput, batch: TrainingBatch) -> dict[str, 
     return terms
 
 
-def drift_term(task: str) -> str:
-    """Return the name of the term that holds a task where it was."""
-    return f"drift_{task}"
-
-
 def _drift(
     output: NetworkOutput, before: NetworkOutput, paired: Tensor | None, matched_flow: bool
 ) -> dict[str, Tensor]:
@@ -156,13 +163,6 @@ def _drift(
         term = drift_term(DRIFT_TASKS[name])
         terms[term] = terms.get(term, 0.0) + DRIFT * loss / len(losses)
     return terms
-
-
-def hold_statistics(network: nn.Module) -> None:
-    """Put the batch norms of a network into evaluation mode: their statistics neither change nor follow the batch."""
-    for module in network.modules():
-        if isinstance(module, _BatchNorm):
-            module.eval()
 
 
 def _previous(network: MultiTaskNetwork, batch: TrainingBatch) -> PreviousFrame | None:

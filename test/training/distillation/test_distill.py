@@ -29,7 +29,15 @@ from mtl_perception.network import MultiTaskNetwork, NetworkConfig, load_checkpo
 from mtl_perception.pipeline import Perceiver
 from mtl_perception.resources import config_file
 from mtl_perception.training.distillation.bag_frames import BagFrame, BagFrames
-from mtl_perception.training.distillation.student import RESULT, Request, _split, distil, load_start
+from mtl_perception.training.distillation.student import (
+    RESULT,
+    Request,
+    _split,
+    _trained,
+    _without_poses,
+    distil,
+    load_start,
+)
 from mtl_perception.training.trainer import Trainer
 
 NETWORK = {
@@ -229,6 +237,17 @@ def test_what_is_held_out_comes_last() -> None:
     assert held_out and training == files[:360] and len(measured) == 20
     assert set(measured) < set(files[360:]) and measured == sorted(measured, key=files.index)
     assert _split(files[:19]) == (files[:19], files[:19], False)  # too few to hold any out
+
+
+def test_the_result_claims_what_was_taught_or_held(student: Path) -> None:
+    start = load_start(str(student), "default")
+    assert _trained(start, {"smoothness", "drift_edges"}) == (("depth", "semantic", "edges"), ["motion_mask"])
+    assert _trained(start, {"drift_motion_mask", "drift_edges"}) == (start.network.config.tasks, [])
+    # A task that the network has but never knew is neither claimed nor missed.
+    novice = replace(start, trained=("depth", "edges"))
+    assert _trained(novice, {"drift_edges"}) == (("depth", "semantic", "edges"), [])
+    assert "does not tell its ego motion" in _without_poses(start)
+    assert "compared by the ego motion" in _without_poses(replace(start, trained=(*start.trained, "ego_motion")))
 
 
 def test_depth_that_cannot_be_brought_to_metres_teaches_nothing(
