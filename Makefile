@@ -27,7 +27,7 @@ demo: setup ## run the whole suite; BAG=... on a bag, SCENE=indoor inside, OUT=d
 	@$(ENTER) python -m mtl_perception demo $(if $(BAG),--bag "$(BAG)",--scene "$(SCENE)") --out "$(OUT)"
 
 test: setup ## run all tests; ARGS="-k name" for some
-	@$(ENTER) python -m pytest -q test $(ARGS)
+	@$(ENTER) python -m pytest -q --numprocesses=auto --maxprocesses=4 --dist=loadfile test $(ARGS)
 
 lint: setup ## ruff (rules, not layout) and mypy
 	@$(ENTER) ruff check .; mypy

@@ -69,7 +69,7 @@ setup(
         "transformers",
     ],
     extras_require={
-        "test": ["evo", "pycocotools", "pytest", "pytest-timeout", "scikit-image", "torchmetrics"],
+        "test": ["evo", "pycocotools", "pytest", "pytest-timeout", "pytest-xdist", "scikit-image", "torchmetrics"],
     },
     zip_safe=False,
     entry_points={
