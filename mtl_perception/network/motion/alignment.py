@@ -18,6 +18,7 @@ from mtl_perception.network.dense.detail import DepthHead
 from mtl_perception.network.geometry import depth_scale, rays
 from mtl_perception.network.motion.ego_motion import EgoMotion
 from mtl_perception.network.motion.matching import STRIDE, Matches, PairMatching
+from mtl_perception.network.motion.patch_alignment import align_patches
 from mtl_perception.network.motion.se3 import adjoint, cross_matrix, inverse, matrix_from_vector, vector_from_matrix
 
 ITERATIONS = 12
@@ -58,13 +59,14 @@ class Alignment:
 class AlignedEgoMotion(nn.Module):
     """Shared levels of both frames -> matches, depth, and the rig's motion.
 
-    Where the unified encoder regresses a motion (section III-C), this solves for it: matches between the images, a
-    depth of its own, and how precise the network thinks each is, go into a robust least-squares problem with the six
-    unknowns of the whole rig, as in direct and feature-based visual odometry (DROID-SLAM, Teed and Deng 2021, section
-    3.2, has the same layer; there depth is solved for, here it is known and gives the scale). The depth is a small head
-    on each image's own features: the depth task's may have seen the pose, which must not come back as an estimate of
-    it. Poses and matches are trained by their likelihoods (`training.losses.ego_motion`); no gradient passes the
-    solver.
+    Where the unified encoder regresses a motion (section III-C), this solves for it: matches between the images (found
+    by features, then moved by fractions of a pixel to where the images themselves agree), a depth of its own, and how
+    precise the network thinks each is, go into a robust least-squares problem with the six unknowns of the whole rig,
+    as in direct and feature-based visual odometry (DROID-SLAM, Teed and Deng 2021, section 3.2, has the same layer;
+    there depth is solved for, here it is known and gives the scale). The depth is a small head on each image's own
+    features: the depth task's may have seen the pose, which must not come back as an estimate of it. Matches and depth
+    are trained by their own truth and likelihoods, and by where one step of the solver leads from the true motion
+    (`training.losses.ego_motion`); no gradient passes the solver itself.
     """
 
     def __init__(self, width: int, bins: DepthBins, config: AlignmentConfig) -> None:
@@ -80,7 +82,11 @@ class AlignedEgoMotion(nn.Module):
 
     def keep(self, levels: Sequence[Tensor], batch: CameraBatch) -> dict[str, Tensor]:
         """Return what is compared, in this pass and in the next frame's: embeddings, and depth at stride 4."""
-        return {**self.matching.embeddings(levels), "match_depth": self._depth(levels, batch)[1]}
+        return {
+            **self.matching.embeddings(levels),
+            "match_depth": self._depth(levels, batch)[1],
+            "match_image": batch.images.mean(dim=1, keepdim=True),
+        }
 
     def forward(
         self,
@@ -97,7 +103,9 @@ class AlignedEgoMotion(nn.Module):
             batch: the current images.
             previous: what `keep` gave for the previous images.
         """
-        return Alignment(self.matching(levels[0], kept, previous), *self._depth(levels, batch))
+        found = self.matching(levels[0], kept, previous)
+        fine = align_patches(kept["match_image"], previous["match_image"], found.fine, STRIDE)
+        return Alignment(replace(found, fine=fine), *self._depth(levels, batch))
 
     def _depth(self, levels: Sequence[Tensor], batch: CameraBatch) -> tuple[Tensor, Tensor]:
         """Return logits at stride 8 and depth at stride 4."""
@@ -176,40 +184,78 @@ def align(
         previous_base_from_base (B, 4, 4), the identity for a frame without a camera that counts, and the information
         (B, 6, 6) of a small motion on its left (rotation first, in the axes of the previous base).
     """
-    _, height, width = depth.shape
-    extrinsics = batch.base_from_camera.double()
-    camera_from_base = inverse(extrinsics)
-    points = rays(batch.K.double(), height, width, stride) * depth.double()[:, None]
-    in_base = (extrinsics[:, :3, :3] @ points.flatten(2)) + extrinsics[:, :3, 3:]
-    target = matches.double().flatten(1, 2).transpose(1, 2)
-    precision = log_precision.double().exp().flatten(1) * valid[:, None]
-    focal = torch.stack([previous_K[:, 0, 0], previous_K[:, 1, 1]], dim=1).double()[:, :, None] / stride
-    centre = (previous_K[:, :2, 2].double()[:, :, None] + 0.5) / stride - 0.5
-    frame = batch.frame_index
-    motion = torch.eye(4, dtype=torch.float64, device=depth.device).repeat(batch.num_frames, 1, 1)
-    identity = torch.eye(6, dtype=torch.float64, device=depth.device)
-    information = identity.repeat(batch.num_frames, 1, 1)
+    problem = _Problem(depth, matches, log_precision, batch, previous_K, valid, stride)
+    identity = torch.eye(4, dtype=torch.float64, device=depth.device)
+    motion = identity.repeat(batch.num_frames, 1, 1)
+    information = motion.new_zeros(batch.num_frames, 6, 6)
     for iteration in range(ITERATIONS):
-        lenience = 10.0 ** max(0, LENIENT - iteration)
-        moved = motion[frame, :3, :3] @ in_base + motion[frame, :3, 3:]
+        step, information = problem.step(motion, 10.0 ** max(0, LENIENT - iteration))
+        motion = matrix_from_vector(step.clamp(-LARGEST_STEP, LARGEST_STEP)) @ motion
+    return motion, information
+
+
+def step_from(
+    motion: Tensor,
+    depth: Tensor,
+    matches: Tensor,
+    log_precision: Tensor,
+    batch: CameraBatch,
+    previous_K: Tensor,
+    valid: Tensor,
+    *,
+    stride: int,
+) -> Tensor:
+    """Return the step (B, 6) that `align` takes from motions (B, 4, 4): from the true ones, to first order its error.
+
+    Rotation (radians) first, then translation (metres), on the left of the motion. Unlike the solver itself this has
+    gradients, to depth, matches and precision. The other arguments are those of `align`.
+    """
+    return _Problem(depth, matches, log_precision, batch, previous_K, valid, stride).step(motion.double(), 1.0)[0]
+
+
+class _Problem:
+    """The least-squares problem of `align`."""
+
+    def __init__(
+        self,
+        depth: Tensor,
+        matches: Tensor,
+        log_precision: Tensor,
+        batch: CameraBatch,
+        previous_K: Tensor,
+        valid: Tensor,
+        stride: int,
+    ) -> None:
+        _, height, width = depth.shape
+        extrinsics = batch.base_from_camera.double()
+        self.camera_from_base = inverse(extrinsics)
+        points = rays(batch.K.double(), height, width, stride) * depth.double()[:, None]
+        self.in_base = (extrinsics[:, :3, :3] @ points.flatten(2)) + extrinsics[:, :3, 3:]
+        self.target = matches.double().flatten(1, 2).transpose(1, 2)
+        self.precision = log_precision.double().exp().flatten(1) * valid[:, None]
+        self.focal = torch.stack([previous_K[:, 0, 0], previous_K[:, 1, 1]], dim=1).double()[:, :, None] / stride
+        self.centre = (previous_K[:, :2, 2].double()[:, :, None] + 0.5) / stride - 0.5
+        self.frame, self.frames = batch.frame_index, batch.num_frames
+
+    def step(self, motion: Tensor, lenience: float) -> tuple[Tensor, Tensor]:
+        """Return the step (B, 6) from motions (B, 4, 4), and the information (B, 6, 6)."""
+        frame, camera_from_base = self.frame, self.camera_from_base
+        moved = motion[frame, :3, :3] @ self.in_base + motion[frame, :3, 3:]
         seen = camera_from_base[:, :3, :3] @ moved + camera_from_base[:, :3, 3:]
         in_front = seen[:, 2] > NEAREST
         z = seen[:, 2].clamp(min=NEAREST)
-        residual = target - (focal * seen[:, :2] / z[:, None] + centre)
-        weight = precision * in_front
+        residual = self.target - (self.focal * seen[:, :2] / z[:, None] + self.centre)
+        weight = self.precision * in_front
         weight = weight * (FREEDOM + 2) / (FREEDOM + weight / lenience * residual.square().sum(dim=1))
-        jacobian = _jacobian(seen, z, focal, camera_from_base, moved)
+        jacobian = _jacobian(seen, z, self.focal, camera_from_base, moved)
         weighted = jacobian * weight[:, None, :, None]
-        information = identity.new_zeros(batch.num_frames, 6, 6).index_add(
+        information = motion.new_zeros(self.frames, 6, 6).index_add(
             0, frame, torch.einsum("nckp,nckq->npq", weighted, jacobian)
         )
-        pull = identity.new_zeros(batch.num_frames, 6).index_add(
-            0, frame, torch.einsum("nckp,nck->np", weighted, residual)
-        )
+        pull = motion.new_zeros(self.frames, 6).index_add(0, frame, torch.einsum("nckp,nck->np", weighted, residual))
+        identity = torch.eye(6, dtype=torch.float64, device=motion.device)
         damped = information + DAMPING * information.diagonal(dim1=1, dim2=2).diag_embed() + 1e-9 * identity
-        step = torch.linalg.solve(damped, pull).clamp(-LARGEST_STEP, LARGEST_STEP)
-        motion = matrix_from_vector(step) @ motion
-    return motion, information
+        return torch.linalg.solve(damped, pull), information
 
 
 def _jacobian(seen: Tensor, z: Tensor, focal: Tensor, camera_from_base: Tensor, moved: Tensor) -> Tensor:

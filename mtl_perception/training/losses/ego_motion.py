@@ -19,6 +19,8 @@ from mtl_perception.network.motion.matching import (
 
 FAR = 4.0
 """Fine matches farther off than this (cells) have been lost by the coarse match, which has a loss of its own."""
+SHORT, SMALL_TURN = 0.1, 0.02
+"""Metres and radians of an error that count like a whole unit where the camera hardly moves."""
 MOVING, MOVING_WEIGHT = 0.02, 5.0
 """Metres from which on a point counts as moving, and what its match counts: few do, and all that is known of their
 motion is seen by their matches."""
@@ -70,6 +72,23 @@ def matching_loss(
     likelihood = _unlikely(found - predicted, matches.log_precision, known)
     likelihood = likelihood + _unlikely(found - standing, matches.still_log_precision, known)
     return 0.3 * coarse + fine + 0.1 * likelihood
+
+
+def step_loss(step: Tensor, true_motion: Tensor) -> Tensor:
+    """Return how large the step is that alignment takes away from the true motion, averaged over frames.
+
+    Each match and each depth may be right on average and the motion still too short: a depth that is noisy makes it so
+    (regression dilution), and so do matches that lean towards standing still. This is about the motion itself, as
+    DROID-SLAM's pose loss (Teed and Deng 2021, section 3.3), relative to how far it goes, by the logarithm: a frame
+    that cannot be told counts little.
+
+    Args:
+        step: (B, 6), rotation (radians) and translation (metres), from `step_from`.
+        true_motion: (B, 4, 4).
+    """
+    length = true_motion[:, :3, 3].norm(dim=1)
+    turned, moved = step[:, :3].norm(dim=1), step[:, 3:].norm(dim=1)
+    return (torch.log1p(moved / (length + SHORT)) + torch.log1p(turned / SMALL_TURN)).mean().float()
 
 
 def _right(

@@ -12,19 +12,24 @@ from torch import Tensor
 
 from mtl_perception.network import MultiTaskNetwork
 from mtl_perception.network.geometry import depth_scale, in_full_precision
-from mtl_perception.network.motion.alignment import LOG_VARIANCE, Alignment
+from mtl_perception.network.motion.alignment import LOG_VARIANCE, Alignment, step_from
 from mtl_perception.network.motion.ego_motion import EgoMotion
+from mtl_perception.network.motion.matching import STRIDE
+from mtl_perception.network.motion.se3 import inverse
 from mtl_perception.network.multi_task import Features
 from mtl_perception.training.distillation.flow_teacher import FlowTeacher
 from mtl_perception.training.losses.depth import depth_loss
 from mtl_perception.training.losses.distillation import flow_distillation_loss
-from mtl_perception.training.losses.ego_motion import matching_loss
+from mtl_perception.training.losses.ego_motion import matching_loss, step_loss
 from mtl_perception.training.losses.motion import motion_loss
 from mtl_perception.training.losses.pose import LIKELIHOOD, pose_loss, variance_loss
 from mtl_perception.training.losses.reduction import nearest
 from mtl_perception.training.losses.scene_flow import independent_flow_of, scene_flow_loss
 from mtl_perception.training.objective.batch_truth import flow_truth, positions
 from mtl_perception.training.samples import TrainingBatch
+
+STEP = 2.0
+"""Weight of the step that alignment takes from the true motion."""
 
 
 class MotionLosses:
@@ -104,10 +109,26 @@ class MotionLosses:
         solved = None if estimate is None else EgoMotion(estimate.vector[rows], estimate.log_variance[rows])
         if alignment is None:
             return None if solved is None else in_full_precision(pose_loss)(solved, truth)
-        loss = self._alignment(alignment, rows, truth)
+        loss = self._alignment(alignment, rows, truth) + STEP * self._step(alignment, rows, truth)
         if solved is not None:
             loss = loss + LIKELIHOOD * in_full_precision(variance_loss)(solved, truth, LOG_VARIANCE[0])
         return loss
+
+    @in_full_precision
+    def _step(self, alignment: Alignment, rows: Tensor, motion: Tensor) -> Tensor:
+        """Return the loss of where alignment leads from the true motion, of frames with rows that have truth."""
+        cameras = self.batch.cameras
+        extrinsics = cameras.base_from_camera[rows].double()
+        frames, valid = cameras.frame_index[rows], torch.zeros(len(cameras.K), dtype=torch.bool, device=rows.device)
+        valid[rows] = True
+        true = torch.eye(4, dtype=torch.float64, device=rows.device).repeat(cameras.num_frames, 1, 1)
+        true[frames] = extrinsics @ motion.double() @ inverse(extrinsics)  # one of each frame's, which hardly differ
+        matches = alignment.matches
+        step = step_from(
+            true, alignment.depth, matches.fine, matches.log_precision, cameras, cameras.K, valid, stride=STRIDE
+        )
+        there = frames.unique()
+        return step_loss(step[there], true[there])
 
     @in_full_precision
     def _alignment(self, alignment: Alignment, rows: Tensor, motion: Tensor) -> Tensor:

@@ -110,8 +110,8 @@ def test_the_cameras_of_a_rig_agree_and_add_up_to_its_covariance() -> None:
     module = AlignedEgoMotion(16, DepthBins(nearest=0.4, farthest=80, count=16, canonical_focal=100), AlignmentConfig())
     module.eval()
     levels = [torch.randn(6, 16, HEIGHT // stride, WIDTH // stride) for stride in (4, 8)]
-    before = module.matching.embeddings([torch.randn_like(level) for level in levels])
-    alignment = module(levels, module.matching.embeddings(levels), batch, before)
+    before = module.keep([torch.randn_like(level) for level in levels], batch)
+    alignment = module(levels, module.keep(levels, batch), batch, before)
     everyone = torch.ones(6, dtype=torch.bool)
     depth, where = _scene(batch, MOTION)
     matches = replace(alignment.matches, fine=where, log_precision=torch.zeros_like(depth))
