@@ -10,9 +10,9 @@ from torch import Tensor
 from mtl_perception.network.batch import CameraBatch
 from mtl_perception.network.config import AlignmentConfig, DepthBins
 from mtl_perception.network.geometry import reproject
-from mtl_perception.network.motion.alignment import INFLATION_SCALE, AlignedEgoMotion, align
+from mtl_perception.network.motion.alignment import INFLATION_SCALE, AlignedEgoMotion, align, step_from
 from mtl_perception.network.motion.matching import STRIDE
-from mtl_perception.network.motion.se3 import inverse, matrix_from_vector, rig_motion
+from mtl_perception.network.motion.se3 import inverse, matrix_from_vector, rig_motion, vector_from_matrix
 
 HEIGHT, WIDTH = 64, 96
 LOOKING = torch.tensor([[0.0, 0, 1, 0], [-1, 0, 0, 0], [0, -1, 0, 0], [0, 0, 0, 1]])
@@ -102,6 +102,25 @@ def test_the_information_is_the_curvature_of_the_error(axis: int) -> None:
     seen, _ = reproject(depth.double(), batch.K.double(), moved, batch.K.double(), STRIDE)
     error = (seen - where.double()).square().sum()
     assert error / small[0, axis] ** 2 * 1.5 == pytest.approx(float(information[0, axis, axis]), rel=0.02)
+
+
+@pytest.mark.parametrize("nearer", [0.98, 1.02])
+def test_the_step_from_the_truth_is_the_error(nearer: float) -> None:
+    batch = _rig()
+    depth, where = _scene(batch, MOTION)
+    everyone = torch.ones(6, dtype=torch.bool)
+    rest = (torch.zeros_like(depth), batch, batch.K, everyone)
+    assert step_from(MOTION, depth, where, *rest, stride=STRIDE).abs().max() < 1e-5
+    wrong = (nearer * depth).requires_grad_()
+    step = step_from(MOTION, wrong, where, *rest, stride=STRIDE)
+    found, _ = align(wrong.detach(), where, *rest, stride=STRIDE)
+    error = vector_from_matrix(found @ inverse(MOTION.double()))
+    assert error[0].norm() > 0.01
+    torch.testing.assert_close(step.detach(), error, atol=1e-3, rtol=0)
+    # The true depth is in the direction that makes the error smaller.
+    step[0, 3:].norm().backward()
+    assert wrong.grad is not None
+    assert (float(wrong.grad[:3].sum()) > 0) == (nearer > 1) and wrong.grad[3:].abs().max() < 1e-6
 
 
 def test_the_cameras_of_a_rig_agree_and_add_up_to_its_covariance() -> None:

@@ -1,5 +1,6 @@
 # Copyright 2026 The mtl_perception authors
 # SPDX-License-Identifier: Apache-2.0
+import math
 from dataclasses import replace
 
 import pytest
@@ -9,7 +10,7 @@ from torch import Tensor
 from mtl_perception.network.geometry import reproject
 from mtl_perception.network.motion.matching import COARSE_STRIDE, STRIDE, Matches
 from mtl_perception.network.motion.se3 import matrix_from_vector
-from mtl_perception.training.losses.ego_motion import matching_loss
+from mtl_perception.training.losses.ego_motion import matching_loss, step_loss
 
 HEIGHT, WIDTH = 48, 64
 K = torch.tensor([[60.0, 0, 31.5], [0, 60.0, 23.5], [0, 0, 1]])[None]
@@ -98,3 +99,14 @@ def test_what_is_unknown_teaches_no_match() -> None:
     assert wrong.fine.grad is not None and wrong.fine.grad.abs().max() == 0
     unknown = torch.full((1, HEIGHT, WIDTH), torch.nan)
     assert _loss(wrong, truth=unknown) == 0.0
+
+
+def test_a_step_costs_by_what_share_of_the_motion_it_is() -> None:
+    motion = torch.eye(4, dtype=torch.float64).repeat(2, 1, 1)
+    motion[0, 0, 3] = 0.9
+    step = torch.zeros(2, 6, dtype=torch.float64)
+    assert step_loss(step, motion).item() == 0.0
+    step[0, 4] = 0.5  # half of 0.9 m and 0.1 m
+    assert step_loss(step, motion).item() == pytest.approx(math.log(1.5) / 2)
+    step[1, 0] = 0.02
+    assert step_loss(step, motion).item() == pytest.approx((math.log(1.5) + math.log(2.0)) / 2)
