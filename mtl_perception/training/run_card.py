@@ -58,9 +58,14 @@ def run_card(config: TrainingConfig, record: Record, start: Start) -> dict[str, 
 
 def with_names(config: TrainingConfig) -> TrainingConfig:
     """Return a configuration with the names of files in place of their paths, which are those of one machine."""
-    names = {key: Path(getattr(config, key)).name for key in ("network", "labels", "start")}
-    teacher = Path(config.objective.teacher).name
-    return config.model_copy(update={**names, "objective": config.objective.model_copy(update={"teacher": teacher})})
+    names = {key: name_of(getattr(config, key)) for key in ("network", "labels", "start")}
+    objective = config.objective.model_copy(update={"teacher": name_of(config.objective.teacher)})
+    return config.model_copy(update={**names, "objective": objective})
+
+
+def name_of(source: str) -> str:
+    """Return the name of a file; a hub id, or what comes with the package, has no other."""
+    return Path(source).name if Path(source).is_file() else source
 
 
 def past(card: Mapping[str, Any]) -> dict[str, Any]:

@@ -82,7 +82,8 @@ def load_state(
     except (SafetensorError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path} cannot be read; choose another --out or remove it: {error}") from error
     obstacles = config.obstacles(saved, record.step)
-    obstacles += [f"what it names as {key}" for key, digest in identity.items() if known.get(key) != digest]
+    differing = [key for key in sorted({*identity, *known}) if known.get(key) != identity.get(key)]
+    obstacles += [f"what it names as {key}" for key in differing]
     if obstacles:
         told = ", ".join(obstacles)
         raise ValueError(f"{path} belongs to another configuration ({told}): choose another --out or remove it")

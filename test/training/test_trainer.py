@@ -184,6 +184,8 @@ def test_a_state_is_of_what_its_configuration_named(make_config, walls, tmp_path
     moved = start.rename(tmp_path / "moved.safetensors")
     Trainer(make_config(start=str(moved)), tmp_path, tmp_path / "run", sources=[walls], quiet=True)
     bins = {"nearest": 0.6, "farthest": 50.0, "count": 24, "canonical_focal": 100.0}  # tensors as before
+    with pytest.raises(ValueError, match=r"another configuration \(what it names as start\)"):
+        Trainer(make_config(), tmp_path, tmp_path / "run", sources=[walls])
     nearer = make_config({"depth_bins": bins}, start=str(moved))
     with pytest.raises(ValueError, match=r"another configuration \(what it names as network\)"):
         Trainer(nearer, tmp_path, tmp_path / "run", sources=[walls])

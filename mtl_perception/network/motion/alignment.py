@@ -184,7 +184,7 @@ def align(
         previous_base_from_base (B, 4, 4), the identity for a frame without a camera that counts, and the information
         (B, 6, 6) of a small motion on its left (rotation first, in the axes of the previous base).
     """
-    problem = _Problem(depth, matches, log_precision, batch, previous_K, valid, stride)
+    problem = AlignmentProblem(depth, matches, log_precision, batch, previous_K, valid, stride)
     identity = torch.eye(4, dtype=torch.float64, device=depth.device)
     motion = identity.repeat(batch.num_frames, 1, 1)
     information = motion.new_zeros(batch.num_frames, 6, 6)
@@ -194,27 +194,8 @@ def align(
     return motion, information
 
 
-def step_from(
-    motion: Tensor,
-    depth: Tensor,
-    matches: Tensor,
-    log_precision: Tensor,
-    batch: CameraBatch,
-    previous_K: Tensor,
-    valid: Tensor,
-    *,
-    stride: int,
-) -> Tensor:
-    """Return the step (B, 6) that `align` takes from motions (B, 4, 4): from the true ones, to first order its error.
-
-    Rotation (radians) first, then translation (metres), on the left of the motion. Unlike the solver itself this has
-    gradients, to depth, matches and precision. The other arguments are those of `align`.
-    """
-    return _Problem(depth, matches, log_precision, batch, previous_K, valid, stride).step(motion.double(), 1.0)[0]
-
-
-class _Problem:
-    """The least-squares problem of `align`."""
+class AlignmentProblem:
+    """The least-squares problem of `align`, whose arguments it has."""
 
     def __init__(
         self,
@@ -226,6 +207,7 @@ class _Problem:
         valid: Tensor,
         stride: int,
     ) -> None:
+        """Take in what does not depend on the motion."""
         _, height, width = depth.shape
         extrinsics = batch.base_from_camera.double()
         self.camera_from_base = inverse(extrinsics)
@@ -237,8 +219,12 @@ class _Problem:
         self.centre = (previous_K[:, :2, 2].double()[:, :, None] + 0.5) / stride - 0.5
         self.frame, self.frames = batch.frame_index, batch.num_frames
 
-    def step(self, motion: Tensor, lenience: float) -> tuple[Tensor, Tensor]:
-        """Return the step (B, 6) from motions (B, 4, 4), and the information (B, 6, 6)."""
+    def step(self, motion: Tensor, lenience: float = 1.0) -> tuple[Tensor, Tensor]:
+        """Return the step (B, 6) from motions (B, 4, 4), float64, and the information (B, 6, 6).
+
+        Rotation (radians) first, then translation (metres), on the left of the motion. From the true motion the step is
+        to first order the error of `align`; unlike that one it has gradients, to depth, matches and precision.
+        """
         frame, camera_from_base = self.frame, self.camera_from_base
         moved = motion[frame, :3, :3] @ self.in_base + motion[frame, :3, 3:]
         seen = camera_from_base[:, :3, :3] @ moved + camera_from_base[:, :3, 3:]

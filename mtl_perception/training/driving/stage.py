@@ -36,7 +36,7 @@ from mtl_perception.training.driving.held_out import held_out_figures
 from mtl_perception.training.driving.losses import balanced_class_weights
 from mtl_perception.training.driving.moments import Thinning, drawn, random_moments
 from mtl_perception.training.interruption import Interruption
-from mtl_perception.training.run_card import past
+from mtl_perception.training.run_card import name_of, past
 from mtl_perception.training.trainer import LARGEST_GRADIENT
 
 STATE = "driving_state.safetensors"
@@ -159,7 +159,7 @@ class DrivingStage:
     def card(self) -> dict[str, Any]:
         """Return what the checkpoint says of its training: what stays true of what it said before, and this stage."""
         stage = {
-            "training": json.loads(self.config.model_dump_json()) | {"start": Path(self.config.start).name},
+            "training": json.loads(self.config.model_dump_json()) | {"start": name_of(self.config.start)},
             "step": self.step,
             "hours": round(self.seconds / 3600, 2),
             "frames": {task: dict(counts) for task, counts in self.counts.items()},

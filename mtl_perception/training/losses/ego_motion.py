@@ -83,7 +83,7 @@ def step_loss(step: Tensor, true_motion: Tensor) -> Tensor:
     that cannot be told counts little.
 
     Args:
-        step: (B, 6), rotation (radians) and translation (metres), from `step_from`.
+        step: (B, 6), rotation (radians) and translation (metres), of `AlignmentProblem` from the true motion.
         true_motion: (B, 4, 4).
     """
     length = true_motion[:, :3, 3].norm(dim=1)

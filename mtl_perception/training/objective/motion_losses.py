@@ -12,7 +12,7 @@ from torch import Tensor
 
 from mtl_perception.network import MultiTaskNetwork
 from mtl_perception.network.geometry import depth_scale, in_full_precision
-from mtl_perception.network.motion.alignment import LOG_VARIANCE, Alignment, step_from
+from mtl_perception.network.motion.alignment import LOG_VARIANCE, Alignment, AlignmentProblem
 from mtl_perception.network.motion.ego_motion import EgoMotion
 from mtl_perception.network.motion.matching import STRIDE
 from mtl_perception.network.motion.se3 import inverse
@@ -122,12 +122,14 @@ class MotionLosses:
         frames, valid = cameras.frame_index[rows], torch.zeros(len(cameras.K), dtype=torch.bool, device=rows.device)
         valid[rows] = True
         true = torch.eye(4, dtype=torch.float64, device=rows.device).repeat(cameras.num_frames, 1, 1)
-        true[frames] = extrinsics @ motion.double() @ inverse(extrinsics)  # one of each frame's, which hardly differ
-        matches = alignment.matches
-        step = step_from(
-            true, alignment.depth, matches.fine, matches.log_precision, cameras, cameras.K, valid, stride=STRIDE
+        moved, there = extrinsics @ motion.double() @ inverse(extrinsics), frames.unique()
+        first = torch.stack([(frames == frame).int().argmax() for frame in there])
+        true[there] = moved[first]  # its cameras' motions hardly differ
+        depth, matches = alignment.depth, alignment.matches
+        problem = AlignmentProblem(
+            depth, matches.fine, matches.log_precision, cameras, cameras.K, valid, STRIDE
         )
-        there = frames.unique()
+        step, _ = problem.step(true)
         return step_loss(step[there], true[there])
 
     @in_full_precision

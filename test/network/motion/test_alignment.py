@@ -10,7 +10,7 @@ from torch import Tensor
 from mtl_perception.network.batch import CameraBatch
 from mtl_perception.network.config import AlignmentConfig, DepthBins
 from mtl_perception.network.geometry import reproject
-from mtl_perception.network.motion.alignment import INFLATION_SCALE, AlignedEgoMotion, align, step_from
+from mtl_perception.network.motion.alignment import INFLATION_SCALE, AlignedEgoMotion, AlignmentProblem, align
 from mtl_perception.network.motion.matching import STRIDE
 from mtl_perception.network.motion.se3 import inverse, matrix_from_vector, rig_motion, vector_from_matrix
 
@@ -110,9 +110,9 @@ def test_the_step_from_the_truth_is_the_error(nearer: float) -> None:
     depth, where = _scene(batch, MOTION)
     everyone = torch.ones(6, dtype=torch.bool)
     rest = (torch.zeros_like(depth), batch, batch.K, everyone)
-    assert step_from(MOTION, depth, where, *rest, stride=STRIDE).abs().max() < 1e-5
+    assert AlignmentProblem(depth, where, *rest, STRIDE).step(MOTION.double())[0].abs().max() < 1e-5
     wrong = (nearer * depth).requires_grad_()
-    step = step_from(MOTION, wrong, where, *rest, stride=STRIDE)
+    step, _ = AlignmentProblem(wrong, where, *rest, STRIDE).step(MOTION.double())
     found, _ = align(wrong.detach(), where, *rest, stride=STRIDE)
     error = vector_from_matrix(found @ inverse(MOTION.double()))
     assert error[0].norm() > 0.01
