@@ -7,10 +7,8 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-import os
 import sys
 from pathlib import Path
-from typing import Any
 
 import torch
 from rich import box
@@ -18,6 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from mtl_perception.bench.description import Description, describe
+from mtl_perception.files import write_whole
 from mtl_perception.network.config import SCENE_TASKS, NetworkConfig
 from mtl_perception.network.example import example_batch, example_cabin, history_of, previous_of
 from mtl_perception.network.multi_task import MultiTaskNetwork
@@ -72,7 +71,8 @@ def run(arguments: argparse.Namespace) -> int:
             "threads": torch.get_num_threads(),
             "repeats": arguments.repeats,
         }
-        _write(arguments.json, {**facts, **dataclasses.asdict(description)})
+        content = {**facts, **dataclasses.asdict(description)}
+        write_whole(arguments.json, json.dumps(content, indent=2, allow_nan=False) + "\n")
     return 0
 
 
@@ -152,9 +152,3 @@ def _parameters(count: int) -> str:
 
 def _costs(flops: int, activation_bytes: int, seconds: float) -> tuple[str, str, str]:
     return f"{flops / 1e9:.3f}", f"{activation_bytes / 2**20:.1f} MiB", f"{1000 * seconds:.1f}"
-
-
-def _write(path: Path, content: dict[str, Any]) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n")
-    temporary.replace(path)

@@ -16,6 +16,7 @@ from mtl_perception.evaluation.comparison import compare_runs
 from mtl_perception.evaluation.run import as_json, load_run
 from mtl_perception.evaluation.score import Score, ScoreOptions
 from mtl_perception.evaluation.scores import all_scores
+from mtl_perception.files import write_whole
 from mtl_perception.resources import config_file
 
 _WIDTH = 130
@@ -49,6 +50,6 @@ def run(arguments: argparse.Namespace) -> int:
     comparison.show(console if console.is_terminal else Console(width=_WIDTH))
     if arguments.out is not None:
         arguments.out.mkdir(parents=True, exist_ok=True)
-        (arguments.out / "compare.json").write_text(as_json(comparison.to_dict()), encoding="utf-8")
-        (arguments.out / "compare.md").write_text(comparison.to_markdown(), encoding="utf-8")
+        write_whole(arguments.out / "compare.json", as_json(comparison.to_dict()))
+        write_whole(arguments.out / "compare.md", comparison.to_markdown())
     return 0

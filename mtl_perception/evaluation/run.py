@@ -7,7 +7,6 @@ from __future__ import annotations
 import copy
 import json
 import math
-import os
 import shutil
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -24,6 +23,7 @@ from mtl_perception.evaluation.report.markdown import report_markdown
 from mtl_perception.evaluation.result import BagResult
 from mtl_perception.evaluation.score import Score
 from mtl_perception.evaluation.statistics import TaskStatistics, Totals
+from mtl_perception.files import write_whole
 
 METRICS_FILE = "metrics.json"
 RUNTIME_FILE = "runtime.json"
@@ -176,10 +176,10 @@ def write_run(run: RunResult, folder: Path) -> None:
     for old in bags.iterdir():
         if old.is_dir() and old.name not in names:
             shutil.rmtree(old)
-    _write(folder / RUNTIME_FILE, as_json(run.runtime()))
-    _write(folder / MARKDOWN_FILE, report_markdown(run))
-    _write(folder / HTML_FILE, report_html(run))
-    _write(folder / METRICS_FILE, as_json(run.metrics()))
+    write_whole(folder / RUNTIME_FILE, as_json(run.runtime()))
+    write_whole(folder / MARKDOWN_FILE, report_markdown(run))
+    write_whole(folder / HTML_FILE, report_html(run))
+    write_whole(folder / METRICS_FILE, as_json(run.metrics()))
 
 
 def load_run(folder: Path, scores: Sequence[Score] | Callable[[Mapping[str, Any]], Sequence[Score]]) -> RunResult:
@@ -258,9 +258,3 @@ def _checkpoint(bags: Sequence[BagResult]) -> dict[str, Any] | None:
         "preset": network.get("preset"),
         "tasks": list(network.get("tasks", ())),
     }
-
-
-def _write(path: Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name}.part")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)

@@ -10,6 +10,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.markdown import Markdown
 
+from mtl_perception.files import write_whole
 from mtl_perception.training.ablation.results import StudyResults
 from mtl_perception.training.ablation.runs import Places, plan
 from mtl_perception.training.ablation.schedule import perform_all
@@ -82,7 +83,7 @@ def run_study(
     report = study_report(stem, study, results)
     file = stem if steps is None and seeds is None else f"{stem}.trial"
     results.write(places.out / f"{file}.json")
-    (places.out / f"{file}.md").write_text(report)
+    write_whole(places.out / f"{file}.md", report)
     console.print(Markdown(report))
     return results
 
@@ -106,7 +107,7 @@ def write_claims(folders: list[Path], stored: Path = STORED, page: Path = CLAIMS
             if not results.fits(studies[name]):
                 raise ValueError(f"{path} is of a trial, or of the study '{name}' as it was before")
             results.write(stored / path.name)
-    page.write_text(claims_page(studies, read_stored(studies, stored)))
+    write_whole(page, claims_page(studies, read_stored(studies, stored)))
 
 
 def read_stored(studies: dict[str, Study], stored: Path = STORED) -> dict[str, StudyResults]:

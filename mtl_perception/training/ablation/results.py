@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mtl_perception.files import write_whole
 from mtl_perception.training.ablation.metrics import ADDED_UP, Measured, Metric
 from mtl_perception.training.ablation.runs import definition
 from mtl_perception.training.ablation.statistics import Interval, Verdict, interval, paired_difference, verdict
@@ -91,7 +92,7 @@ class StudyResults:
         ]
         head = {"definition": self.definition, "steps": self.steps, "seeds": self.seeds}
         text = json.dumps(head, indent=1).removesuffix("\n}")
-        path.write_text(f'{text},\n "runs": {{\n' + ",\n".join(lines) + "\n }\n}\n")
+        write_whole(path, f'{text},\n "runs": {{\n' + ",\n".join(lines) + "\n }\n}\n")
 
     def fits(self, study: Study) -> bool:
         """Whether they are of this study as it is defined now, with its own budget."""

@@ -18,6 +18,7 @@ from typing import Any, Literal
 import torch
 import yaml
 
+from mtl_perception.files import write_whole
 from mtl_perception.resources import PACKAGE, config_folder
 from mtl_perception.training.ablation.measuring import measure, weight_spread
 from mtl_perception.training.ablation.steering import train_steering
@@ -127,7 +128,7 @@ def perform(run: Run, places: Places) -> dict[str, Any]:
     try:
         figures = _figures(run, places)
     finally:
-        _write(run.folder / SPENT, {"cpu_seconds": before + _cpu_seconds()})
+        write_whole(run.folder / SPENT, json.dumps({"cpu_seconds": before + _cpu_seconds()}) + "\n")
     result = {
         "variant": run.variant,
         "seed": run.seed,
@@ -137,7 +138,7 @@ def perform(run: Run, places: Places) -> dict[str, Any]:
         "machine": machine(),
         "figures": {name: value for name, value in sorted(figures.items()) if value == value},
     }
-    _write(run.folder / RESULT, result)
+    write_whole(run.folder / RESULT, json.dumps(result, indent=1) + "\n")
     return result
 
 
@@ -255,9 +256,3 @@ def _cpu_seconds() -> float:
 def _lines(path: Path) -> Iterator[str]:
     if path.is_file():
         yield from path.read_text().splitlines()
-
-
-def _write(path: Path, content: Mapping[str, Any]) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(json.dumps(content, indent=1) + "\n")
-    temporary.replace(path)

@@ -31,6 +31,7 @@ from numpy.typing import NDArray
 from rich.progress import track
 
 from mtl_perception.core import UNKNOWN, LabelSpace
+from mtl_perception.files import write_whole
 from mtl_perception.pipeline import MIN_CAMERA_HEIGHT
 from mtl_perception.training.distillation.alignment import align
 from mtl_perception.training.distillation.anchors import ground_anchors, tracked_anchors
@@ -196,7 +197,7 @@ def label_bag(
             f"{folder} holds labels of another bag, other frames, teachers or classes, another student, or another "
             "version of this program: choose another --out"
         )
-    _write(manifest, (json.dumps(signature, indent=1) + "\n").encode())
+    write_whole(manifest, json.dumps(signature, indent=1) + "\n")
     ways: Counter[str] = Counter()
     for index in track(indices, description="the teachers label", disable=quiet):
         path = label_file(folder, index)
@@ -299,10 +300,4 @@ def _save(
         content["previous_from_current"] = frame.previous_from_current
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.npz")
     np.savez_compressed(temporary, **content)
-    temporary.replace(path)
-
-
-def _write(path: Path, content: bytes) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_bytes(content)
     temporary.replace(path)

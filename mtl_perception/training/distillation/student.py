@@ -21,6 +21,7 @@ from torch.nn import functional
 
 from mtl_perception.core import LabelSpace
 from mtl_perception.data.recordings.bag import BagRecording
+from mtl_perception.files import write_whole
 from mtl_perception.network import CameraBatch, MultiTaskNetwork, NetworkConfig, load_checkpoint, save_checkpoint
 from mtl_perception.pipeline import MIN_CAMERA_HEIGHT
 from mtl_perception.resources import config_file, default_checkpoint
@@ -177,7 +178,7 @@ def distil(request: Request) -> dict[str, Any]:
         "start": past(start.card),
     }
     save_checkpoint(request.out / RESULT, learnt, start.labels, trained, card)
-    (request.out / "distillation.json").write_text(json.dumps(card, indent=1) + "\n")
+    write_whole(request.out / "distillation.json", json.dumps(card, indent=1) + "\n")
     return card
 
 
@@ -283,8 +284,8 @@ def _recipe(request: Request, start: Start, labels: LabelSpace, size: tuple[int,
     """Return how the student is trained: gently where it has learnt before."""
     request.out.mkdir(parents=True, exist_ok=True)
     network, space = request.out / "network.yaml", request.out / "labels.yaml"
-    network.write_text(yaml.safe_dump(json.loads(start.network.config.model_dump_json()), sort_keys=False))
-    space.write_text(yaml.safe_dump(labels.to_dict(), sort_keys=False))
+    write_whole(network, yaml.safe_dump(json.loads(start.network.config.model_dump_json()), sort_keys=False))
+    write_whole(space, yaml.safe_dump(labels.to_dict(), sort_keys=False))
     gentle = 0.25 if start.trained else 1.0
     return _Recipe(
         network=str(network),

@@ -24,6 +24,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from mtl_perception.core.prediction import TASKS
 from mtl_perception.core.scene_classes import SCENE_CLASSES
+from mtl_perception.files import write_whole
 from mtl_perception.network import Checkpoint, MultiTaskNetwork, NetworkConfig, load_checkpoint, save_checkpoint
 from mtl_perception.network.driving.driving_tasks import DrivingTasks
 from mtl_perception.pipeline import Perceiver
@@ -153,7 +154,7 @@ class DrivingStage:
     def evaluate(self) -> dict[str, Any]:
         """Return, and write to `held_out.json`, the scores of the averaged weights on the clips that are held out."""
         figures = held_out_figures(self.averaged().driving, self.held_out, self._start.labels)
-        (self.folder / FIGURES).write_text(json.dumps(figures, indent=1) + "\n")
+        write_whole(self.folder / FIGURES, json.dumps(figures, indent=1) + "\n")
         return figures
 
     def card(self) -> dict[str, Any]:

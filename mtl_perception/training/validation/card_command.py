@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from mtl_perception.files import write_whole
 from mtl_perception.network import load_checkpoint
 from mtl_perception.resources import checkpoint_file
 from mtl_perception.training.validation.card import CardPicture, card_text
@@ -64,7 +65,7 @@ def run(arguments: argparse.Namespace) -> int:
     written = arguments.out / f"{name}.notes.md"
     notes = written.read_text() if written.is_file() else ""
     text = card_text(name, checkpoint, path.stat().st_size, report, pictures, notes)
-    (arguments.out / f"{name}.md").write_text(text)
+    write_whole(arguments.out / f"{name}.md", text)
     print(f"{arguments.out / f'{name}.md'}: {len(pictures)} pictures")
     return 0
 

@@ -23,6 +23,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from mtl_perception.core.scene_classes import SCENE_CLASSES
+from mtl_perception.files import write_whole
 from mtl_perception.network import load_checkpoint, save_checkpoint
 from mtl_perception.pipeline import Perceiver
 from mtl_perception.resources import checkpoint_file, default_checkpoint
@@ -187,7 +188,7 @@ def write_report(path: Path, report: Mapping[str, Any], shots: Collection[Shot])
     for shot in shots:
         (folder / shot.file_name).write_bytes(shot.jpeg)
     content = {**report, "pictures": [shot.facts() for shot in shots]}
-    path.write_text(json.dumps(content, indent=1) + "\n")
+    write_whole(path, json.dumps(content, indent=1) + "\n")
 
 
 def _names(text: str) -> tuple[str, ...]:

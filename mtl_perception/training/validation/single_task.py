@@ -15,6 +15,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from mtl_perception.core.prediction import Task
+from mtl_perception.files import write_whole
 from mtl_perception.network import load_checkpoint
 from mtl_perception.resources import config_file
 from mtl_perception.training.config import TERM_TASKS, TrainingConfig
@@ -98,9 +99,7 @@ class SingleTaskRun:
         if report is None:
             Trainer(self.config, data, self.folder, cache=cache).train()
             report = validate(checkpoint, self.compared)
-            written = self.folder / f".{_VALIDATION}"
-            written.write_text(json.dumps(report, indent=1) + "\n")
-            written.replace(self.folder / _VALIDATION)
+            write_whole(self.folder / _VALIDATION, json.dumps(report, indent=1) + "\n")
         elif TrainingConfig.model_validate(load_checkpoint(checkpoint).card["training"]) != with_names(self.config):
             raise ValueError(f"{self.folder} has a finished run of another configuration")
         return report

@@ -13,6 +13,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from mtl_perception.files import write_whole
 from mtl_perception.resources import config_file
 from mtl_perception.training.trainer import STATE
 from mtl_perception.training.validation.command import validate
@@ -71,8 +72,8 @@ def run(arguments: argparse.Namespace) -> int:
     rows = [row for row in compared(finished) if RIG_MARK not in row.data]
     print_comparison(console, rows)
     if rows:
-        (arguments.out / "single_task.md").write_text(comparison_text(runs, rows))
-        (arguments.out / "single_task.json").write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n")
+        write_whole(arguments.out / "single_task.md", comparison_text(runs, rows))
+        write_whole(arguments.out / "single_task.json", json.dumps([asdict(row) for row in rows], indent=1) + "\n")
     return 0
 
 
