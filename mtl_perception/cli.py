@@ -73,6 +73,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return int(parsed.run(parsed))
     except KeyboardInterrupt:
+        # Under `python -m`, CPython dies of SIGINT, whatever the exit code, once an interruption has met code that an
+        # exec of text runs (rosbags and dataclasses do so), unless another exec of text goes well after it.
+        exec("")
         return INTERRUPTED
     except (ValueError, OSError, ModuleNotFoundError) as error:
         # These carry a text for the user; anything else is a defect and shows where it happened.

@@ -30,6 +30,19 @@ def test_every_command_explains_itself(command, capsys):
     assert f"mtl_perception {command}" in capsys.readouterr().out
 
 
+def test_an_interruption_of_code_that_is_run_from_text_exits_like_any_other(tmp_path):
+    (tmp_path / "interrupted.py").write_text(
+        "import sys, types\nfrom mtl_perception import cli\n"
+        "command = sys.modules['command'] = types.ModuleType('command')\n"
+        "command.add_arguments = lambda parser: None\n"
+        "command.run = lambda arguments: exec('raise KeyboardInterrupt')\n"
+        "cli.COMMANDS = (cli.Command('wait', 'command', 'wait for ever'),)\n"
+        "sys.exit(cli.main(['wait']))\n"
+    )
+    done = subprocess.run([sys.executable, "-m", "interrupted"], cwd=tmp_path, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (cli.INTERRUPTED, "")
+
+
 @pytest.mark.parametrize("arguments", [[], ["fly"], ["up", "--no-such-option"]])
 def test_a_wrong_call_exits_with_2(arguments, capsys):
     with pytest.raises(SystemExit) as end:
