@@ -10,15 +10,18 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from mtl_perception.core import BevMap
+from mtl_perception.core import BevMap, Rig
+from mtl_perception.core.transforms import inverse
 from mtl_perception.evaluation.judged import JudgedFrame
 from mtl_perception.evaluation.score import Better, Reliability, Score
 from mtl_perception.evaluation.scores.probabilities import ProbabilityBins
 from mtl_perception.evaluation.statistics import FrameStatistics, Totals, ratio
+from mtl_perception.evaluation.truth.projection import NEAREST_M, pixels_of
 
 THRESHOLD = 0.5
 """A cell belongs to a layer from this probability on."""
 _BOTH, _EITHER = "both/", "either/"
+_IN_VIEW = "in_view/"
 _BINS = ProbabilityBins()
 
 
@@ -32,10 +35,15 @@ class BevMapScore(Score):
     Scored are the layers that the network has and the truth knows, where the truth knows them (NaN: unknown), at the
     centres of the true cells. A cell that the prediction says nothing about is in no layer. A layer that is in neither
     truth nor prediction is left out of the mean.
+
+    `miou_in_view` is the same over the cells whose centre, on the ground of the base frame, falls into an image of the
+    rig, hidden or not: what a single camera cannot see is not asked of it (Roddick and Cipolla 2020, "Predicting
+    semantic map representations from images using pyramid occupancy networks", section 4.1, leave out hidden cells,
+    too).
     """
 
     task: ClassVar[str] = "bev_map"
-    better: ClassVar[Mapping[str, Better]] = {"miou": "higher"}
+    better: ClassVar[Mapping[str, Better]] = {"miou": "higher", "miou_in_view": "higher"}
     key: ClassVar[str] = "miou"
 
     def frame(self, judged: JudgedFrame) -> FrameStatistics | None:
@@ -46,36 +54,56 @@ class BevMapScore(Score):
         common = [name for name in predicted.layers if name in truth.layers]
         if not common:
             return None
-        counts = {kind + name: 0 for name in predicted.layers for kind in (_BOTH, _EITHER)}
+        kinds = (_BOTH, _EITHER, _IN_VIEW + _BOTH, _IN_VIEW + _EITHER)
+        counts = {kind + name: 0 for name in predicted.layers for kind in kinds}
+        in_view = _in_view(judged.rig, truth, truth.layers[common[0]].shape)
         said, happened = [], []
         for name in common:
             layer = truth.layers[name]
             known = ~np.isnan(layer)
             probability = _at(truth, layer.shape, predicted, name)[known]
             true, found = layer[known] >= THRESHOLD, probability >= THRESHOLD
-            counts[_BOTH + name] = int(np.count_nonzero(true & found))
-            counts[_EITHER + name] = int(np.count_nonzero(true | found))
+            for where, cells in (("", np.True_), (_IN_VIEW, in_view[known])):
+                counts[where + _BOTH + name] = int(np.count_nonzero(true & found & cells))
+                counts[where + _EITHER + name] = int(np.count_nonzero((true | found) & cells))
             said.append(probability)
             happened.append(true)
         return FrameStatistics({**counts, **_BINS.sums(np.concatenate(said), np.concatenate(happened))})
 
     def metrics(self, totals: Totals) -> dict[str, float]:
-        """Return miou."""
-        ious = [values["iou"] for values in self.per_class(totals).values()]
-        return {"miou": ratio(sum(ious), len(ious))}
+        """Return miou and miou_in_view."""
+        means = {"miou": _ious(totals), "miou_in_view": _ious(totals, _IN_VIEW)}
+        return {metric: ratio(sum(ious.values()), len(ious)) for metric, ious in means.items()}
 
     def per_class(self, totals: Totals) -> dict[str, dict[str, float]]:
         """Return the iou of every layer that occurs."""
-        names = [name.removeprefix(_BOTH) for name in totals.sums if name.startswith(_BOTH)]
-        return {
-            name: {"iou": ratio(totals[_BOTH + name], totals[_EITHER + name])}
-            for name in names
-            if totals[_EITHER + name]
-        }
+        return {name: {"iou": iou} for name, iou in _ious(totals).items()}
 
     def reliability(self, totals: Totals) -> list[Reliability]:
         """Return how often cells of some probability are in the layer."""
         return _BINS.reliability("Layers of the map", "predicted probability", "share that is in the layer", totals)
+
+
+def _ious(totals: Totals, where: str = "") -> dict[str, float]:
+    """Return the iou of every layer that occurs, in all cells or in those `where` says."""
+    both, either = where + _BOTH, where + _EITHER
+    names = [name.removeprefix(both) for name in totals.sums if name.startswith(both)]
+    return {name: ratio(totals[both + name], totals[either + name]) for name in names if totals[either + name]}
+
+
+def _in_view(rig: Rig, truth: BevMap, shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    """Return which cells (X, Y) have their centre, on the ground, in an image of a camera."""
+    x, y = (
+        first + (np.arange(count) + 0.5) * truth.cell_size for first, count in zip(truth.origin, shape, strict=True)
+    )
+    ground = np.stack([*np.meshgrid(x, y, indexing="ij"), np.zeros(shape), np.ones(shape)], axis=-1).reshape(-1, 4)
+    found = np.zeros(len(ground), bool)
+    for camera in rig:
+        points = (ground @ inverse(camera.base_from_camera).T)[:, :3]
+        front = np.flatnonzero(points[:, 2] > NEAREST_M)
+        pixels = pixels_of(camera, points[front, :2] / points[front, 2:])
+        found[front] |= ((pixels >= -0.5) & (pixels < np.array([camera.width, camera.height]) - 0.5)).all(axis=1)
+    return found.reshape(shape)
 
 
 def _at(truth: BevMap, shape: tuple[int, ...], predicted: BevMap, name: str) -> NDArray[np.float32]:

@@ -24,7 +24,7 @@ HEADLINES: Mapping[str, tuple[str, ...]] = {
     "ego_motion": ("translation_error_percent", "rpe", "rpe_rotation_deg"),
     "occupancy": ("iou", "miou"),
     "occupancy_above_ground": ("iou",),
-    "bev_map": ("miou",),
+    "bev_map": ("miou", "miou_in_view"),
     "detections": ("map", "nds"),
     "steering": ("mae_deg", "mse", "mse_of_mean"),
     "driving_context": ("accuracy", *(f"{task}_balanced_accuracy" for task in SCENE_CLASSES)),

@@ -20,7 +20,8 @@ from mtl_perception.evaluation.statistics import TaskStatistics
 from mtl_perception.resources import config_file
 
 SCORE = BevMapScore(LabelSpace.load(config_file("labels", "default")), ScoreOptions())
-RIG = Rig((Camera("front", 4, 4, np.diag([2.0, 2.0, 1.0]), np.eye(4)),))
+FORWARD = np.array([[0.0, 0.0, 1.0, 0.0], [-1.0, 0.0, 0.0, 0.0], [0.0, -1.0, 0.0, 1.0], [0.0, 0.0, 0.0, 1.0]])
+RIG = Rig((Camera("front", 4, 4, np.array([[2.05, 0.0, 1.5], [0.0, 2.05, 1.5], [0.0, 0.0, 1.0]]), FORWARD),))
 
 
 def bev(layers: Mapping[str, NDArray], origin: tuple[float, float] = (0.0, 0.0), cell_size: float = 0.5) -> BevMap:
@@ -48,7 +49,7 @@ def random_layers(seed: int) -> dict[str, NDArray]:
 
 def test_the_truth_itself_is_perfect() -> None:
     truth = bev(random_layers(0))
-    assert metrics(truth, truth) == {"miou": 1.0}
+    assert metrics(truth, truth)["miou"] == 1.0
 
 
 def test_a_road_moved_by_one_cell() -> None:
@@ -57,7 +58,7 @@ def test_a_road_moved_by_one_cell() -> None:
     layers = {"road": np.roll(road, 1, axis=1), "pavement": 1.0 - road}
     result = SCORE.per_class(statistics(judged(bev(layers), bev({"road": road, "pavement": 1.0 - road}))).total())
     assert result == {"road": {"iou": 3 / 5}, "pavement": {"iou": 1.0}}
-    assert metrics(bev(layers), bev({"road": road, "pavement": 1.0 - road})) == {"miou": pytest.approx(4 / 5)}
+    assert metrics(bev(layers), bev({"road": road, "pavement": 1.0 - road}))["miou"] == pytest.approx(4 / 5)
 
 
 def test_cells_by_hand() -> None:
@@ -67,21 +68,39 @@ def test_cells_by_hand() -> None:
     sums = statistics(judged(predicted, truth)).total()
     # Nobody says that there is a crossing; the floor is none of the network's layers.
     assert SCORE.per_class(sums) == {"road": {"iou": 2 / 4}}
-    assert SCORE.metrics(sums) == {"miou": 0.5}
+    assert SCORE.metrics(sums)["miou"] == 0.5
 
 
 def test_cells_that_nothing_is_said_about_are_missed() -> None:
     road = np.ones((4, 6))
-    assert metrics(bev({"road": np.full((4, 6), np.nan)}), bev({"road": road})) == {"miou": 0.0}
-    assert metrics(bev({"road": road[:, :2]}), bev({"road": road})) == {"miou": 2 / 6}
+    assert metrics(bev({"road": np.full((4, 6), np.nan)}), bev({"road": road}))["miou"] == 0.0
+    assert metrics(bev({"road": road[:, :2]}), bev({"road": road}))["miou"] == 2 / 6
 
 
 def test_a_finer_prediction_is_taken_at_the_centres_of_the_true_cells() -> None:
     layers = random_layers(1)
     fine = {name: np.pad(layer.repeat(5, 0).repeat(5, 1), ((10, 0), (0, 3))) for name, layer in layers.items()}
-    assert metrics(bev(fine, (-1.0, 0.0), 0.1), bev(layers)) == {"miou": 1.0}
+    assert metrics(bev(fine, (-1.0, 0.0), 0.1), bev(layers))["miou"] == 1.0
     # A cell of 0.5 m that begins 0.2 m later still holds the true cell's centre, though not its corner.
-    assert metrics(bev(layers, (0.2, 0.2)), bev(layers)) == {"miou": 1.0}
+    assert metrics(bev(layers, (0.2, 0.2)), bev(layers))["miou"] == 1.0
+
+
+def test_cells_behind_the_camera_are_not_asked_of_it() -> None:
+    # It is 1 m above the ground, looks along x, and sees not quite 45 degrees to each side.
+    x, y = np.meshgrid(np.arange(-3.75, 4.0, 0.5), np.arange(-3.75, 4.0, 0.5), indexing="ij")
+    seen = (x > 1.0) & (np.abs(y) < x)
+    road = (np.random.default_rng(0).random(seen.shape) < 0.5).astype(np.float32)
+    road[10, 8] = 1.0  # in view
+    truth = bev({"road": road, "crossing": np.where(seen, 0.0, road)}, (-4.0, -4.0))
+    predicted = bev({"road": np.where(seen, road, 1.0 - road), "crossing": np.zeros(seen.shape)}, (-4.0, -4.0))
+    right, wrong = int((road * seen).sum()), int((~seen).sum())
+    assert metrics(predicted, truth) == {"miou": pytest.approx(right / (right + wrong) / 2), "miou_in_view": 1.0}
+    predicted.layers["road"][10, 8] = np.nan
+    assert metrics(predicted, truth)["miou_in_view"] == pytest.approx((right - 1) / right)
+    bare = GroundTruth(bev_map=truth)
+    upward = Rig((Camera("up", 4, 4, np.diag([2.0, 2.0, 1.0]), np.eye(4)),))
+    frame = JudgedFrame(Prediction(0, {}, "base_link", "odom", None, bev_map=predicted), bare, {}, upward)
+    assert np.isnan(SCORE.metrics(statistics(frame).total())["miou_in_view"])
 
 
 def test_the_mean_is_that_of_torchmetrics() -> None:
