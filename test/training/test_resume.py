@@ -85,7 +85,7 @@ def steps_of(path: Path) -> int:
 
 
 def wait_for(path: Path, step: int) -> None:
-    end = time.monotonic() + 60
+    end = time.monotonic() + PATIENCE_S
     while not path.is_file() or steps_of(path) < step:
         assert time.monotonic() < end
         time.sleep(0.005)
