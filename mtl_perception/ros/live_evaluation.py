@@ -20,13 +20,13 @@ from mtl_perception.core.scene_classes import SCENE_CLASSES
 from mtl_perception.data.sample_messages import GROUND_TRUTH
 from mtl_perception.evaluation.gallery import Gallery
 from mtl_perception.evaluation.judged import SparseDepth, judged
+from mtl_perception.evaluation.projection import sparse_depths
 from mtl_perception.evaluation.result import BagResult
 from mtl_perception.evaluation.run import RunResult, write_run
 from mtl_perception.evaluation.running_scores import RunningScores
 from mtl_perception.evaluation.score import Score, ScoreOptions
 from mtl_perception.evaluation.scores import all_scores
 from mtl_perception.evaluation.truth.bag import TRUTH_OF
-from mtl_perception.evaluation.truth.projection import sparse_depths
 from mtl_perception.messages.poses import read_odometry
 from mtl_perception.messages.predictions import from_rig_prediction
 from mtl_perception.messages.stamps import NANOSECONDS

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from mtl_perception.core import BevMap, Rig
 from mtl_perception.core.transforms import inverse
 from mtl_perception.evaluation.judged import JudgedFrame
+from mtl_perception.evaluation.projection import NEAREST_M, pixels_of
 from mtl_perception.evaluation.score import Better, Reliability, Score
 from mtl_perception.evaluation.scores.probabilities import ProbabilityBins
 from mtl_perception.evaluation.statistics import FrameStatistics, Totals, ratio
-from mtl_perception.evaluation.truth.projection import NEAREST_M, pixels_of
 
 THRESHOLD = 0.5
 """A cell belongs to a layer from this probability on."""

@@ -14,9 +14,9 @@ from mtl_perception.data.recordings.bag import BagRecording
 from mtl_perception.data.recordings.bag_rig import CameraTopics
 from mtl_perception.data.sample_messages import GROUND_TRUTH
 from mtl_perception.evaluation.judged import SparseDepth
+from mtl_perception.evaluation.projection import sparse_depths
 from mtl_perception.evaluation.truth.mapped import MappedTopics
 from mtl_perception.evaluation.truth.mapping import TopicMapping
-from mtl_perception.evaluation.truth.projection import sparse_depths
 
 TRUTH_OF: Mapping[str, tuple[str, ...]] = {
     "depth": ("depth", "lidar"),

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from mtl_perception.core.camera import Camera
 from mtl_perception.core.transforms import Transform, transform_points
 from mtl_perception.evaluation.judged import SparseDepth
-from mtl_perception.evaluation.truth.projection import NEAREST_M, pixels_of, rays_of, visible_depth
+from mtl_perception.evaluation.projection import NEAREST_M, pixels_of, rays_of, visible_depth
 
 _SAME_PLACE = 1e-6  # metres and radians
 

@@ -21,9 +21,9 @@ from mtl_perception.data.errors import BagError
 from mtl_perception.data.recordings.bag import BagRecording, pose_at
 from mtl_perception.data.sample_messages import GROUND_TRUTH
 from mtl_perception.evaluation.judged import SparseDepth
+from mtl_perception.evaluation.projection import camera_from_base
 from mtl_perception.evaluation.truth.depth_camera import depth_for
 from mtl_perception.evaluation.truth.mapping import CAMERA_TASKS, RIG_TASKS, TopicMapping
-from mtl_perception.evaluation.truth.projection import camera_from_base
 from mtl_perception.messages.bev import from_bev_map
 from mtl_perception.messages.cameras import camera_from_info
 from mtl_perception.messages.detections import read_detections

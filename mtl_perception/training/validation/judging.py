@@ -15,12 +15,12 @@ from mtl_perception.core.prediction import EgoMotion
 from mtl_perception.core.scene_classes import SCENE_CLASSES
 from mtl_perception.core.transforms import inverse
 from mtl_perception.evaluation.judged import JudgedFrame, SparseDepth, judged
+from mtl_perception.evaluation.projection import sparse_depths
 from mtl_perception.evaluation.score import Better, Score, ScoreOptions
 from mtl_perception.evaluation.scores import all_scores
 from mtl_perception.evaluation.scores.driving_context import DrivingContextScore
 from mtl_perception.evaluation.scores.occupancy import OccupancyScore
 from mtl_perception.evaluation.statistics import FrameStatistics, Totals
-from mtl_perception.evaluation.truth.projection import sparse_depths
 from mtl_perception.memory import MAX_PREVIOUS_AGE_NS
 from mtl_perception.pipeline import Perceiver
 from mtl_perception.training.validation.clips import Clip

@@ -13,7 +13,7 @@ from mtl_perception.core.camera import Camera, Rig
 from mtl_perception.core.frame import RigFrame
 from mtl_perception.core.ground_truth import Sweep
 from mtl_perception.core.transforms import inverse, transform_from, transform_points
-from mtl_perception.evaluation.truth.projection import (
+from mtl_perception.evaluation.projection import (
     hidden,
     in_spacings,
     project_points,
