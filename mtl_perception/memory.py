@@ -84,17 +84,19 @@ class Memory:
         kept = set.intersection(*(set(memory.features) for memory in rows))
         stamp_ns = max(memory.frame_stamp_ns for memory in usable.values())
         newest = torch.tensor([memory.frame_stamp_ns == stamp_ns for memory in rows], device=self._device)
+        elapsed_ns = [
+            frame.image_stamps_ns[name] - usable[name].stamp_ns if name in usable else 1_000_000_000 for name in cameras
+        ]
+        elapsed = self._tensor([1e-9 * value for value in elapsed_ns])
         previous = PreviousFrame(
             features={key: torch.stack([memory.features[key] for memory in rows]) for key in sorted(kept)},
             K=self._tensor([memory.camera.K for memory in rows]),
             previous_from_current=self._tensor(motion) if len(motion) == len(rows) else None,
             valid=torch.tensor([name in usable for name in cameras], device=self._device),
             newest=newest,
+            elapsed=elapsed,
         )
-        elapsed_ns = [
-            frame.image_stamps_ns[name] - usable[name].stamp_ns if name in usable else 1_000_000_000 for name in cameras
-        ]
-        return Past(previous, self._tensor([1e-9 * value for value in elapsed_ns]), stamp_ns)
+        return Past(previous, elapsed, stamp_ns)
 
     def history(self, stamp_ns: int) -> History | None:
         """Return what is remembered of the frames before, oldest first; None when there are none."""

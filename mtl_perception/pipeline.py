@@ -26,11 +26,13 @@ from mtl_perception.network import (
     Checkpoint,
     MultiTaskNetwork,
     NetworkConfig,
+    NetworkOutput,
     load_checkpoint,
 )
 from mtl_perception.network.config import SCENE_TASKS
 from mtl_perception.network.driving.driving_tasks import DRIVER_TASKS
 from mtl_perception.network.driving.streams import CabinBatch
+from mtl_perception.network.motion.ego_motion import base_twist
 from mtl_perception.postprocessing import OUTSIDE, Postprocessing
 from mtl_perception.rectification import Rectification
 from mtl_perception.resources import config_file, default_checkpoint
@@ -186,17 +188,25 @@ class Perceiver:
     @torch.inference_mode()
     def encode(
         self, frame: RigFrame, cabin: CabinFrame | None = None
-    ) -> tuple[Tensor, Tensor | None, CabinBatch | None]:
+    ) -> tuple[Tensor, Tensor | None, CabinBatch | None, Tensor | None]:
         """Return what the tasks of driver, vehicle and traffic look at: to train them on features as they will be.
 
         Returns:
             The coarsest level of the outside images (N, C, h, w), that of the cabin's (1, S, C, h, w), and the cabin
-            itself; None without a cabin.
+            itself, None without a cabin; and how the base has moved per second since the frame that was encoded before
+            (1, 6), see `base_twist`, None if the network cannot tell.
         """
-        _, batch = self._prepare(frame)
+        self._memory.clear_if_not_before(frame.stamp_ns)
+        rectified, batch = self._prepare(frame)
+        seen = {name: camera for name, (camera, _) in rectified.items()}
+        past = self._memory.past(frame, seen)
         inside = None if cabin is None else self._cabin_batch(cabin, batch)
-        features, cabin_maps = self.network.encode(batch, tasks=(), cabin=inside)
-        return features.own[-1], cabin_maps, inside
+        tasks = ("ego_motion",) if "ego_motion" in self.network.config.tasks else ()
+        previous = None if past is None else past.previous
+        features, cabin_maps = self.network.encode(batch, previous, tasks=tasks, cabin=inside)
+        self._memory.remember(frame, seen, NetworkOutput(memory=features.kept))
+        twist = base_twist(features.ego_motion, previous, batch)
+        return features.own[-1], cabin_maps, inside, twist
 
     def _prepare(self, frame: RigFrame) -> tuple[dict[str, tuple[Camera, NDArray[np.uint8]]], CameraBatch]:
         """Rectify all images to one size and put them into one batch."""

@@ -99,6 +99,7 @@ class PreviousFrame:
         valid: (N,) bool; False where a camera has no usable previous image (its row is then meaningless).
         newest: (N,) bool, whose previous image is of the rig's previous frame, not of an earlier one; None: all that
             are valid.
+        elapsed: (N,) seconds between its two images; None: not known. Only steering asks.
     """
 
     features: Mapping[str, Tensor]
@@ -106,6 +107,7 @@ class PreviousFrame:
     previous_from_current: Tensor | None
     valid: Tensor
     newest: Tensor | None = None
+    elapsed: Tensor | None = None
 
     @property
     def of_one_frame(self) -> Tensor:
@@ -120,6 +122,7 @@ class PreviousFrame:
             None if self.previous_from_current is None else self.previous_from_current[rows],
             self.valid[rows],
             None if self.newest is None else self.newest[rows],
+            None if self.elapsed is None else self.elapsed[rows],
         )
 
 

@@ -205,6 +205,9 @@ class SteeringConfig(_Section):
 
     width: int = Field(64, ge=8)
     frames: int = Field(16, ge=1)
+    motion: bool = Field(
+        False, description="also from the network's own estimate of how the rig moved between the frames"
+    )
 
 
 class DrivingConfig(_Section):
@@ -275,6 +278,9 @@ class NetworkConfig(_Section):
                 raise ValueError("volume.prototypes has no use for volume.box_grid and volume.ground_width")
             if volume.box_width is not None and volume.box_grid is None:
                 raise ValueError("volume.box_width needs volume.box_grid")
+        moves = self.steering is not None and self.steering.motion and "steering" in self.tasks
+        if moves and "ego_motion" not in self.tasks:
+            raise ValueError("steering.motion needs the task 'ego_motion'")
         by_matches = self.scene_flow == "matches"
         if by_matches and (self.alignment is None or self.reprojection_motion is None):
             raise ValueError("scene_flow 'matches' needs the sections 'alignment' and 'reprojection_motion'")

@@ -32,7 +32,7 @@ from mtl_perception.network.encoding.shared_encoder import SharedEncoder
 from mtl_perception.network.encoding.token_reassembly import TokenReassembly
 from mtl_perception.network.geometry import GEOMETRY_CHANNELS, depth_scale, geometry_channels
 from mtl_perception.network.motion.alignment import Alignment
-from mtl_perception.network.motion.ego_motion import EgoMotion
+from mtl_perception.network.motion.ego_motion import EgoMotion, base_twist
 from mtl_perception.network.motion.motion_tasks import MotionTasks
 from mtl_perception.network.output import NetworkOutput
 from mtl_perception.network.panoptic.light import LightPanopticHead
@@ -182,7 +182,8 @@ class MultiTaskNetwork(nn.Module):
         if needed.volume:
             result |= self.decode_volume(features, result["depth_logits"], batch, needed.volume)
         if needed.driving:
-            result |= self.driving(features.own[-1], batch, needed.driving, history, cabin_maps, cabin)
+            twist = base_twist(features.ego_motion, features.previous, batch)
+            result |= self.driving(features.own[-1], batch, needed.driving, history, cabin_maps, cabin, twist)
         return NetworkOutput(**result, memory=features.kept)
 
     def encode(
@@ -287,6 +288,7 @@ class MultiTaskNetwork(nn.Module):
             temporal=frozenset(temporal),
             volume=frozenset(volume),
             driving=frozenset(wanted & {"steering", *SCENE_TASKS}),
+            twist="steering" in wanted and self.config.steering is not None and self.config.steering.motion,
         )
 
     def _moved(
@@ -303,7 +305,7 @@ class MultiTaskNetwork(nn.Module):
             compared = needed.cross_view and hasattr(self, "cross_view")
             triangulated = needed.cross_view and hasattr(self, "triangulation")
             unknown = previous.previous_from_current is None and bool(needed.temporal or compared or triangulated)
-            asked = self.motion.estimates and ("ego_motion" in needed.temporal or unknown)
+            asked = self.motion.estimates and ("ego_motion" in needed.temporal or needed.twist or unknown)
             if asked or triangulated or (self.motion.uses_matches and needed.temporal):
                 alignment = self.motion.match(features.own, kept, batch, previous)
             if asked:
@@ -367,6 +369,7 @@ class _Needed:
     temporal: frozenset[str]
     volume: frozenset[str]
     driving: frozenset[str]
+    twist: bool
 
     @property
     def cross_view(self) -> bool:

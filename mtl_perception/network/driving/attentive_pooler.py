@@ -18,6 +18,9 @@ from torch.nn import functional
 SHORTEST_WAVE = 0.1
 LONGEST_WAVE = 20.0
 WAVES = 16
+WHEELBASE = 2.7  # metres, of a car; another vehicle's angle is in the same proportion
+SLOWEST = 1.0  # m/s
+LARGEST_RATE = 50.0  # rad/s and m/s: what is beyond is no motion of a vehicle
 LOG_VARIANCE_START = -4.0  # 0.14 rad
 LOG_VARIANCE_REACH = 6.0
 
@@ -40,6 +43,31 @@ class FrameTokens(nn.Module):
         sums = cells.new_zeros(num_frames, *cells.shape[1:]).index_add(0, frame_index, cells)
         counts = cells.new_zeros(num_frames).index_add(0, frame_index, torch.ones_like(cells[:, 0, 0]))
         return (sums / counts.clamp(min=1.0)[:, None, None]).to(features.dtype)
+
+
+class MotionToken(nn.Module):
+    """How the base moved (B, 6), per second -> one more token (B, 1, width) of the frame.
+
+    Beside the rates themselves the network gets the angle that the front wheels of a vehicle with a wheelbase of
+    `WHEELBASE` have on a circle of that curvature (the bicycle model), which holds a division that it would have to
+    learn. Below `SLOWEST` the curvature is taken for less than it is: of a vehicle that stands it says nothing.
+    """
+
+    def __init__(self, width: int) -> None:
+        """Build it."""
+        super().__init__()
+        self.enter = nn.Linear(8, width)
+        self.layers = nn.Sequential(nn.GELU(), nn.Linear(width, width))
+
+    def forward(self, twist: Tensor) -> Tensor:
+        """Embed rates of rotation (rad/s) and translation (m/s) in the base's axes; NaN: not known."""
+        known = torch.isfinite(twist).all(dim=1, keepdim=True)
+        rates = torch.where(known, twist, 0.0).clamp(-LARGEST_RATE, LARGEST_RATE)
+        turning, moving = rates[:, :3], rates[:, 3:]
+        angle = torch.atan(WHEELBASE * turning[:, 2:] / moving.norm(dim=1, keepdim=True).clamp(min=SLOWEST))
+        values = torch.cat([turning, moving / 10.0, 4.0 * angle, known.to(rates.dtype)], dim=1)
+        token: Tensor = self.layers(self.enter(values.to(self.enter.weight.dtype)))
+        return token[:, None]
 
 
 class AttentivePooler(nn.Module):

@@ -14,7 +14,7 @@ from torch.nn import functional
 from mtl_perception.core.scene_classes import SCENE_CLASSES
 from mtl_perception.network.batch import CameraBatch, History
 from mtl_perception.network.config import SCENE_TASKS, DrivingConfig, NetworkConfig, SteeringConfig
-from mtl_perception.network.driving.attentive_pooler import AttentivePooler, FrameTokens, SteeringHead
+from mtl_perception.network.driving.attentive_pooler import AttentivePooler, FrameTokens, MotionToken, SteeringHead
 from mtl_perception.network.driving.dual_branch import DualBranchEmbedding
 from mtl_perception.network.driving.scene_heads import SceneHeads
 from mtl_perception.network.driving.streams import CabinBatch, SceneStreams
@@ -47,6 +47,7 @@ class DrivingTasks(nn.Module):
         history: History | None,
         cabin_maps: Tensor | None,
         cabin: CabinBatch | None,
+        twist: Tensor | None = None,
     ) -> dict[str, Any]:
         """Return what `NetworkOutput` says of these tasks, `frame_memory` included.
 
@@ -57,10 +58,11 @@ class DrivingTasks(nn.Module):
             history: what was kept of the frames before, or None.
             cabin_maps: (B, S, C, h, w), the coarsest level of the cabin's images, or None.
             cabin: the cabin's images and joints, or None: the tasks of the driver then give nothing.
+            twist: (B, 6), see `Steering`, or None: not known.
         """
         result: dict[str, Any] = {"frame_memory": {}}
         if "steering" in tasks:
-            angle, log_variance, tokens = self.steering(coarsest, batch, history)
+            angle, log_variance, tokens = self.steering(coarsest, batch, history, twist)
             result |= {"steering": angle, "steering_log_variance": log_variance}
             result["frame_memory"]["tokens"] = tokens
         scene = [task for task in SCENE_TASKS if task in tasks]
@@ -73,7 +75,12 @@ class DrivingTasks(nn.Module):
         return result
 
     def frame_memory(
-        self, coarsest: Tensor, frame_index: Tensor, num_frames: int, tasks: Collection[str]
+        self,
+        coarsest: Tensor,
+        frame_index: Tensor,
+        num_frames: int,
+        tasks: Collection[str],
+        twist: Tensor | None = None,
     ) -> dict[str, Tensor]:
         """Return what `NetworkOutput.frame_memory` holds, and compute nothing else: for frames of the past in training.
 
@@ -82,17 +89,22 @@ class DrivingTasks(nn.Module):
             frame_index: (N,) int64, the frame of each.
             num_frames: B.
             tasks: those that are wanted.
+            twist: (B, 6), see `Steering`, or None: not known.
         """
         memory = {}
         if "steering" in tasks:
-            memory["tokens"] = self.steering.tokens(self.steering.reduce(coarsest), frame_index, num_frames)
+            memory["tokens"] = self.steering.frame_tokens(coarsest, frame_index, num_frames, twist)
         if set(tasks).intersection(SCENE_TASKS):
             memory["scene"], _ = self.scene.streams.scene(self.scene.reduce(coarsest), frame_index, num_frames)
         return memory
 
 
 class Steering(nn.Module):
-    """The steering angle from tokens of the last frames (unified encoder, section III-D)."""
+    """The steering angle from tokens of the last frames (unified encoder, section III-D).
+
+    With `motion`, our addition, each frame has one more token: how the rig has moved since the frame before as the
+    network itself tells from the images. Maps that are averaged over cameras and cells do not show that.
+    """
 
     def __init__(self, inputs: int, config: SteeringConfig) -> None:
         """Build it for maps of `inputs` channels."""
@@ -100,12 +112,34 @@ class Steering(nn.Module):
         self.frames = config.frames
         self.reduce = nn.Conv2d(inputs, config.width, 1)
         self.tokens = FrameTokens()
-        self.pooler = AttentivePooler(config.width, config.frames)
+        if config.motion:
+            self.motion = MotionToken(config.width)
+        rows, columns = self.tokens.grid
+        self.pooler = AttentivePooler(config.width, config.frames, tokens=rows * columns + config.motion)
         self.head = SteeringHead(config.width)
 
-    def forward(self, coarsest: Tensor, batch: CameraBatch, history: History | None) -> tuple[Tensor, Tensor, Tensor]:
+    def frame_tokens(self, coarsest: Tensor, frame_index: Tensor, num_frames: int, twist: Tensor | None) -> Tensor:
+        """Return the tokens (B, L, width) of frames.
+
+        Args:
+            coarsest: (N, C, h, w).
+            frame_index: (N,) int64, the frame of each.
+            num_frames: B.
+            twist: (B, 6) rates of rotation (rad/s) and translation (m/s) of the base since the frame before, in its
+                axes then; NaN, or None, where they are not known.
+        """
+        tokens: Tensor = self.tokens(self.reduce(coarsest), frame_index, num_frames)
+        if not hasattr(self, "motion"):
+            return tokens
+        if twist is None:
+            twist = torch.full((num_frames, 6), torch.nan, device=tokens.device)
+        return torch.cat([tokens, self.motion(twist).to(tokens.dtype)], dim=1)
+
+    def forward(
+        self, coarsest: Tensor, batch: CameraBatch, history: History | None, twist: Tensor | None = None
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """Return the angle (B,) rad, its log variance (B,) and this frame's tokens (B, L, width), to be kept."""
-        now = self.tokens(self.reduce(coarsest), batch.frame_index, batch.num_frames)
+        now = self.frame_tokens(coarsest, batch.frame_index, batch.num_frames, twist)
         tokens = now[:, None]
         age, valid = tokens.new_zeros(len(now), 1), torch.ones(len(now), 1, dtype=torch.bool, device=now.device)
         if history is not None and "tokens" in history.features and self.frames > 1:

@@ -12,8 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from mtl_perception.network.batch import CameraBatch, PreviousFrame
 from mtl_perception.network.blocks import ResidualBlock, conv_norm_relu
-from mtl_perception.network.motion.se3 import matrix_from_vector
+from mtl_perception.network.motion.se3 import matrix_from_vector, rig_motion, vector_from_matrix
 
 OUTPUT_SCALE = 0.01  # of monodepth2: starts near the identity
 # Where the log variances start, and how far they can go from there: 1 degree and 2 cm, times or over e^3.
@@ -37,6 +38,30 @@ class EgoMotion:
     def previous_from_current(self) -> Tensor:
         """The motion as matrices (N, 4, 4): T_{t->s}, target t the current and source s the previous frame."""
         return matrix_from_vector(self.vector)
+
+
+def base_twist(motion: EgoMotion | None, previous: PreviousFrame | None, batch: CameraBatch) -> Tensor | None:
+    """Return how each frame's base has moved per second since the frame before, as told by the images alone.
+
+    Args:
+        motion: of the cameras, or None.
+        previous: the frame before, with the seconds since then, or None.
+        batch: the current cameras; B frames.
+
+    Returns:
+        (B, 6) rates of rotation (rad/s) and translation (m/s) in the axes of the base at the frame before, NaN where
+        not known; None where it is known of no frame.
+    """
+    if motion is None or previous is None or previous.elapsed is None:
+        return None
+    valid, frames = previous.of_one_frame, batch.frame_index
+    moved, _ = rig_motion(
+        motion.previous_from_current, batch.base_from_camera, motion.log_variance, valid, frames, batch.num_frames
+    )
+    share = valid.to(previous.elapsed.dtype)
+    count = share.new_zeros(batch.num_frames).index_add(0, frames, share)
+    elapsed = share.new_zeros(batch.num_frames).index_add(0, frames, share * previous.elapsed) / count
+    return vector_from_matrix(moved) / elapsed[:, None]  # 0 / NaN where no camera has an image of the frame before
 
 
 class EgoMotionDecoder(nn.Module):

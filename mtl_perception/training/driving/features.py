@@ -28,7 +28,7 @@ from mtl_perception.training.driving.clips import clip_paths, clips_key, load_cl
 from mtl_perception.training.driving.config import ClipsConfig
 
 UNKNOWN_CLASS = -1
-_FORMAT = 1
+_FORMAT = 2
 """Changes when the same settings give other files."""
 
 
@@ -41,6 +41,7 @@ class ClipFeatures:
         cabin: float16 (T, S, C, h, w), that of the cabin's images.
         posture: float32 (T, 26, 3) metres, NaN for a joint that is not seen.
         gestures: float32 (T, 42, 3) likewise.
+        twist: float32 (T, 6), how the base moved per second since the frame before, as the network tells; NaN unknown.
         seconds: float64 (T,), when the frames were taken.
         steering: float32 (T,) radians, left positive; NaN unknown.
         classes: int8 (T, 4), numbers of classes in the order of `SCENE_CLASSES`; `UNKNOWN_CLASS` unknown.
@@ -50,6 +51,7 @@ class ClipFeatures:
     cabin: NDArray[np.float16]
     posture: NDArray[np.float32]
     gestures: NDArray[np.float32]
+    twist: NDArray[np.float32]
     seconds: NDArray[np.float64]
     steering: NDArray[np.float32]
     classes: NDArray[np.int8]
@@ -77,14 +79,16 @@ def clip_features(perceiver: Perceiver, samples: Sequence[Sample]) -> ClipFeatur
     Raises:
         ValueError: a frame has no driver.
     """
-    outside, cabin = [], []
+    outside, cabin, twists = [], [], []
+    perceiver.reset()
     for sample in samples:
         if sample.cabin is None:
             raise ValueError(f"frame {sample.frame.stamp_ns}: there is no driver")
-        seen, inside, _ = perceiver.encode(sample.frame, sample.cabin)
+        seen, inside, _, twist = perceiver.encode(sample.frame, sample.cabin)
         assert inside is not None  # there is a driver
         outside.append(seen.half().cpu().numpy())
         cabin.append(inside[0].half().cpu().numpy())
+        twists.append(np.full(6, np.nan) if twist is None else twist[0].cpu().numpy())
     drivers = [sample.cabin for sample in samples if sample.cabin is not None]
     truths = [sample.truth for sample in samples]
     first_ns = samples[0].frame.stamp_ns
@@ -93,6 +97,7 @@ def clip_features(perceiver: Perceiver, samples: Sequence[Sample]) -> ClipFeatur
         np.stack(cabin),
         np.stack([_joints(driver.posture, POSTURE_JOINTS) for driver in drivers]),
         np.stack([_joints(driver.gestures, GESTURE_JOINTS) for driver in drivers]),
+        np.stack(twists).astype(np.float32),
         np.array([(sample.frame.stamp_ns - first_ns) * 1e-9 for sample in samples]),
         np.array([np.nan if truth.steering is None else truth.steering for truth in truths], np.float32),
         np.array([_numbers(truth.driving_context) for truth in truths], np.int8),
@@ -177,7 +182,7 @@ class _ClipEncoder:
 
 def _encoder_state(network: MultiTaskNetwork) -> Iterator[tuple[str, torch.Tensor]]:
     for name, tensor in sorted(network.state_dict().items()):
-        if name.startswith(("encoder.", "neck.")):
+        if name.startswith(("encoder.", "neck.", "motion.alignment.", "motion.ego_motion.")):
             yield name, tensor
 
 

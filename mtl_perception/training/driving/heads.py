@@ -76,7 +76,8 @@ def run_heads(driving: DrivingTasks, batch: Moments, tasks: Collection[str] = DR
     """Return what `NetworkOutput` says of driving, for B moments at once."""
     count = len(batch)
     now = batch.frame_index < count
-    memory = driving.frame_memory(batch.outside[~now], batch.frame_index[~now] - count, batch.num_frames - count, tasks)
+    before = batch.frame_index[~now] - count
+    memory = driving.frame_memory(batch.outside[~now], before, batch.num_frames - count, tasks, batch.twist[count:])
     valid = batch.past >= 0
     history = None
     if valid.any():
@@ -89,6 +90,7 @@ def run_heads(driving: DrivingTasks, batch: Moments, tasks: Collection[str] = DR
         history,
         batch.cabin_maps,
         batch.cabin,
+        batch.twist[:count],
     )
     return result
 

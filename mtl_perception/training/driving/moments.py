@@ -23,6 +23,7 @@ class Moments:
     Attributes:
         outside: (N, C, h, w), the coarsest level.
         frame_index: (N,) int64: 0..B - 1 the moments, then the frames of the past one after the other.
+        twist: (F, 6) of all these frames, see `ClipFeatures`.
         past: (B, T) int64, the frames of each moment's past, oldest first, counted as in `frame_index`; -1 none.
         age: (B, T) seconds before the moment; 0 where there is none.
         cabin_maps: (B, S, C, h, w).
@@ -33,6 +34,7 @@ class Moments:
 
     outside: Tensor
     frame_index: Tensor
+    twist: Tensor
     past: Tensor
     age: Tensor
     cabin_maps: Tensor
@@ -47,7 +49,7 @@ class Moments:
     @property
     def num_frames(self) -> int:
         """How many frames there are, moments and past together."""
-        return int(self.frame_index[-1]) + 1
+        return len(self.twist)
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,7 @@ class Thinning:
         no_joints: share of moments without joints.
         joint_noise_m: standard deviation of the joints' coordinates.
         lost_joint: share of joints that are not found.
+        no_motion: share of frames of which it is not known how the rig has moved.
     """
 
     short_past: float = 0.4
@@ -73,6 +76,7 @@ class Thinning:
     no_joints: float = 0.3
     joint_noise_m: float = 0.01
     lost_joint: float = 0.05
+    no_motion: float = 0.1
 
 
 def random_moments(
@@ -120,10 +124,14 @@ def moments(
         frames += [(row, number) for number in numbers]
     maps = [chosen[row][0].outside[number, cameras[row]] for row, number in frames]
     index = np.repeat(np.arange(len(frames)), [len(each) for each in maps])
+    twist = np.stack([chosen[row][0].twist[number] for row, number in frames])
+    if thinning is not None and generator is not None:
+        twist[generator.random(len(twist)) < thinning.no_motion] = np.nan
     cabin_maps, cabin = _cabins(chosen, generator, thinning)
     return Moments(
         outside=torch.from_numpy(np.concatenate(maps)).float(),
         frame_index=torch.from_numpy(index),
+        twist=torch.from_numpy(twist),
         past=torch.from_numpy(past),
         age=torch.from_numpy(age),
         cabin_maps=cabin_maps,

@@ -239,13 +239,17 @@ class DrivingStage:
 def with_driving_tasks(start: Checkpoint, preset: NetworkConfig) -> MultiTaskNetwork:
     """Return a checkpoint's network with the tasks of driving added, their heads as the preset has them and random.
 
-    All but these heads is frozen.
+    All but these heads is frozen. Steering looks at the rig's motion if the preset has it so and the checkpoint was
+    trained to tell it.
 
     Raises:
         ValueError: the preset has no section `steering` or `driving`.
     """
     known = {*start.trained_tasks, *DRIVING_TASKS}
-    sections = {"steering": preset.steering, "driving": preset.driving}
+    steering = preset.steering
+    if steering is not None:
+        steering = steering.model_copy(update={"motion": steering.motion and "ego_motion" in known})
+    sections = {"steering": steering, "driving": preset.driving}
     content = start.network.config.model_dump() | {"tasks": tuple(task for task in TASKS if task in known)}
     content |= {name: None if section is None else section.model_dump() for name, section in sections.items()}
     network = MultiTaskNetwork(NetworkConfig.model_validate(content))

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from mtl_perception.network.driving.attentive_pooler import AttentivePooler, FrameTokens, SteeringHead
+from mtl_perception.network.driving.attentive_pooler import AttentivePooler, FrameTokens, MotionToken, SteeringHead
 
 
 @pytest.fixture
@@ -30,6 +30,18 @@ def test_shapes(pooler: AttentivePooler, batch: int, length: int) -> None:
     assert angle.shape == log_variance.shape == (batch,)
     assert angle.abs().max() < 2.0
     assert ((log_variance > -10) & (log_variance < 2)).all()
+
+
+def test_what_is_not_known_of_the_motion_is_one_token_whatever_else_is_known() -> None:
+    torch.manual_seed(0)
+    token = MotionToken(16)
+    twist = torch.tensor([[0.0, 0.0, 0.2, 4.0, 0.0, 0.0], [0.0, 0.0, torch.nan, 4.0, 0.0, 0.0], [torch.nan] * 6])
+    curve, unknown, nothing = token(twist)
+    assert curve.shape == (1, 16) and torch.equal(unknown, nothing) and not torch.allclose(curve, unknown)
+    # A vehicle that stands has no curvature, however its rotation trembles; one that is thrown about has bounds.
+    standing = token(torch.tensor([[0.0, 0.0, 1e-4, 0.0, 0.0, 0.0], [0.0, 0.0, -1e-4, 0.0, 0.0, 0.0]]))
+    torch.testing.assert_close(standing[0], standing[1], atol=1e-2, rtol=0.0)
+    assert token(torch.full((1, 6), 1e30)).isfinite().all()
 
 
 def test_masked_frames_do_not_matter_whatever_they_hold(pooler: AttentivePooler) -> None:

@@ -28,24 +28,25 @@ def labels():
 
 @pytest.fixture(scope="session")
 def seeing_checkpoint(tmp_path_factory, labels):
-    """The file of a network with random weights that passes for trained in depth."""
+    """The file of a network with random weights that passes for trained in depth and ego motion."""
     config = NetworkConfig.model_validate(
         {
             "preset": "small",
-            "tasks": ("depth",),
+            "tasks": ("depth", "ego_motion"),
             "num_labels": len(labels),
             "input_pixels": 64 * 64,
             "backbone": {"options": {"widths": (8, 8, 8, 8), "blocks": (1, 1, 1, 1)}},
             "neck": {"width": 8},
             "depth_bins": {"nearest": 0.5, "farthest": 50.0, "count": 8, "canonical_focal": 100.0},
             "dense": {"width": 8},
+            "alignment": {"width": 8, "fine_width": 4},
             "grid": {"origin": (-8.0, -8.0, -1.0), "voxel_size": 1.0, "shape": (16, 16, 4)},
         }
     )
     torch.manual_seed(0)
     path = tmp_path_factory.mktemp("driving") / "small.safetensors"
     card = {"licence": "of the start", "validation": {"figures": {}}}
-    save_checkpoint(path, MultiTaskNetwork(config), labels, ("depth",), card)
+    save_checkpoint(path, MultiTaskNetwork(config), labels, ("depth", "ego_motion"), card)
     return path
 
 

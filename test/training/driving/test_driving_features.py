@@ -23,7 +23,14 @@ def test_features_are_those_of_the_network_in_use(driving_clips, seeing_checkpoi
     np.testing.assert_allclose(surround.seconds, np.arange(6) / 10, atol=1e-6)
     (samples,) = render_clips(few_clips, 12, labels)
     perceiver = Perceiver.from_checkpoint(seeing_checkpoint)
-    outside, cabin, _ = perceiver.encode(samples[3].frame, samples[3].cabin)
+    for number, sample in enumerate(samples[:4]):
+        outside, cabin, _, twist = perceiver.encode(sample.frame, sample.cabin)
+        assert np.isnan(surround.twist[number]).all() if number == 0 else np.isfinite(surround.twist[number]).all()
+    np.testing.assert_allclose(surround.twist[3], twist[0].numpy(), rtol=1e-3, atol=1e-3)
+    perceiver.reset()
+    perceiver(samples[2].frame, ("ego_motion",))
+    moved = perceiver(samples[3].frame, ("ego_motion",)).ego_motion.previous_base_from_base
+    np.testing.assert_allclose(surround.twist[3, 3:], moved[:3, 3] / 0.1, rtol=0.2, atol=1e-2)
     np.testing.assert_allclose(surround.outside[3], outside.numpy(), atol=2e-3)
     np.testing.assert_allclose(surround.cabin[3], cabin[0].numpy(), atol=2e-3)
     np.testing.assert_array_equal(surround.posture[3], samples[3].cabin.posture.astype(np.float32))

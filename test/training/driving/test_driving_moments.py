@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Moments with their past: as the network has them in use, and thinned out."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -42,6 +44,18 @@ def test_batches_say_what_the_perceiver_says_frame_by_frame(driver_network, driv
             assert found == pytest.approx(list(probabilities.values()), abs=5e-3), task
 
 
+def test_steering_follows_the_motion_that_the_images_tell(driver_network, driving_clips):
+    clip = replace(driving_clips[1], twist=np.tile(np.float32([0, 0, 0.1, 5, 0, 0]), (len(driving_clips[1]), 1)))
+    turned = replace(clip, twist=clip.twist * np.float32([1, 1, -1, 1, 1, 1]))
+    unknown = replace(clip, twist=np.full_like(clip.twist, np.nan))
+    with torch.inference_mode():
+        angles = [
+            run_heads(driver_network.driving, moments([(each, 5)]), ("steering",))["steering"].item()
+            for each in (clip, turned, unknown)
+        ]
+    assert len({round(angle, 5) for angle in angles}) == 3 and np.isfinite(angles).all()
+
+
 def test_the_past_is_what_came_before(driving_clips):
     mono, surround = driving_clips
     batch = moments([(mono, 5), (surround, 2), (surround, 0)])
@@ -50,6 +64,7 @@ def test_the_past_is_what_came_before(driving_clips):
     assert torch.bincount(batch.frame_index).tolist() == [1, 4, 4, 1, 1, 1, 1, 1, 4, 4]
     np.testing.assert_array_equal(batch.outside[batch.frame_index == 9].numpy(), surround.outside[1].astype(np.float32))
     np.testing.assert_array_equal(batch.outside[batch.frame_index == 3].numpy(), mono.outside[0].astype(np.float32))
+    np.testing.assert_array_equal(batch.twist[[1, 9]].numpy(), surround.twist[[2, 1]])
 
 
 def test_rows_do_not_see_each_other(driver_network, driving_clips):

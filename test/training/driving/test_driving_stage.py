@@ -52,7 +52,7 @@ def test_the_checkpoint_has_the_tasks_and_the_same_rest(stage, seeing_checkpoint
     run.train()
     before, after = load_checkpoint(seeing_checkpoint), load_checkpoint(run.folder / CHECKPOINT)
     driving = ("steering", "driver_behaviour", "driver_emotion", "vehicle_behaviour", "traffic_context")
-    assert after.trained_tasks == ("depth", *driving)
+    assert after.trained_tasks == ("depth", "ego_motion", *driving)
     kept = before.network.state_dict()
     for name, tensor in after.network.state_dict().items():
         assert name.startswith("driving.") or torch.equal(tensor, kept[name]), name
