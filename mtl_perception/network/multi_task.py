@@ -182,7 +182,7 @@ class MultiTaskNetwork(nn.Module):
         if needed.volume:
             result |= self.decode_volume(features, result["depth_logits"], batch, needed.volume)
         if needed.driving:
-            twist = base_twist(features.ego_motion, features.previous, batch)
+            twist = base_twist(features.ego_motion, features.previous, batch) if needed.twist else None
             result |= self.driving(features.own[-1], batch, needed.driving, history, cabin_maps, cabin, twist)
         return NetworkOutput(**result, memory=features.kept)
 

@@ -37,9 +37,8 @@ class BevMapScore(Score):
     truth nor prediction is left out of the mean.
 
     `miou_in_view` is the same over the cells whose centre, on the ground of the base frame, falls into an image of the
-    rig, hidden or not: what a single camera cannot see is not asked of it (Roddick and Cipolla 2020, "Predicting
-    semantic map representations from images using pyramid occupancy networks", section 4.1, leave out hidden cells,
-    too).
+    rig, hidden or not: what a single camera cannot see is not asked of it. Leaving out cells beyond the view is our
+    addition; BEVFusion's six cameras see all around.
     """
 
     task: ClassVar[str] = "bev_map"
