@@ -24,16 +24,14 @@ HISTORY_FRAMES = 15
 
 @dataclass(frozen=True)
 class Past:
-    """What the network is told about the previous images of N cameras, and when these were taken.
+    """What the network is told about the previous images of N cameras, and which frame they are of.
 
     Attributes:
-        previous: what is remembered of each camera.
-        seconds: (N,), between a camera's two images; 1 where it has no previous one.
+        previous: what is remembered of each camera; `elapsed` is known, 1 where a camera has no previous image.
         stamp_ns: the stamp of the newest frame that one of the previous images is of; `previous.newest` tells which.
     """
 
     previous: PreviousFrame
-    seconds: Tensor
     stamp_ns: int
 
     @property
@@ -87,16 +85,15 @@ class Memory:
         elapsed_ns = [
             frame.image_stamps_ns[name] - usable[name].stamp_ns if name in usable else 1_000_000_000 for name in cameras
         ]
-        elapsed = self._tensor([1e-9 * value for value in elapsed_ns])
         previous = PreviousFrame(
             features={key: torch.stack([memory.features[key] for memory in rows]) for key in sorted(kept)},
             K=self._tensor([memory.camera.K for memory in rows]),
             previous_from_current=self._tensor(motion) if len(motion) == len(rows) else None,
             valid=torch.tensor([name in usable for name in cameras], device=self._device),
             newest=newest,
-            elapsed=elapsed,
+            elapsed=self._tensor([1e-9 * value for value in elapsed_ns]),
         )
-        return Past(previous, elapsed, stamp_ns)
+        return Past(previous, stamp_ns)
 
     def history(self, stamp_ns: int) -> History | None:
         """Return what is remembered of the frames before, oldest first; None when there are none."""

@@ -187,7 +187,9 @@ def _scene_flow(output: NetworkOutput, batch: CameraBatch, past: Past | None) ->
             motion = output.ego_motion.previous_from_current
     if past is None or motion is None or output.independent_flow is None:
         return torch.full((len(batch.images), 3, *size), torch.nan, device=batch.images.device)
-    velocity = to_base_velocity(output.independent_flow, motion, batch.base_from_camera, past.seconds)
+    elapsed = past.previous.elapsed
+    assert elapsed is not None  # the memory knows it
+    velocity = to_base_velocity(output.independent_flow, motion, batch.base_from_camera, elapsed)
     velocity = _upsampled(velocity, size)
     if output.flow_mask_logits is not None:
         velocity = velocity.masked_fill(_upsampled(output.flow_mask_logits, size)[:, None] < 0.0, 0.0)

@@ -50,7 +50,7 @@ def test_features_stamps_and_motion_are_of_the_frame_before() -> None:
     past = remembering(frame(1.0, x=1.0)).past(now, CAMERAS)
     assert past is not None and past.has_poses and past.stamp_ns == 1_000_000_000
     torch.testing.assert_close(past.previous.features["level"], torch.tensor([[0.0], [0.1]]))
-    torch.testing.assert_close(past.seconds, torch.tensor([0.2, 0.2]))
+    torch.testing.assert_close(past.previous.elapsed, torch.tensor([0.2, 0.2]))
     assert past.previous.previous_from_current is not None and past.previous.valid.all() and past.previous.newest.all()
     torch.testing.assert_close(past.previous.previous_from_current[:, 0, 3], torch.tensor([2.0, 2.0]))
 
@@ -59,7 +59,7 @@ def test_a_camera_that_missed_a_frame_is_compared_with_an_older_one() -> None:
     memory = remembering(frame(1.0), frame(1.2, ("front",)))
     past = memory.past(frame(1.4), CAMERAS)
     assert past is not None and past.previous.valid.all() and past.previous.newest.tolist() == [True, False]
-    torch.testing.assert_close(past.seconds, torch.tensor([0.2, 0.4]))
+    torch.testing.assert_close(past.previous.elapsed, torch.tensor([0.2, 0.4]))
     assert past.stamp_ns == 1_200_000_000
     later = memory.past(frame(1.7), CAMERAS)  # 0.7 s since the left camera's last image
     assert later is not None and later.previous.valid.tolist() == [True, False]

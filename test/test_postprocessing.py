@@ -43,8 +43,8 @@ def batch(*mounts: Tensor) -> CameraBatch:
 
 def past(motion: Tensor | None, seconds: list[float], valid: list[bool], newest: list[bool] | None = None) -> Past:
     recent = None if newest is None else torch.tensor(newest)
-    previous = PreviousFrame({}, torch.eye(3).expand(len(valid), 3, 3), motion, torch.tensor(valid), recent)
-    return Past(previous, torch.tensor(seconds), 123)
+    K, elapsed = torch.eye(3).expand(len(valid), 3, 3), torch.tensor(seconds)
+    return Past(PreviousFrame({}, K, motion, torch.tensor(valid), recent, elapsed), 123)
 
 
 def halves(left: float, right: float) -> Tensor:

@@ -44,6 +44,14 @@ def test_batches_say_what_the_perceiver_says_frame_by_frame(driver_network, driv
             assert found == pytest.approx(list(probabilities.values()), abs=5e-3), task
 
 
+def test_a_checkpoint_that_cannot_tell_the_motion_steers_without(seeing_checkpoint):
+    checkpoint = load_checkpoint(seeing_checkpoint)
+    preset = NetworkConfig.load(config_file("networks", "nano"))
+    still = with_driving_tasks(replace(checkpoint, trained_tasks=("depth",)), preset)
+    assert preset.steering.motion and not still.config.steering.motion
+    assert with_driving_tasks(checkpoint, preset).config.steering.motion
+
+
 def test_steering_follows_the_motion_that_the_images_tell(driver_network, driving_clips):
     clip = replace(driving_clips[1], twist=np.tile(np.float32([0, 0, 0.1, 5, 0, 0]), (len(driving_clips[1]), 1)))
     turned = replace(clip, twist=clip.twist * np.float32([1, 1, -1, 1, 1, 1]))
