@@ -176,7 +176,8 @@ class BatchLosses:
         rows, decoded = self.dense["depth"]
         logits = decoded["depth_logits"]
         bins = self.network.dense.depth.bins
-        return in_full_precision(depth_loss)(logits, self._scale(rows), bins, nearest(self.batch.depth[rows], logits))
+        logits, truth = self._thinned(logits, nearest(self.batch.depth[rows], logits))
+        return in_full_precision(depth_loss)(logits, self._scale(rows), bins, truth)
 
     def _semantic(self) -> Tensor | None:
         if "semantic" not in self.dense:
@@ -193,7 +194,16 @@ class BatchLosses:
     def _semantic_logits_and_truth(self) -> tuple[Tensor, Tensor]:
         rows, decoded = self.dense["semantic"]
         logits = decoded["semantic_logits"]
-        return logits, nearest(self.batch.semantic[rows], logits)
+        return self._thinned(logits, nearest(self.batch.semantic[rows], logits))
+
+    def _thinned(self, prediction: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
+        """Return maps (..., h, w) of one size at one of `settings.pixel_stride` pixels along each axis, from any on."""
+        stride = self.settings.pixel_stride
+        if stride == 1:
+            return prediction, truth
+        first_row, first_column = torch.randint(stride, (2,)).tolist()
+        chosen = (..., slice(first_row, None, stride), slice(first_column, None, stride))
+        return prediction[chosen], truth[chosen]
 
     def _normals(self) -> Tensor:
         rows, decoded = self.dense["normals"]

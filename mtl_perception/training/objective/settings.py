@@ -34,6 +34,12 @@ class ObjectiveSettings(BaseModel):
         description="the network does not see the cameras' motion in one of so many steps, so that it works without; "
         "0: it always sees it",
     )
+    pixel_stride: int = Field(
+        default=1,
+        ge=1,
+        description="depth and classes are compared with their truth at one of so many pixels along each axis, others "
+        "in each step: 2 saves a tenth of a step on a CPU",
+    )
     depth_normal: float = Field(0.0, ge=0, description="weight: normals agree with those of the depth (M2H: 0.5)")
     semantic_overlap: float = Field(
         0.0, ge=0, description="weight: classes overlap with their truth, small ones like large ones (Lovasz-softmax)"
