@@ -18,7 +18,7 @@ from mtl_perception.evaluation.judged import JudgedCamera, JudgedFrame
 from mtl_perception.evaluation.meshes import surface_distances
 from mtl_perception.evaluation.statistics import FrameStatistics
 from mtl_perception.mapping import Mapper, MapperConfig, MappingError, MeshArrays
-from mtl_perception.mapping.blocks import pack
+from mtl_perception.mapping.fusion.blocks import pack
 
 _DENSE = 0.3  # a depth image of which a larger share is known can be fused to a surface
 _LEAST_THRESHOLD = 0.05  # metres

@@ -35,8 +35,8 @@ from mtl_perception.evaluation.statistics import FrameStatistics, TaskStatistics
 from mtl_perception.evaluation.truth.bag import EvaluationBag, TruthSample
 from mtl_perception.evaluation.truth.mapping import TopicMapping
 from mtl_perception.mapping import Mapper, MapperConfig, MappingError
-from mtl_perception.mapping.ply import mesh_bytes
-from mtl_perception.mapping.views import as_published
+from mtl_perception.mapping.fusion.views import as_published
+from mtl_perception.mapping.surface.ply import mesh_bytes
 from mtl_perception.pipeline import Perceiver
 
 MAP = "map"

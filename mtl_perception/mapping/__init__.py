@@ -2,14 +2,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """From predictions to a map: labelled surface, 2D grid, objects, scene graph, files. No ROS, no torch."""
 
-from mtl_perception.mapping.blocks import BLOCK, Key
 from mtl_perception.mapping.config import MapperConfig
 from mtl_perception.mapping.errors import MapFormatError, MappingError
-from mtl_perception.mapping.grid import GridMap
+from mtl_perception.mapping.fusion.blocks import BLOCK, Key
+from mtl_perception.mapping.graph.objects import MapObject
+from mtl_perception.mapping.graph.scene_graph import SceneEdge, SceneGraphView, SceneLayer, SceneNode
+from mtl_perception.mapping.ground.ground_grid import GridMap
 from mtl_perception.mapping.mapper import Mapper, MapStats, MapUpdate
-from mtl_perception.mapping.meshing import MeshArrays, MeshBlock
-from mtl_perception.mapping.objects import MapObject
-from mtl_perception.mapping.scene_graph import SceneEdge, SceneGraphView, SceneLayer, SceneNode
+from mtl_perception.mapping.surface.meshing import MeshArrays, MeshBlock
 
 __all__ = [
     "BLOCK",

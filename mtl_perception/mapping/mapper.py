@@ -15,16 +15,24 @@ import open3d as o3d
 from numpy.typing import NDArray
 
 from mtl_perception.core import LabelSpace, Prediction
-from mtl_perception.mapping import depth_gate, storage
-from mtl_perception.mapping.blocks import Key
+from mtl_perception.mapping import storage
 from mtl_perception.mapping.config import MapperConfig
-from mtl_perception.mapping.fusion import Fusion
-from mtl_perception.mapping.grid import GridMap, GroundGrid
-from mtl_perception.mapping.measured import MeasuredBlocks
-from mtl_perception.mapping.meshing import EMPTY_MESH, MeshArrays, MeshBlock, blocks_to_mesh, joined, mesh_blocks
-from mtl_perception.mapping.objects import MapObject, ObjectRegistry
-from mtl_perception.mapping.scene_graph import SceneGraphView, spark_graph, view_of
-from mtl_perception.mapping.views import views_of
+from mtl_perception.mapping.fusion import depth_gate
+from mtl_perception.mapping.fusion.blocks import Key
+from mtl_perception.mapping.fusion.fusion import Fusion
+from mtl_perception.mapping.fusion.measured import MeasuredBlocks
+from mtl_perception.mapping.fusion.views import views_of
+from mtl_perception.mapping.graph.objects import MapObject, ObjectRegistry
+from mtl_perception.mapping.graph.scene_graph import SceneGraphView, spark_graph, view_of
+from mtl_perception.mapping.ground.ground_grid import GridMap, GroundGrid
+from mtl_perception.mapping.surface.meshing import (
+    EMPTY_MESH,
+    MeshArrays,
+    MeshBlock,
+    blocks_to_mesh,
+    joined,
+    mesh_blocks,
+)
 
 
 @dataclass(frozen=True, eq=False)

@@ -28,12 +28,12 @@ import spark_dsg
 from numpy.typing import NDArray
 
 from mtl_perception.core import LabelSpace
-from mtl_perception.mapping.blocks import ATTRIBUTES, VOXELS
 from mtl_perception.mapping.config import MapperConfig
 from mtl_perception.mapping.errors import MapFormatError
-from mtl_perception.mapping.meshing import MeshArrays
-from mtl_perception.mapping.objects import MapObject
-from mtl_perception.mapping.ply import write_ply
+from mtl_perception.mapping.fusion.blocks import ATTRIBUTES, VOXELS
+from mtl_perception.mapping.graph.objects import MapObject
+from mtl_perception.mapping.surface.meshing import MeshArrays
+from mtl_perception.mapping.surface.ply import write_ply
 
 FORMAT = "mtl_perception.map"
 VERSION = 1

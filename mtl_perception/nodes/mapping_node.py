@@ -16,7 +16,7 @@ from std_srvs.srv import Trigger
 
 from mtl_perception.core import LabelSpace, Prediction
 from mtl_perception.mapping import MapFormatError, Mapper, MappingError
-from mtl_perception.mapping.views import as_published
+from mtl_perception.mapping.fusion.views import as_published
 from mtl_perception.messages.predictions import from_rig_prediction
 from mtl_perception.messages.stamps import stamp_ns_from
 from mtl_perception.resources import config_file

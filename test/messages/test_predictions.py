@@ -13,7 +13,7 @@ from visualization_msgs.msg import Marker, MarkerArray
 from mtl_perception.core import Camera, CameraPrediction, LabelSpace, Occupancy, Prediction, VoxelGrid
 from mtl_perception.core.transforms import BODY_FROM_OPTICAL, transform_from
 from mtl_perception.mapping import GridMap, SceneGraphView
-from mtl_perception.mapping.scene_graph import SceneEdge, SceneLayer, SceneNode
+from mtl_perception.mapping.graph.scene_graph import SceneEdge, SceneLayer, SceneNode
 from mtl_perception.messages.labels import read_label_info, to_label_info
 from mtl_perception.messages.maps import scene_graph_markers, to_occupancy_grid, to_scene_graph
 from mtl_perception.messages.mesh import MeshMarkers

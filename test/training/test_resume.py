@@ -131,17 +131,19 @@ def test_a_killed_run_that_is_resumed_ends_with_the_same_bits(run, tmp_path: Pat
 
 
 def test_a_run_that_waits_for_its_data_ends_when_it_is_asked_to(run, walls, tmp_path: Path) -> None:
+    path = tmp_path / "waiting" / STATE
+
     def wait_long() -> None:
         real = walls.sample
 
         def sample(*arguments: Any) -> Any:
-            time.sleep(1.0)
+            if path.is_file():
+                time.sleep(1.0)
             return real(*arguments)
 
         walls.sample = sample
 
     waiting = run("waiting", wait_long)
-    path = tmp_path / "waiting" / STATE
     wait_for(path, 2)
     time.sleep(0.2)  # longer than a step takes, and shorter than its data
     os.kill(waiting.pid, signal.SIGTERM)

@@ -11,8 +11,8 @@ import spark_dsg
 from numpy.typing import NDArray
 
 from mtl_perception.core import LabelSpace
-from mtl_perception.mapping.meshing import MeshArrays
-from mtl_perception.mapping.objects import MapObject
+from mtl_perception.mapping.graph.objects import MapObject
+from mtl_perception.mapping.surface.meshing import MeshArrays
 
 OBJECT_LAYER = spark_dsg.DsgLayers.OBJECTS
 _OBJECT_LAYER_ID = 2  # Hydra's

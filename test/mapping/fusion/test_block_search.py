@@ -5,9 +5,9 @@
 import numpy as np
 import pytest
 
-from mtl_perception.mapping.block_search import blocks_at_surfaces, blocks_in_sight, farthest_of_tiles
-from mtl_perception.mapping.blocks import pack
-from mtl_perception.mapping.depth_gate import gate_depth
+from mtl_perception.mapping.fusion.block_search import blocks_at_surfaces, blocks_in_sight, farthest_of_tiles
+from mtl_perception.mapping.fusion.blocks import pack
+from mtl_perception.mapping.fusion.depth_gate import gate_depth
 
 SHAPE = 70, 90
 K = np.array([[60.0, 0.5, 44.0], [0.0, 61.0, 35.0], [0.0, 0.0, 1.0]])

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from mtl_perception.core import ply
-from mtl_perception.mapping.meshing import MeshArrays
+from mtl_perception.mapping.surface.meshing import MeshArrays
 
 _VERTEX = [(axis, "f4") for axis in "xyz"] + [(colour, "u1") for colour in ("red", "green", "blue", "label")]
 

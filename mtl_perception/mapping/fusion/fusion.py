@@ -12,12 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtl_perception.core.transforms import Transform, inverse, transform_points
-from mtl_perception.mapping import block_search, voxel_update
-from mtl_perception.mapping.block_search import blocks_at_surfaces, blocks_in_sight, farthest_of_tiles
-from mtl_perception.mapping.blocks import BLOCK, VOXELS, BlockStore, pack, unpack
 from mtl_perception.mapping.config import MapperConfig
-from mtl_perception.mapping.views import DepthView
-from mtl_perception.mapping.voxel_update import update_voxels
+from mtl_perception.mapping.fusion import block_search, voxel_update
+from mtl_perception.mapping.fusion.block_search import blocks_at_surfaces, blocks_in_sight, farthest_of_tiles
+from mtl_perception.mapping.fusion.blocks import BLOCK, VOXELS, BlockStore, pack, unpack
+from mtl_perception.mapping.fusion.views import DepthView
+from mtl_perception.mapping.fusion.voxel_update import update_voxels
 
 _STRIDE = 2  # every second pixel finds the blocks to make; blocks are many pixels wide
 _TILE = 16  # pixels; tile of the coarse depth image that tells hidden blocks

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtl_perception.core import UNKNOWN
-from mtl_perception.mapping.blocks import BLOCK, BlockStore, Key, pack, unpack
-from mtl_perception.mapping.marching_cubes import CORNERS, EDGE_AXES, EDGE_STARTS, TRIANGLE_COUNTS, TRIANGLES
+from mtl_perception.mapping.fusion.blocks import BLOCK, BlockStore, Key, pack, unpack
+from mtl_perception.mapping.surface.marching_cubes import CORNERS, EDGE_AXES, EDGE_STARTS, TRIANGLE_COUNTS, TRIANGLES
 
 _SIDE = BLOCK + 1  # a block's voxels and the first layer of its neighbours above
 _EDGES = _SIDE**3 * 3

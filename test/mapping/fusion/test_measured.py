@@ -4,7 +4,7 @@
 
 import numpy as np
 
-from mtl_perception.mapping.measured import MeasuredBlocks
+from mtl_perception.mapping.fusion.measured import MeasuredBlocks
 
 
 def test_stamps_are_those_that_a_dictionary_keeps():

@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtl_perception.core import LabelSpace
-from mtl_perception.mapping.blocks import Key, pack
 from mtl_perception.mapping.config import MapperConfig
-from mtl_perception.mapping.measured import MeasuredBlocks
-from mtl_perception.mapping.meshing import MeshBlock
+from mtl_perception.mapping.fusion.blocks import Key, pack
+from mtl_perception.mapping.fusion.measured import MeasuredBlocks
+from mtl_perception.mapping.surface.meshing import MeshBlock
 
 
 @dataclass(frozen=True, eq=False)

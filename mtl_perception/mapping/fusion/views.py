@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from mtl_perception.core import UNKNOWN, Camera, CameraPrediction, LabelSpace, Prediction, pixel_rays
 from mtl_perception.core.transforms import Transform
 from mtl_perception.mapping.config import MapperConfig
-from mtl_perception.mapping.depth_gate import gate_depth
 from mtl_perception.mapping.errors import MappingError
+from mtl_perception.mapping.fusion.depth_gate import gate_depth
 
 SKY = "sky"
 """A label of this name is no surface."""

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from mtl_perception.core import LabelSpace
 from mtl_perception.core.transforms import Transform
 from mtl_perception.mapping.config import MapperConfig
-from mtl_perception.mapping.views import DepthView
+from mtl_perception.mapping.fusion.views import DepthView
 
 OCCUPIED, FREE, UNSEEN = 100, 0, -1
 

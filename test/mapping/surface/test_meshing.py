@@ -6,7 +6,7 @@ import numpy as np
 import open3d as o3d
 
 from mtl_perception.mapping import Mapper, MapperConfig
-from mtl_perception.mapping.marching_cubes import CORNERS, EDGE_AXES, EDGE_STARTS, TRIANGLE_COUNTS, TRIANGLES
+from mtl_perception.mapping.surface.marching_cubes import CORNERS, EDGE_AXES, EDGE_STARTS, TRIANGLE_COUNTS, TRIANGLES
 
 
 def test_triangles_are_those_of_open3d(walk, labels):

@@ -7,7 +7,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from mtl_perception.mapping.blocks import pack
+from mtl_perception.mapping.fusion.blocks import pack
 
 
 class MeasuredBlocks:
