@@ -139,6 +139,13 @@ class LabelSpace:
         return table
 
     @property
+    def static_things(self) -> NDArray[np.bool_]:
+        """Per id 0..255, whether the class can be counted and stays in its place: what the map's objects are of."""
+        table = np.zeros(256, dtype=bool)
+        table[[label.id for label in self.labels if label.thing and not label.movable]] = True
+        return table
+
+    @property
     def palette(self) -> NDArray[np.uint8]:
         """Colours (256, 3) by id; black for unknown. `palette[labels]` colours an image in one lookup."""
         table = np.zeros((256, 3), dtype=np.uint8)

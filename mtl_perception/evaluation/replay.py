@@ -19,9 +19,10 @@ import cv2
 import numpy as np
 import torch
 
-from mtl_perception.core import Prediction
+from mtl_perception.core import LabelSpace, Prediction
 from mtl_perception.core.scene_classes import SCENE_CLASSES
 from mtl_perception.data.recordings.bag_rig import CameraTopics
+from mtl_perception.data.world.truth.world_truth import OBJECTS_FILE, load_world_truth
 from mtl_perception.drawing.mesh import Surface, from_above
 from mtl_perception.evaluation.gallery import Gallery
 from mtl_perception.evaluation.judged import judged
@@ -34,12 +35,13 @@ from mtl_perception.evaluation.stages import Stage, ahead
 from mtl_perception.evaluation.statistics import FrameStatistics, TaskStatistics
 from mtl_perception.evaluation.truth.bag import EvaluationBag, TruthSample
 from mtl_perception.evaluation.truth.mapping import TopicMapping
+from mtl_perception.evaluation.world_reference import WorldReference
 from mtl_perception.mapping import Mapper, MapperConfig, MappingError
 from mtl_perception.mapping.fusion.views import as_published
 from mtl_perception.mapping.surface.ply import mesh_bytes
 from mtl_perception.pipeline import Perceiver
 
-MAP = "map"
+MAP, SCENE_GRAPH = "map", "scene_graph"
 MAP_NEEDS = ("depth", "semantic", "motion_mask")
 """What the network must compute for a map, as far as it can."""
 
@@ -113,7 +115,8 @@ class Replay:
             OSError: it cannot be read.
         """
         with closing(self._open(path)) as bag:
-            return _BagReplay(self._settings, self.perceiver, self.scores, bag, name).run(advanced)
+            world = _world_of(path, self.perceiver.labels)
+            return _BagReplay(self._settings, self.perceiver, self.scores, bag, world, name).run(advanced)
 
     def _open(self, path: Path) -> EvaluationBag:
         scored = {task for score in self.scores for task in _network_tasks(score.task)}
@@ -139,12 +142,14 @@ class _BagReplay:
         perceiver: Perceiver,
         scores: Sequence[Score],
         bag: EvaluationBag,
+        world: WorldReference | None,
         name: str,
     ) -> None:
         self._perceiver, self._scores, self._bag, self._name = perceiver, scores, bag, name
         self._maps = _maps(perceiver, bag)
         self._mapper = Mapper(settings.mapper, perceiver.labels, with_grid=False)
         self._reference = MapReference(settings.mapper, perceiver.labels)
+        self._world = world
         self._gallery = Gallery(scores, perceiver.labels)
         self._rows: dict[str, list[tuple[int, FrameStatistics]]] = {score.task: [] for score in scores}
         self._stamps: list[int] = []
@@ -228,7 +233,7 @@ class _BagReplay:
                 values[score.task] = score.metrics(TaskStatistics.of([(0, row)]).row(0)).get(score.key, np.nan)
         self._gallery.consider(both, values)
         if self._maps:
-            self._reference.add(both)
+            (self._world or self._reference).add(both)
         self._seconds["judge"] += time.perf_counter() - began
 
     def _map(self, seen: _Seen) -> None:
@@ -243,9 +248,16 @@ class _BagReplay:
         if not self._maps or not self._stamps:
             return []
         mesh = self._mapper.mesh()
-        row = self._reference.statistics(mesh)
-        if row is not None:
-            self._rows[MAP].append((len(self._stamps) - 1, row))
+        if self._world is None:
+            found = {MAP: self._reference.statistics(mesh)}
+        else:
+            found = {
+                MAP: self._world.map_statistics(mesh),
+                SCENE_GRAPH: self._world.object_statistics(self._mapper.objects()),
+            }
+        for task, row in found.items():
+            if row is not None:
+                self._rows[task].append((len(self._stamps) - 1, row))
         if not len(mesh.triangles):
             return []
         self._map_ply = mesh_bytes(mesh)
@@ -265,17 +277,22 @@ class _BagReplay:
         sources = self._bag.sources
         truth = {task: sources[task] for task in scored if task in sources}
         if MAP in scored:
-            truth[MAP] = f"the map that the true depth gives: {sources['depth']}"
+            seen = f"the map that the true depth gives: {sources['depth']}"
+            truth[MAP] = seen if self._world is None else "the world's surface, as far as it was seen"
+        if SCENE_GRAPH in scored:
+            truth[SCENE_GRAPH] = "the world's things, as far as they were seen"
         return dict(sorted(truth.items()))
 
     def _why_not(self, task: str) -> str:
-        if task == MAP and self._maps:
+        if task == SCENE_GRAPH and self._maps and self._world is None:
+            return "the bag has no truth of a whole world beside it"
+        if task in (MAP, SCENE_GRAPH) and self._maps:
             refused = "".join(f"; {count} frames refused: {why}" for why, count in self._not_mapped.items())
             return f"{self._reference.why_not}{refused}"
         untrained = [t for t in _network_tasks(task) if t not in self._perceiver.tasks]
         if untrained:  # whose truth is not looked for, either
             return self._perceiver.tasks_left_out[untrained[0]]
-        if ("depth" if task == MAP else task) not in self._bag.sources:
+        if ("depth" if task in (MAP, SCENE_GRAPH) else task) not in self._bag.sources:
             return "the bag has no truth for it"
         return "no frame has both a prediction and the truth"
 
@@ -291,6 +308,16 @@ class _BagReplay:
             **machine.figures,
             "unknown": machine.unknown,
         }
+
+
+def _world_of(bag: Path, labels: LabelSpace) -> WorldReference | None:
+    """Return what judges the map of a rendered world, whose truth lies beside its bag; None for other bags.
+
+    Raises:
+        ValueError: the truth is damaged, or has classes that the network does not have; names the file.
+    """
+    folder = bag if bag.is_dir() else bag.parent
+    return WorldReference(load_world_truth(folder), labels) if (folder / OBJECTS_FILE).is_file() else None
 
 
 def _maps(perceiver: Perceiver, bag: EvaluationBag) -> bool:
@@ -310,7 +337,7 @@ def _network_tasks(task: str) -> tuple[str, ...]:
     """Return the network's tasks that a task of metrics.json is about."""
     if task == _DRIVING:
         return tuple(SCENE_CLASSES)
-    return ("depth",) if task == MAP else (task,)
+    return ("depth",) if task in (MAP, SCENE_GRAPH) else (task,)
 
 
 def _truth_tasks(network_tasks: set[str]) -> set[str]:

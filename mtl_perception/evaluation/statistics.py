@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -160,6 +161,13 @@ def ratio(numerator: Any, denominator: Any) -> float:
     if isinstance(numerator, (float, np.floating)) or isinstance(denominator, (float, np.floating)):
         return float(numerator) / float(denominator)
     return float(_fraction(numerator) / _fraction(denominator))
+
+
+def f_score(precision: float, recall: float) -> float:
+    """Return the harmonic mean; 0 where nothing is right or nothing was found (precision is NaN then)."""
+    if math.isnan(recall):
+        return math.nan
+    return 2 * precision * recall / (precision + recall) if precision > 0 and recall > 0 else 0.0
 
 
 def _fraction(value: Any) -> Fraction:

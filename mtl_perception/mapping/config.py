@@ -6,6 +6,8 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+_BLOCK = 8  # voxels along a block's edge
+
 
 class MapperConfig(BaseModel):
     """Settings of a `Mapper`. The defaults suit a room; a street wants about voxel_size 0.2 and max_depth 25."""
@@ -14,7 +16,11 @@ class MapperConfig(BaseModel):
 
     voxel_size: float = Field(0.05, ge=0.005, le=2.0, description="Edge of a voxel of the surface model, metres.")
     truncation_voxels: float = Field(
-        4.0, ge=2.0, le=8.0, description="Half width of the band around a surface in which depth is fused, voxels."
+        3.0,
+        ge=2.0,
+        le=8.0,
+        description="Half width of the band around a surface in which depth is fused, voxels: at 2 exact depth gives "
+        "the finest map, depth with errors needs more.",
     )
     min_depth: float = Field(0.2, ge=0.0, le=10.0, description="Nearer depth is ignored, metres.")
     max_depth: float = Field(
@@ -84,5 +90,15 @@ class MapperConfig(BaseModel):
 
     @property
     def truncation(self) -> float:
-        """Half width of the fused band around a surface, metres."""
+        """Half width of the fused band around a surface, metres, at a right angle to it."""
         return self.truncation_voxels * self.voxel_size
+
+    @property
+    def longest_band(self) -> float:
+        """How far the band reaches along a ray that grazes the surface, metres: no farther than a block's edge."""
+        return self.truncation / self.least_facing
+
+    @property
+    def least_facing(self) -> float:
+        """The cosine of the most grazing angle at which the band is still at a right angle to the surface."""
+        return self.truncation_voxels / _BLOCK

@@ -20,6 +20,7 @@ from mtl_perception.mapping.config import MapperConfig
 from mtl_perception.mapping.fusion import depth_gate
 from mtl_perception.mapping.fusion.blocks import Key
 from mtl_perception.mapping.fusion.fusion import Fusion
+from mtl_perception.mapping.fusion.instances import Instances
 from mtl_perception.mapping.fusion.measured import MeasuredBlocks
 from mtl_perception.mapping.fusion.views import views_of
 from mtl_perception.mapping.graph.objects import MapObject, ObjectRegistry
@@ -85,7 +86,7 @@ class Mapper:
 
     def reset(self) -> None:
         """Forget everything."""
-        self._fusion = Fusion(self.config)
+        self._fusion = Fusion(self.config, self.labels)
         self._grid = GroundGrid(self.config, self.labels)
         self._objects = ObjectRegistry(self.config, self.labels)
         self._meshes: dict[Key, MeshBlock] = {}
@@ -128,6 +129,11 @@ class Mapper:
             dropped_blocks=self._fusion.dropped_blocks,
             refused_blocks=self._fusion.refused_blocks,
         )
+
+    @property
+    def instances(self) -> Instances:
+        """What the numbers in `MeshArrays.instances` stand for."""
+        return self._fusion.instances
 
     @property
     def mesh_keys(self) -> tuple[Key, ...]:
@@ -197,6 +203,7 @@ class Mapper:
         saved = storage.load(Path(folder), self.config, self.labels)
         self.reset()
         self._fusion.store.fill(saved.keys, saved.voxels)
+        self._fusion.instances.restore(saved.instances)
         self._grid.restore(saved.grid)
         self._meshes = mesh_blocks(self._fusion.store, saved.keys, self.config.min_weight)
         self._objects.restore(saved.objects, saved.next_object_id, self._meshes)
@@ -245,6 +252,7 @@ class Mapper:
             voxels=voxels,
             # a block at the edge of a surface's band may never have been measured
             seen_ns=self._measured.of(keys, self._stamp_ns),
+            instances=self._fusion.instances.state(),
             grid=self._grid.state(),
             objects=self.objects(),
             next_object_id=self._objects.next_id,

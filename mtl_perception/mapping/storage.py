@@ -3,7 +3,8 @@
 """Maps in files: a versioned folder with checksums, written aside and renamed, refused whole when anything is wrong.
 
 manifest.json       format, version, settings, classes, sizes, and the SHA-256 of each file below
-blocks.npz          keys, seen_ns and the voxels' tsdf, weight, color, label, votes
+blocks.npz          keys, seen_ns and the voxels' tsdf, weight, color, label, votes, instance, instance_votes
+instances.npz       what the voxels' instances are
 grid.npz            the 2D grid's evidence
 objects.json        the objects and the next free id (their cells are in objects.npz)
 mesh.ply            the labelled mesh, for other programs (not read back)
@@ -31,15 +32,16 @@ from mtl_perception.core import LabelSpace
 from mtl_perception.mapping.config import MapperConfig
 from mtl_perception.mapping.errors import MapFormatError
 from mtl_perception.mapping.fusion.blocks import ATTRIBUTES, VOXELS
+from mtl_perception.mapping.fusion.instances import InstanceState
 from mtl_perception.mapping.graph.objects import MapObject
 from mtl_perception.mapping.surface.meshing import MeshArrays
 from mtl_perception.mapping.surface.ply import write_ply
 
 FORMAT = "mtl_perception.map"
-VERSION = 1
+VERSION = 2
 MANIFEST = "manifest.json"
 
-_READ_BACK = ("blocks.npz", "grid.npz", "objects.json", "objects.npz")
+_READ_BACK = ("blocks.npz", "instances.npz", "grid.npz", "objects.json", "objects.npz")
 _VOXEL_TYPES = {name: dtype for name, (dtype, _) in ATTRIBUTES.items()}
 _GRID_TYPES = {"corner": "int64", "ground_height": "float64", "evidence": "int8", "seen": "bool", "ground": "float32"}
 
@@ -53,6 +55,7 @@ class SavedMap:
     keys: NDArray[np.int32]
     voxels: dict[str, NDArray]
     seen_ns: NDArray[np.int64]
+    instances: InstanceState
     grid: dict[str, NDArray]
     objects: tuple[MapObject, ...]
     next_object_id: int
@@ -108,6 +111,7 @@ def load(folder: Path, config: MapperConfig, labels: LabelSpace) -> SavedMap:
 
 def _write_files(folder: Path, state: SavedMap, products: MapProducts) -> None:
     _write_arrays(folder / "blocks.npz", {"keys": state.keys, "seen_ns": state.seen_ns, **state.voxels})
+    _write_arrays(folder / "instances.npz", vars(state.instances))
     _write_arrays(folder / "grid.npz", state.grid)
     _write_arrays(folder / "objects.npz", {str(item.id): item.cells for item in state.objects})
     entries = [_object_entry(item) for item in state.objects]
@@ -187,6 +191,12 @@ def _read_files(folder: Path, manifest: dict[str, Any]) -> SavedMap:
     shapes |= {name: (count, VOXELS, *shape) for name, (_, shape) in ATTRIBUTES.items()}
     for name, dtype in ({"keys": "int32", "seen_ns": "int64"} | _VOXEL_TYPES).items():
         _expect(folder / "blocks.npz", name, blocks[name], dtype, shapes[name])
+    instances = InstanceState(**_arrays(folder / "instances.npz"))
+    for name, (dtype, width) in {"label": ("uint8", ()), "root": ("uint16", ()), "votes": ("int64", (3,))}.items():
+        array = getattr(instances, name)
+        rows = len(array) if name == "votes" else len(instances.label)
+        _expect(folder / "instances.npz", name, array, dtype, (rows, *width))
+    _check_instances(folder / "instances.npz", instances, blocks["instance"])
     grid = _arrays(folder / "grid.npz")
     for name, dtype in _GRID_TYPES.items():
         shape = {"corner": (2,), "ground_height": ()}.get(name, grid["evidence"].shape)
@@ -199,6 +209,7 @@ def _read_files(folder: Path, manifest: dict[str, Any]) -> SavedMap:
         keys=blocks["keys"],
         voxels={name: blocks[name] for name in ATTRIBUTES},
         seen_ns=blocks["seen_ns"],
+        instances=instances,
         grid=grid,
         objects=tuple(_object(entry, cells[str(entry["id"])]) for entry in listed["objects"]),
         next_object_id=int(listed["next_id"]),
@@ -220,6 +231,13 @@ def _write_arrays(path: Path, arrays: dict[str, NDArray]) -> None:
 def _expect(path: Path, name: str, array: NDArray, dtype: str, shape: tuple[int, ...]) -> None:
     if array.dtype != np.dtype(dtype) or array.shape != shape:
         raise MapFormatError(f"{path}: {name} is {array.dtype} {array.shape}, expected {dtype} {shape}")
+
+
+def _check_instances(path: Path, instances: InstanceState, used: NDArray[np.uint16]) -> None:
+    count = len(instances.label)
+    highest = max(int(array.max(initial=0)) for array in (instances.root, instances.votes[:, :2], used))
+    if highest >= count or (instances.votes < 0).any():
+        raise MapFormatError(f"{path}: it has {count} instances, and there are numbers beyond them")
 
 
 def _object_entry(item: MapObject) -> dict[str, Any]:

@@ -193,6 +193,7 @@ def read_map(folder: Path) -> SavedMap:
             colours=np.rint(np.asarray(mesh.vertex_colors).reshape(-1, 3) * 255.0).astype(np.uint8),
             labels=np.full(count, UNKNOWN, dtype=np.uint8),
             confidence=np.zeros(count, dtype=np.float32),
+            instances=np.zeros(count, dtype=np.uint16),
         ),
         MapperConfig(**manifest["config"]),
         LabelSpace.from_dict(manifest["labels"]),

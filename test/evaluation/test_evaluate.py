@@ -75,7 +75,7 @@ def test_the_pipeline_gives_what_frame_by_frame_gives(bag, replay):
             if row is not None:
                 rows[score.task].append((index, row))
     scored = {score.task: score for score in replay.scores if rows[score.task]}
-    assert set(scored) | {"map"} == set(result.statistics) and len(scored) >= 4
+    assert set(scored) | {"map", "scene_graph"} == set(result.statistics) and len(scored) >= 4
     for task, score in scored.items():
         plain = TaskStatistics.of(score.bag(rows[task]))
         assert score.metrics(plain.total()) == score.metrics(result.statistics[task].total())

@@ -146,7 +146,7 @@ def wall_of(mesh, labels):
 def part_of(mesh, chosen):
     place = np.cumsum(chosen) - 1
     triangles = mesh.triangles[chosen[mesh.triangles].all(axis=1)]
-    columns = (getattr(mesh, name)[chosen] for name in ("colours", "labels", "confidence"))
+    columns = (getattr(mesh, name)[chosen] for name in ("colours", "labels", "confidence", "instances"))
     return MeshArrays(mesh.vertices[chosen], place[triangles].astype(np.int32), *columns)
 
 
@@ -264,7 +264,7 @@ def test_lidar_points_tell_what_a_map_lacks(labels, distortion):
 
 def wall(x):
     corners = np.array([[x, -9, -9], [x, 9, -9], [x, 9, 9], [x, -9, 9]], np.float32)
-    columns = np.zeros((4, 3), np.uint8), np.zeros(4, np.uint8), np.ones(4, np.float32)
+    columns = np.zeros((4, 3), np.uint8), np.zeros(4, np.uint8), np.ones(4, np.float32), np.zeros(4, np.uint16)
     return MeshArrays(corners, np.array([[0, 1, 2], [0, 2, 3]], np.int32), *columns)
 
 

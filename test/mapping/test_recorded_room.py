@@ -45,7 +45,7 @@ def open3d_mesh(frames, max_depth):
 @pytest.mark.recordings
 def test_the_mesh_is_that_of_open3d(recordings, labels):
     frames = [recorded(recordings / "rgbd_room", number) for number in FRAMES]
-    mapper = Mapper(MapperConfig(voxel_size=VOXEL, min_weight=3.0), labels)
+    mapper = Mapper(MapperConfig(voxel_size=VOXEL, min_weight=3.0, truncation_voxels=4.0), labels)
     for frame in frames:
         mapper.integrate(frame)
     mesh = mapper.mesh()

@@ -18,6 +18,7 @@ from mtl_perception.evaluation.scores.normals import NormalsScore
 from mtl_perception.evaluation.scores.occupancy import OccupancyScore
 from mtl_perception.evaluation.scores.panoptic import PanopticScore
 from mtl_perception.evaluation.scores.scene_flow import SceneFlowScore
+from mtl_perception.evaluation.scores.scene_graph import SceneGraphScore
 from mtl_perception.evaluation.scores.semantic import SemanticScore
 from mtl_perception.evaluation.scores.steering import SteeringScore
 
@@ -36,6 +37,7 @@ SCORES: tuple[type[Score], ...] = (
     SteeringScore,
     DrivingContextScore,
     MapScore,
+    SceneGraphScore,
 )
 """The scores of all tasks, in the order of reports."""
 

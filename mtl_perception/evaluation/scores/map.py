@@ -4,13 +4,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import ClassVar
 
 from mtl_perception.evaluation.judged import JudgedFrame
 from mtl_perception.evaluation.score import Better, Score
-from mtl_perception.evaluation.statistics import FrameStatistics, Totals, ratio
+from mtl_perception.evaluation.statistics import FrameStatistics, Totals, f_score, ratio
 
 
 class MapScore(Score):
@@ -50,13 +49,6 @@ class MapScore(Score):
             "completeness": ratio(totals["reference_distance"], totals["reference_measured"]),
             "precision": precision,
             "recall": ratio(totals["reference_within"], totals["reference_points"]),
-            "f1": _f_score(precision, surface_recall),
+            "f1": f_score(precision, surface_recall),
             "label_accuracy": ratio(totals["label_hits"], totals["labelled"]),
         }
-
-
-def _f_score(precision: float, recall: float) -> float:
-    """Return the harmonic mean; 0 where nothing is right or the map is empty (its precision is NaN)."""
-    if math.isnan(recall):
-        return math.nan
-    return 2 * precision * recall / (precision + recall) if precision > 0 and recall > 0 else 0.0

@@ -12,7 +12,7 @@ _Floats = types.Array(types.float32, 2, "C")
 _Doubles = types.Array(types.float64, 2, "C")
 _Vector = types.Array(types.float64, 1, "C")
 _AT_SURFACES = (
-    *(_Floats, types.Array(types.float32, 3, "C"), types.float32, types.int64),
+    *(_Floats, types.Array(types.float32, 3, "C"), _Floats, types.float32, types.int64),
     *(_Doubles, _Vector, types.float64, types.Array(types.int64, 1, "C")),
 )
 _FARTHEST = (_Floats, types.int64, _Floats)
@@ -31,13 +31,14 @@ def prepare() -> None:
 
 # No fastmath: a map must not depend on the processor. Python's lock is let go, so that others can work meanwhile.
 @numba.njit(nogil=True, error_model="numpy")
-def blocks_at_surfaces(depth, rays, band, stride, rotation, translation, edge, found):  # type: ignore[no-untyped-def]
+def blocks_at_surfaces(depth, rays, facing, band, stride, rotation, translation, edge, found):  # type: ignore[no-untyped-def]
     """Find the blocks that the band around a measured surface reaches.
 
     Args:
         depth: (H, W) metres along the optical axis; NaN or infinite where there is no surface.
         rays: (H, W, 3) with z = 1.
-        band: metres before and behind the surface.
+        facing: (H, W), what `surface_facing` finds.
+        band: metres before and behind the surface, at a right angle to it.
         stride: pixels from one that is looked at to the next.
         rotation: (3, 3), world from camera.
         translation: (3,), world from camera.
@@ -61,7 +62,7 @@ def blocks_at_surfaces(depth, rays, band, stride, rotation, translation, edge, f
             if not np.isfinite(depth[i, j]):
                 continue
             for place in range(3):
-                along = depth[i, j] + np.float32(place - 1) * band
+                along = depth[i, j] + np.float32(place - 1) * band / facing[i, j]
                 x = np.float64(rays[i, j, 0] * along)
                 y = np.float64(rays[i, j, 1] * along)
                 z = np.float64(rays[i, j, 2] * along)
@@ -123,7 +124,7 @@ def blocks_in_sight(  # type: ignore[no-untyped-def]
         K: (3, 3) intrinsics.
         radius: of a sphere around a block, metres.
         max_depth: metres; what lies farther is out of reach.
-        truncation: metres; this far behind a surface blocks are still seen.
+        truncation: metres; this far behind a surface, along the ray, blocks are still seen.
         height, width: of the image, pixels.
         tile: pixels along a tile's edge.
         farthest: what `farthest_of_tiles` finds.

@@ -24,6 +24,8 @@ ATTRIBUTES = {
     "color": ("float32", (3,)),  # RGB 0..255
     "label": ("uint8", ()),  # label id that leads the vote, 255 = no vote yet
     "votes": ("float32", ()),  # the leader's lead
+    "instance": ("uint16", ()),  # the thing that leads another vote (fusion.instances), 0 = none
+    "instance_votes": ("uint8", ()),  # that leader's lead, in looks
 }
 """What each voxel holds: type and shape."""
 

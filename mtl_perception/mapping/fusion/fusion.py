@@ -11,11 +11,13 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from mtl_perception.core import LabelSpace
 from mtl_perception.core.transforms import Transform, inverse, transform_points
 from mtl_perception.mapping.config import MapperConfig
 from mtl_perception.mapping.fusion import block_search, voxel_update
 from mtl_perception.mapping.fusion.block_search import blocks_at_surfaces, blocks_in_sight, farthest_of_tiles
-from mtl_perception.mapping.fusion.blocks import BLOCK, VOXELS, BlockStore, pack, unpack
+from mtl_perception.mapping.fusion.blocks import ATTRIBUTES, BLOCK, VOXELS, BlockStore, pack, unpack
+from mtl_perception.mapping.fusion.instances import Instances
 from mtl_perception.mapping.fusion.views import DepthView
 from mtl_perception.mapping.fusion.voxel_update import update_voxels
 
@@ -26,12 +28,13 @@ _TILE = 16  # pixels; tile of the coarse depth image that tells hidden blocks
 class Fusion:
     """Integrates camera views into a bounded store of voxel blocks."""
 
-    def __init__(self, config: MapperConfig) -> None:
+    def __init__(self, config: MapperConfig, labels: LabelSpace) -> None:
         """Make an empty volume."""
         voxel_update.prepare()
         block_search.prepare()
         self.config = config
         self.store = BlockStore(config.voxel_size, config.max_blocks)
+        self.instances = Instances(labels)
         self.dropped_blocks = 0
         self.refused_blocks = 0
 
@@ -52,6 +55,7 @@ class Fusion:
         count = blocks_at_surfaces(
             view.depth,
             view.rays,
+            view.facing,
             np.float32(self.config.truncation),
             _STRIDE,
             np.ascontiguousarray(view.world_from_camera[:3, :3], dtype=np.float64),
@@ -97,7 +101,7 @@ class Fusion:
             np.ascontiguousarray(view.K, dtype=np.float64),
             0.87 * edge,
             self.config.max_depth,
-            np.float32(self.config.truncation),
+            np.float32(self.config.longest_band),
             height,
             width,
             _TILE,
@@ -117,11 +121,13 @@ class Fusion:
             self.store.activate(keys),
             corners,
             np.ascontiguousarray(offsets.T, dtype=np.float32),
-            *(np.ascontiguousarray(image) for image in (view.depth, view.weight, view.colour, view.label)),
+            *(np.ascontiguousarray(image) for image in (view.depth, view.facing, view.weight, view.colour, view.label)),
             np.ascontiguousarray(view.label_weight),
-            *(voxels[name] for name in ("tsdf", "weight", "color", "label", "votes")),
+            self.instances.assign(view, self.store),
+            *(voxels[name] for name in ATTRIBUTES),
             np.float32(config.truncation),
-            np.float32(config.max_depth + config.truncation),
+            np.float32(config.voxel_size),
+            np.float32(config.max_depth + config.longest_band),
             np.float32(config.max_weight),
             np.float32(config.min_weight),
             changed,

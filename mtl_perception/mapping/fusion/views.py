@@ -14,7 +14,7 @@ from mtl_perception.core import UNKNOWN, Camera, CameraPrediction, LabelSpace, P
 from mtl_perception.core.transforms import Transform
 from mtl_perception.mapping.config import MapperConfig
 from mtl_perception.mapping.errors import MappingError
-from mtl_perception.mapping.fusion.depth_gate import gate_depth
+from mtl_perception.mapping.fusion.depth_gate import gate_depth, surface_facing
 
 SKY = "sky"
 """A label of this name is no surface."""
@@ -29,20 +29,24 @@ class DepthView:
         K: 3x3 intrinsics of the image.
         rays: (H, W, 3) rays of the optical frame with z = 1.
         depth: float32 metres along the optical axis; NaN where gated, +inf where beyond the map's reach.
+        facing: float32, how much nearer to the surface a point comes with each metre of depth, see `surface_facing`.
         weight: float32 0..1, the share of an exact observation that a pixel counts.
         colour: uint8 (H, W, 3) RGB.
         label: uint8 ids, 255 unknown.
         label_weight: float32, what a pixel's label counts.
+        panoptic: int32, label * 1000 + instance, numbered anew in every image, -1 unknown; or None.
     """
 
     world_from_camera: Transform
     K: NDArray[np.float64]
     rays: NDArray[np.float32]
     depth: NDArray[np.float32]
+    facing: NDArray[np.float32]
     weight: NDArray[np.float32]
     colour: NDArray[np.uint8]
     label: NDArray[np.uint8]
     label_weight: NDArray[np.float32]
+    panoptic: NDArray[np.int32] | None = None
 
 
 def views_of(prediction: Prediction, config: MapperConfig, labels: LabelSpace) -> list[DepthView]:
@@ -70,7 +74,7 @@ def _check(prediction: CameraPrediction, where: str) -> None:
     if prediction.depth is None:
         raise MappingError(f"{where}: depth is missing (the task was not computed)")
     size = (prediction.camera.height, prediction.camera.width)
-    for field in ("depth", "depth_std", "semantic", "semantic_confidence", "motion_mask", "colour"):
+    for field in ("depth", "depth_std", "semantic", "semantic_confidence", "motion_mask", "panoptic", "colour"):
         image = getattr(prediction, field)
         if image is not None and image.shape[:2] != size:
             found = f"{image.shape[1]}x{image.shape[0]}"
@@ -108,16 +112,21 @@ def _view(prediction: CameraPrediction, config: MapperConfig, labels: LabelSpace
         np.float32(config.max_depth_ramp),
         gated,
     )
+    rays = _rays(prediction.camera.width, prediction.camera.height, prediction.camera.K.tobytes())
+    facing = np.empty_like(depth)
+    surface_facing(depth, rays, np.float32(config.least_facing), facing)
     confidence = prediction.semantic_confidence
     return DepthView(
         world_from_camera=prediction.world_from_camera,
         K=prediction.camera.K,
-        rays=_rays(prediction.camera.width, prediction.camera.height, prediction.camera.K.tobytes()),
+        rays=rays,
         depth=depth,
+        facing=facing,
         weight=weight,
         colour=prediction.colour,
         label=label,
         label_weight=weight if confidence is None else (weight * confidence).astype(np.float32),
+        panoptic=prediction.panoptic,
     )
 
 

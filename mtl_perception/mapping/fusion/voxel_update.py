@@ -11,15 +11,21 @@ from numba import types
 from mtl_perception.core import UNKNOWN
 
 _Floats = types.Array(types.float32, 2, "C")
+_Bytes = types.Array(types.uint8, 2, "C")
+_Words = types.Array(types.uint16, 2, "C")
 _SIGNATURE = (
     types.Array(types.int64, 1, "C"),
     _Floats,
     _Floats,
-    *(_Floats, _Floats, types.Array(types.uint8, 3, "C"), types.Array(types.uint8, 2, "C"), _Floats),
-    *(_Floats, _Floats, types.Array(types.float32, 3, "C"), types.Array(types.uint8, 2, "C"), _Floats),
-    *(types.float32,) * 4,
+    *(_Floats, _Floats, _Floats, types.Array(types.uint8, 3, "C"), _Bytes, _Floats, _Words),
+    *(_Floats, _Floats, types.Array(types.float32, 3, "C"), _Bytes, _Floats, _Words, _Bytes),
+    *(types.float32,) * 5,
     types.Array(types.boolean, 1, "C"),
 )
+
+
+MOST_LOOKS = 32
+"""Cap of the lead by which a voxel holds its instance."""
 
 
 def prepare() -> None:
@@ -34,16 +40,21 @@ def update_voxels(  # type: ignore[no-untyped-def]
     corners,
     offsets,
     depth,
+    facing,
     weight,
     colour,
     label,
     label_weight,
+    instance,
     all_tsdf,
     all_weight,
     all_colour,
     all_label,
     all_votes,
+    all_instance,
+    all_instance_votes,
     truncation,
+    voxel_size,
     far,
     max_weight,
     min_weight,
@@ -56,20 +67,24 @@ def update_voxels(  # type: ignore[no-untyped-def]
         corners: (N, 3), where a block begins, as (u * z, v * z, z): pixels times metres, and metres.
         offsets: (3, V), the way from there to each voxel of a block, in the same form.
         depth: (H, W) metres along the optical axis; NaN where nothing is measured, +inf for free space.
+        facing: (H, W), what `surface_facing` finds.
         weight: (H, W) of the depth, in exact observations.
         colour: (H, W, 3) RGB.
         label: (H, W) ids, 255 unknown.
         label_weight: (H, W) of the label.
-        all_tsdf, all_weight, all_colour, all_label, all_votes: the store's voxels (rows, V) or (rows, V, 3); changed.
-        truncation: metres.
+        instance: (H, W) of the map, 0 none.
+        all_tsdf, all_weight, all_colour, all_label, all_votes, all_instance, all_instance_votes: the store's voxels
+            (rows, V) or (rows, V, 3); changed.
+        truncation: metres, as is the voxels' edge `voxel_size`.
         far: metres; voxels beyond are left alone.
         max_weight, min_weight: see MapperConfig.
         changed: (N,), set to whether anything that a mesh depends on has changed in a block.
     """
     height, width = depth.shape
     zero, one, near = np.float32(0.0), np.float32(1.0), np.float32(1e-3)
-    depths, weights, colours = depth.reshape(-1), weight.reshape(-1), colour.reshape(-1, 3)
-    labels, label_weights = label.reshape(-1), label_weight.reshape(-1)
+    depths, facings = depth.reshape(-1), facing.reshape(-1)
+    weights, colours = weight.reshape(-1), colour.reshape(-1, 3)
+    labels, label_weights, instances = label.reshape(-1), label_weight.reshape(-1), instance.reshape(-1)
     pixels = np.empty(offsets.shape[1], np.int32)
     away = np.empty(offsets.shape[1], np.float32)
     for block in range(len(rows)):
@@ -87,23 +102,25 @@ def update_voxels(  # type: ignore[no-untyped-def]
             pixel = pixels[voxel]
             if pixel < 0:
                 continue
-            distance = depths[pixel] - away[voxel]
+            distance = (depths[pixel] - away[voxel]) * facings[pixel]
             if not distance > -truncation:  # NaN compares false
                 continue
+            # What lies behind a surface is not seen: a thin thing must not put into the air what it hides.
+            seen = weights[pixel] * min((distance + truncation) / (truncation - voxel_size), one)
             old_tsdf, old_weight = all_tsdf[row, voxel], all_weight[row, voxel]
-            new_weight = old_weight + weights[pixel]
+            new_weight = old_weight + seen
             all_weight[row, voxel] = min(new_weight, max_weight)
             if distance >= truncation and old_tsdf == one:  # free as before, the most frequent case by far
                 matters |= old_weight < min_weight <= new_weight
                 continue
             tsdf = min(distance / truncation, one)
-            new_tsdf = (old_tsdf * old_weight + tsdf * weights[pixel]) / new_weight
+            new_tsdf = (old_tsdf * old_weight + tsdf * seen) / new_weight
             all_tsdf[row, voxel] = new_tsdf
             if tsdf == one:
                 matters |= new_tsdf != old_tsdf or old_weight < min_weight <= new_weight
                 continue
             matters = True
-            share = weights[pixel] / new_weight
+            share = seen / new_weight
             mixed = all_colour[row, voxel]
             if mixed[0] == zero and mixed[1] == zero and mixed[2] == zero:
                 share = one  # the first colour counts in full
@@ -116,4 +133,11 @@ def update_voxels(  # type: ignore[no-untyped-def]
             if lead < zero:
                 all_label[row, voxel] = labels[pixel]
             all_votes[row, voxel] = min(abs(lead), max_weight)
+            if instances[pixel] == 0:
+                continue
+            looks = np.int64(all_instance_votes[row, voxel])
+            looks += 1 if all_instance[row, voxel] == instances[pixel] else -1
+            if looks < 0:
+                all_instance[row, voxel] = instances[pixel]
+            all_instance_votes[row, voxel] = min(abs(looks), MOST_LOOKS)
         changed[block] = matters

@@ -51,8 +51,7 @@ class ObjectRegistry:
     def __init__(self, config: MapperConfig, labels: LabelSpace) -> None:
         """Start without objects."""
         self._config = config
-        self._countable = np.zeros(256, dtype=bool)
-        self._countable[[label.id for label in labels.labels if label.thing and not label.movable]] = True
+        self._countable = labels.static_things
         self.objects: tuple[MapObject, ...] = ()
         self.next_id = 0
         self._things: dict[Key, tuple[MeshBlock, NDArray[np.int64]]] = {}  # blocks with countable vertices, and which

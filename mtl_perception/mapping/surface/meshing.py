@@ -34,6 +34,7 @@ class MeshArrays:
         colours: uint8 (V, 3) RGB.
         labels: uint8 (V,), label ids, 255 unknown.
         confidence: float32 (V,), 0..1, how clearly the vertex's label leads its vote.
+        instances: uint16 (V,), the voxel's thing (`fusion.instances`), 0 for none.
     """
 
     vertices: NDArray[np.float32]
@@ -41,6 +42,7 @@ class MeshArrays:
     colours: NDArray[np.uint8]
     labels: NDArray[np.uint8]
     confidence: NDArray[np.float32]
+    instances: NDArray[np.uint16]
 
 
 MeshBlock = MeshArrays
@@ -52,6 +54,7 @@ EMPTY_MESH = MeshArrays(
     np.zeros((0, 3), np.uint8),
     np.zeros(0, np.uint8),
     np.zeros(0, np.float32),
+    np.zeros(0, np.uint16),
 )
 
 
@@ -97,6 +100,7 @@ def joined(blocks: dict[Key, MeshBlock]) -> MeshArrays:
         colours=np.concatenate([part.colours for part in parts])[kept],
         labels=np.concatenate([part.labels for part in parts])[kept],
         confidence=np.concatenate([part.confidence for part in parts])[kept],
+        instances=np.concatenate([part.instances for part in parts])[kept],
     )
 
 
@@ -183,6 +187,7 @@ def _vertices(
         colours=np.clip(np.rint(colour), 0, 255).astype(np.uint8),
         labels=labels[labelled],
         confidence=np.clip(votes[labelled] / np.maximum(weights[labelled], 1e-6), 0.0, 1.0),
+        instances=store.flat("instance")[labelled],
     )
 
 
@@ -214,6 +219,7 @@ def _split(
             colours=mesh.colours[vertices].copy(),
             labels=mesh.labels[vertices].copy(),
             confidence=mesh.confidence[vertices].astype(np.float32),
+            instances=mesh.instances[vertices].copy(),
         )
     return blocks
 

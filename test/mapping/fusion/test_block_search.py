@@ -7,7 +7,7 @@ import pytest
 
 from mtl_perception.mapping.fusion.block_search import blocks_at_surfaces, blocks_in_sight, farthest_of_tiles
 from mtl_perception.mapping.fusion.blocks import pack
-from mtl_perception.mapping.fusion.depth_gate import gate_depth
+from mtl_perception.mapping.fusion.depth_gate import gate_depth, surface_facing
 
 SHAPE = 70, 90
 K = np.array([[60.0, 0.5, 44.0], [0.0, 61.0, 35.0], [0.0, 0.0, 1.0]])
@@ -29,13 +29,15 @@ def test_blocks_at_surfaces_are_those_of_every_second_pixel_and_its_band():
     rays = np.stack([(u - 44) / 60, (v - 35) / 61, np.ones_like(u)], axis=-1)
     rotation, _ = np.linalg.qr(np.random.default_rng(2).normal(size=(3, 3)))
     translation = np.array([3.0, -40.0, 1.5])
+    facing = np.random.default_rng(6).uniform(0.5, 1, SHAPE).astype(np.float32)
     found = np.empty(3 * depth[::2, ::2].size, np.int64)
-    count = blocks_at_surfaces(depth, rays, np.float32(0.3), 2, rotation, translation, 0.8, found)
+    count = blocks_at_surfaces(depth, rays, facing, np.float32(0.3), 2, rotation, translation, 0.8, found)
     solid = np.isfinite(depth[::2, ::2])
     expected = [
         pack(
             np.floor(
-                (rays[::2, ::2][solid] * (depth[::2, ::2][solid] + band)[:, None] @ rotation.T + translation) / 0.8
+                (rays[::2, ::2][solid] * (depth + band / facing)[::2, ::2][solid][:, None] @ rotation.T + translation)
+                / 0.8
             )
         )
         for band in np.array([-0.3, 0.0, 0.3], np.float32)
@@ -96,3 +98,21 @@ def test_gated_depth_is_too_near_or_left_out_or_on_a_slope(seed):
         expected = np.where(out, np.float32(np.nan), np.where(depth > 9, np.float32(np.inf), depth))
     gate_depth(depth, log, label, left_out, np.float32(0.3), np.float32(9.0), ramp, before)
     np.testing.assert_array_equal(depth, expected)
+
+
+def test_a_plane_is_faced_as_its_slope_says_and_a_pole_or_an_edge_in_full():
+    v, u = np.mgrid[: SHAPE[0], : SHAPE[1]].astype(np.float64)
+    rays = np.stack([(u - 44) / 60, (v - 35) / 60, np.ones_like(u)], axis=-1)
+    normal = np.array([0.0, -np.cos(0.5), -np.sin(0.5)])  # a floor that the camera looks down to
+    facing_of_plane = np.abs(rays @ normal)
+    depth = 2.0 / np.maximum(-(rays @ normal), 1e-9)
+    facing = np.empty(SHAPE, np.float32)
+    below = np.s_[45:-1, 1:-1]
+    surface_facing(depth.astype(np.float32), rays.astype(np.float32), np.float32(0.1), facing)
+    np.testing.assert_allclose(facing[below], facing_of_plane[below], rtol=0.02)
+    surface_facing(depth.astype(np.float32), rays.astype(np.float32), np.float32(0.9), facing)
+    assert facing[below].min() == np.float32(0.9)
+    pole = np.where(np.abs(u - 44) < 3, 3 - np.sqrt(np.maximum(0.15**2 - (0.05 * (u - 44)) ** 2, 0)), 8.0)
+    surface_facing(pole.astype(np.float32), rays.astype(np.float32), np.float32(0.1), facing)
+    assert (facing[1:-1, 41:48] > 0.9).all()
+    assert facing[35, 70] == pytest.approx(1.0, abs=0.01)  # the wall behind it

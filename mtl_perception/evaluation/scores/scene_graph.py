@@ -1,0 +1,39 @@
+# Copyright 2026 The mtl_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""How much of a world's things a scene graph has, and how much of what it has is there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+from mtl_perception.evaluation.judged import JudgedFrame
+from mtl_perception.evaluation.score import Better, Score
+from mtl_perception.evaluation.statistics import FrameStatistics, Totals, f_score, ratio
+
+
+class SceneGraphScore(Score):
+    """Scores the scene graph of a rendered world's bag; its statistics come from `WorldReference`, once a bag.
+
+    Metrics: `object_precision`, the share of the graph's objects that are a thing of the world; `object_recall`, the
+    share of the things that were seen which are an object; `object_f1`, the harmonic mean. An object is a thing when
+    both have one class and the centroids of their seen surfaces are at most half a metre apart.
+    """
+
+    task: ClassVar[str] = "scene_graph"
+    better: ClassVar[Mapping[str, Better]] = {
+        "object_precision": "higher",
+        "object_recall": "higher",
+        "object_f1": "higher",
+    }
+    key: ClassVar[str] = "object_f1"
+
+    def frame(self, judged: JudgedFrame) -> FrameStatistics | None:
+        """Return None: a scene graph is of a whole bag."""
+        return None
+
+    def metrics(self, totals: Totals) -> dict[str, float]:
+        """Return shares; those of nothing are NaN."""
+        precision = ratio(totals["objects_right"], totals["objects"])
+        recall = ratio(totals["things_found"], totals["things"])
+        return {"object_precision": precision, "object_recall": recall, "object_f1": f_score(precision, recall)}
