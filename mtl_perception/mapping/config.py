@@ -4,9 +4,12 @@
 
 from __future__ import annotations
 
+import math
+
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-_BLOCK = 8  # voxels along a block's edge
+from mtl_perception.mapping.fusion.blocks import BLOCK
+from mtl_perception.mapping.window.regions import REGION
 
 
 class MapperConfig(BaseModel):
@@ -46,7 +49,14 @@ class MapperConfig(BaseModel):
         30000,
         ge=64,
         le=1000000,
-        description="Most blocks of 8x8x8 voxels kept (13 kB each); beyond, those farthest from the robot are dropped.",
+        description="Most blocks of 8x8x8 voxels in memory (13 kB each); beyond, those farthest away go to disk.",
+    )
+    window_radius: float = Field(
+        0.0,
+        ge=0.0,
+        le=10000.0,
+        description="What is farther from the robot goes to disk, and comes back on return, metres; at least max_depth "
+        "with the band and the diagonal of 4x4x4 blocks. 0: what max_blocks has room for, by experience.",
     )
     grid_resolution: float = Field(0.1, ge=0.01, le=5.0, description="Edge of a cell of the 2D grid, metres.")
     max_grid_cells: int = Field(
@@ -88,6 +98,30 @@ class MapperConfig(BaseModel):
             )
         return self
 
+    @model_validator(mode="after")
+    def _window_holds_what_cameras_reach(self) -> MapperConfig:
+        if self.window_radius and self.window_radius < self._least_radius:
+            raise ValueError(
+                f"window_radius {self.window_radius} must be at least {self._least_radius:.2f} for max_depth "
+                f"{self.max_depth}: that, {self.longest_band:.2f} of band and {self._region_diagonal:.2f} of a region"
+            )
+        return self
+
+    @property
+    def active_radius(self) -> float:
+        """Blocks farther from the robot leave memory, metres."""
+        # A floor, a ceiling and as much of walls, two blocks deep, fill max_blocks up to here.
+        filled = BLOCK * self.voxel_size * math.sqrt(self.max_blocks / (6.0 * math.pi))
+        return self.window_radius or max(self._least_radius, filled)
+
+    @property
+    def _least_radius(self) -> float:
+        return self.max_depth + self.longest_band + self._region_diagonal
+
+    @property
+    def _region_diagonal(self) -> float:
+        return math.sqrt(3.0) * REGION * BLOCK * self.voxel_size
+
     @property
     def truncation(self) -> float:
         """Half width of the fused band around a surface, metres, at a right angle to it."""
@@ -101,4 +135,4 @@ class MapperConfig(BaseModel):
     @property
     def least_facing(self) -> float:
         """The cosine of the most grazing angle at which the band is still at a right angle to the surface."""
-        return self.truncation_voxels / _BLOCK
+        return self.truncation_voxels / BLOCK

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,19 +21,15 @@ from mtl_perception.mapping.fusion import depth_gate
 from mtl_perception.mapping.fusion.blocks import Key
 from mtl_perception.mapping.fusion.fusion import Fusion
 from mtl_perception.mapping.fusion.instances import Instances
-from mtl_perception.mapping.fusion.measured import MeasuredBlocks
 from mtl_perception.mapping.fusion.views import views_of
 from mtl_perception.mapping.graph.objects import MapObject, ObjectRegistry
 from mtl_perception.mapping.graph.scene_graph import SceneGraphView, spark_graph, view_of
 from mtl_perception.mapping.ground.ground_grid import GridMap, GroundGrid
-from mtl_perception.mapping.surface.meshing import (
-    EMPTY_MESH,
-    MeshArrays,
-    MeshBlock,
-    blocks_to_mesh,
-    joined,
-    mesh_blocks,
-)
+from mtl_perception.mapping.surface.meshing import MeshArrays, MeshBlock
+from mtl_perception.mapping.window.active_window import ActiveWindow
+from mtl_perception.mapping.window.archive import RegionArchive
+from mtl_perception.mapping.window.map_blocks import MapBlocks
+from mtl_perception.mapping.window.map_surface import MapSurface
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,47 +49,75 @@ class MapUpdate:
 
 @dataclass(frozen=True)
 class MapStats:
-    """Sizes of the map. `dropped_blocks` and `refused_blocks` count what did not fit within `max_blocks`."""
+    """Sizes of the map, in memory and on disk together.
+
+    Attributes:
+        blocks, vertices, objects, places, rooms: what it has.
+        archived_blocks: of the blocks, those that are on disk only.
+        frames: that were fused.
+        evicted_blocks: that went to disk for want of room while they were near enough to stay, each time counted.
+        refused_blocks: that a view wanted and did not get, because it needs more than `max_blocks` at once.
+        dropped_blocks: that were lost because they could not be written, e.g. to a full disk.
+        damaged_regions: parts of the map that were lost because their files could not be read.
+    """
 
     blocks: int
+    archived_blocks: int
     vertices: int
     objects: int
     places: int
     rooms: int
     frames: int
-    dropped_blocks: int
+    evicted_blocks: int
     refused_blocks: int
+    dropped_blocks: int
+    damaged_regions: int
 
 
 class Mapper:
     """Fuses predictions into a labelled surface map with a 2D grid and a scene graph.
 
     Memory is bounded by `max_blocks` (13 kB a block, and a few kB more for its mesh) and `max_grid_cells` (6 bytes a
-    cell).
+    cell). Blocks that do not fit, or are far from the robot, are in files of a folder of the map's own, some 2 kB each
+    and 50 bytes of memory; they come back when the robot does.
     """
 
-    def __init__(self, config: MapperConfig, labels: LabelSpace, with_grid: bool = True) -> None:
+    def __init__(
+        self,
+        config: MapperConfig,
+        labels: LabelSpace,
+        with_grid: bool = True,
+        archive_folder: str | Path | None = None,
+    ) -> None:
         """Make an empty map; without a grid, `occupancy_grid` stays empty and frames are fused faster.
+
+        The folder for what is not in memory is made in `archive_folder`, or else in $TMPDIR, or else in /var/tmp. It is
+        removed by `close`, with this object, or at exit.
 
         Raises:
             ValueError: `config.ground_labels` names a class that `labels` does not have.
+            OSError: the folder cannot be made.
         """
         depth_gate.prepare()
         self.config = config
         self.labels = labels
         self._with_grid = with_grid
-        self.reset()
+        self._archive_folder = None if archive_folder is None else Path(archive_folder)
+        self._begin(self._new_archive())
 
     def reset(self) -> None:
-        """Forget everything."""
-        self._fusion = Fusion(self.config, self.labels)
-        self._grid = GroundGrid(self.config, self.labels)
-        self._objects = ObjectRegistry(self.config, self.labels)
-        self._meshes: dict[Key, MeshBlock] = {}
-        self._measured = MeasuredBlocks()
-        self._unmeshed: list[NDArray[np.int32]] = []  # keys of blocks that have changed since they were meshed
-        self._frames = 0
-        self._stamp_ns = 0
+        """Forget everything.
+
+        Raises:
+            OSError: a new folder for what is not in memory cannot be made; nothing is forgotten.
+        """
+        archive = self._new_archive()
+        self.close()
+        self._begin(archive)
+
+    def close(self) -> None:
+        """Remove what is on disk. Only to be called when the map is not used any more."""
+        self._blocks.archive.close()
 
     def integrate(self, prediction: Prediction) -> MapUpdate:
         """Fuse all cameras of a frame and mesh what has changed since the map was last meshed.
@@ -110,24 +134,30 @@ class Mapper:
     def fuse(self, prediction: Prediction) -> None:
         """Fuse all cameras of a frame, and leave the mesh until it is asked for: for when nobody looks between frames.
 
+        Only what leaves memory is meshed before; no `MapUpdate` tells of that.
+
         Raises:
             MappingError: a pose or a depth image is missing or makes no sense; the map is then unchanged.
         """
         self._fuse(prediction, {})
+        self._objects.note(*self._surface.take_news())
 
     @property
     def stats(self) -> MapStats:
         """Sizes of the map as it stands."""
         self._mesh_changes()
         return MapStats(
-            blocks=len(self._fusion.store),
-            vertices=sum(len(block.vertices) for block in self._meshes.values()),
+            blocks=len(self._blocks),
+            archived_blocks=self._blocks.archive.blocks,
+            vertices=self._blocks.vertices,
             objects=len(self.objects()),
             places=0,
             rooms=0,
             frames=self._frames,
-            dropped_blocks=self._fusion.dropped_blocks,
-            refused_blocks=self._fusion.refused_blocks,
+            evicted_blocks=self._window.evicted_blocks,
+            refused_blocks=self._window.refused_blocks,
+            dropped_blocks=self._window.dropped_blocks,
+            damaged_regions=self._blocks.archive.damaged_regions,
         )
 
     @property
@@ -139,26 +169,30 @@ class Mapper:
     def mesh_keys(self) -> tuple[Key, ...]:
         """The keys of all blocks that have a mesh, in order."""
         self._mesh_changes()
-        return tuple(sorted(self._meshes))
+        return self._surface.keys()
 
     def mesh_block(self, key: Key) -> MeshBlock:
         """Return the mesh of one block, empty where there is no surface."""
         self._mesh_changes()
-        return self._meshes.get(key, EMPTY_MESH)
+        return self._blocks.mesh_of(key)
+
+    def mesh_blocks(self, keys: Iterable[Key]) -> dict[Key, MeshBlock]:
+        """Return the meshes of blocks, empty where there is no surface; each file on disk is read once."""
+        self._mesh_changes()
+        return self._surface.blocks(keys)
 
     def mesh(self) -> MeshArrays:
         """Return the mesh of the whole map, vertices between blocks merged."""
         self._mesh_changes()
-        return joined(self._meshes)
+        return self._surface.joined()
 
     def meshed_anew(self) -> dict[Key, MeshBlock]:
         """Mesh all blocks from their voxels; equal, block by block, to what the updates have built up."""
-        store = self._fusion.store
-        return mesh_blocks(store, store.keys(), self.config.min_weight)
+        return self._surface.meshed_anew()
 
     def to_open3d(self) -> o3d.t.geometry.VoxelBlockGrid:
-        """Return a copy of the voxels as Open3D's grid, for its own functions."""
-        return self._fusion.store.to_open3d()
+        """Return a copy of the voxels as Open3D's grid, for its own functions; it is in memory as a whole."""
+        return self._blocks.to_open3d()
 
     def points(self) -> tuple[NDArray[np.float32], NDArray[np.uint8], NDArray[np.uint8]]:
         """Return the surface as points: positions (N, 3) in the world, RGB (N, 3), label ids (N,)."""
@@ -172,7 +206,7 @@ class Mapper:
     def objects(self) -> tuple[MapObject, ...]:
         """Return the static things in the map; an object keeps its id from call to call."""
         self._mesh_changes()
-        return self._objects.current(self._measured, self._stamp_ns)
+        return self._objects.current(self._blocks.measured, self._stamp_ns)
 
     def scene_graph(self) -> SceneGraphView:
         """Return the scene graph as plain data."""
@@ -192,37 +226,59 @@ class Mapper:
         """
         mesh = self.mesh()
         products = storage.MapProducts(mesh, spark_graph(self.objects(), self.labels, mesh))
-        return storage.save(self._state(), products, Path(folder), self.config, self.labels)
+        regions = self._blocks.contents()
+        return storage.save(self._state(), regions, products, Path(folder), self.config, self.labels)
 
     def load(self, folder: str | Path) -> None:
-        """Replace the map by a saved one.
+        """Replace the map by a saved one, which may be larger than memory.
 
         Raises:
             MapFormatError: the folder is no map, is damaged, or does not fit this configuration; the map is unchanged.
+            OSError: a new folder for what is not in memory cannot be made; the map is unchanged.
         """
-        saved = storage.load(Path(folder), self.config, self.labels)
-        self.reset()
-        self._fusion.store.fill(saved.keys, saved.voxels)
+        archive = self._new_archive()
+        try:
+            saved = storage.load(Path(folder), self.config, self.labels, archive.adopt)
+        except BaseException:
+            archive.close()
+            raise
+        self.close()
+        self._begin(archive)
+        if saved.centre is not None:
+            self._window.open_at(saved.centre)
         self._fusion.instances.restore(saved.instances)
         self._grid.restore(saved.grid)
-        self._meshes = mesh_blocks(self._fusion.store, saved.keys, self.config.min_weight)
-        self._objects.restore(saved.objects, saved.next_object_id, self._meshes)
-        self._measured.restore(saved.keys, saved.seen_ns)
+        self._objects.restore(saved.objects, saved.next_object_id, {})
+        for meshes in self._surface.parts():
+            self._objects.restore(saved.objects, saved.next_object_id, dict(meshes))
         self._frames, self._stamp_ns = saved.frames, saved.stamp_ns
+
+    def _new_archive(self) -> RegionArchive:
+        return RegionArchive(self.config.voxel_size, self.config.max_depth, self._archive_folder)
+
+    def _begin(self, archive: RegionArchive) -> None:
+        """Begin with what is in an archive, and nothing else."""
+        self._blocks = MapBlocks(self.config, archive)
+        self._surface = MapSurface(self._blocks, self.config.min_weight)
+        self._window = ActiveWindow(self.config, self._blocks, self._surface)
+        self._fusion = Fusion(self.config, self._blocks.store, self.labels)
+        self._grid = GroundGrid(self.config, self.labels)
+        self._objects = ObjectRegistry(self.config, self.labels)
+        self._frames = 0
+        self._stamp_ns = 0
 
     def _fuse(self, prediction: Prediction, seconds: dict[str, float]) -> None:
         with _timed(seconds, "gate"):
             views = views_of(prediction, self.config, self.labels)
         assert prediction.world_from_base is not None  # views_of has checked it
+        with _timed(seconds, "window"):
+            reaches = self._window.move(views, prediction.world_from_base[:3, 3])
         with _timed(seconds, "fuse"):
-            robot = prediction.world_from_base[:3, 3]
-            results = [self._fusion.integrate(view, robot) for view in views]
-            measured = np.concatenate([keys for keys, _ in results])
-            dropped = np.concatenate([keys for _, keys in results])
-            self._measured.note(measured, prediction.stamp_ns)
-            # another camera may have brought a dropped block back
-            self._measured.forget(dropped[self._fusion.store.find(dropped) < 0])
-            self._unmeshed += [measured, dropped]
+            for view, reach in zip(views, reaches, strict=True):
+                wanted = self._window.make_room(self._fusion.blocks_at_surfaces(view), reach)
+                fused, changed = self._fusion.integrate(view, wanted)
+                self._blocks.note(fused, changed, prediction.stamp_ns)
+                self._surface.note(changed)
         with _timed(seconds, "grid"):
             if self._with_grid:
                 self._grid.integrate(views, prediction.world_from_base)
@@ -231,37 +287,22 @@ class Mapper:
 
     def _mesh_changes(self) -> tuple[dict[Key, MeshBlock], tuple[Key, ...]]:
         """Mesh again what depends on changed blocks; return the new meshes and the keys that have none any more."""
-        if not self._unmeshed:
-            return {}, ()
-        keys = blocks_to_mesh(np.concatenate(self._unmeshed))
-        self._unmeshed = []
-        changed = mesh_blocks(self._fusion.store, keys, self.config.min_weight)
-        removed = tuple(key for key in map(_as_key, keys.tolist()) if key in self._meshes and key not in changed)
-        for key in removed:
-            del self._meshes[key]
-        self._meshes.update(changed)
+        self._surface.update()
+        changed, removed = self._surface.take_news()
         self._objects.note(changed, removed)
         return changed, removed
 
     def _state(self) -> storage.SavedMap:
-        keys, voxels = self._fusion.store.contents()
         return storage.SavedMap(
             frames=self._frames,
             stamp_ns=self._stamp_ns,
-            keys=keys,
-            voxels=voxels,
-            # a block at the edge of a surface's band may never have been measured
-            seen_ns=self._measured.of(keys, self._stamp_ns),
+            blocks=len(self._blocks),
+            centre=self._window.centre,
             instances=self._fusion.instances.state(),
             grid=self._grid.state(),
             objects=self.objects(),
             next_object_id=self._objects.next_id,
         )
-
-
-def _as_key(key: list[int]) -> Key:
-    x, y, z = key
-    return x, y, z
 
 
 @contextmanager

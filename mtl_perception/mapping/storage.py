@@ -3,7 +3,7 @@
 """Maps in files: a versioned folder with checksums, written aside and renamed, refused whole when anything is wrong.
 
 manifest.json       format, version, settings, classes, sizes, and the SHA-256 of each file below
-blocks.npz          keys, seen_ns and the voxels' tsdf, weight, color, label, votes, instance, instance_votes
+blocks.zip          an entry a region: voxels, stamps and meshes of its blocks (see window/region_file.py)
 instances.npz       what the voxels' instances are
 grid.npz            the 2D grid's evidence
 objects.json        the objects and the next free id (their cells are in objects.npz)
@@ -20,6 +20,7 @@ import os
 import shutil
 import tempfile
 import zipfile
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,30 +32,39 @@ from numpy.typing import NDArray
 from mtl_perception.core import LabelSpace
 from mtl_perception.mapping.config import MapperConfig
 from mtl_perception.mapping.errors import MapFormatError
-from mtl_perception.mapping.fusion.blocks import ATTRIBUTES, VOXELS
+from mtl_perception.mapping.fusion.blocks import unpack
 from mtl_perception.mapping.fusion.instances import InstanceState
 from mtl_perception.mapping.graph.objects import MapObject
 from mtl_perception.mapping.surface.meshing import MeshArrays
 from mtl_perception.mapping.surface.ply import write_ply
+from mtl_perception.mapping.window.region_file import RegionError
 
 FORMAT = "mtl_perception.map"
 VERSION = 2
 MANIFEST = "manifest.json"
 
-_READ_BACK = ("blocks.npz", "instances.npz", "grid.npz", "objects.json", "objects.npz")
-_VOXEL_TYPES = {name: dtype for name, (dtype, _) in ATTRIBUTES.items()}
+_READ_BACK = ("blocks.zip", "instances.npz", "grid.npz", "objects.json", "objects.npz")
 _GRID_TYPES = {"corner": "int64", "ground_height": "float64", "evidence": "int8", "seen": "bool", "ground": "float32"}
 
 
 @dataclass(frozen=True, eq=False)
 class SavedMap:
-    """What a map continues from. Arrays as in `BlockStore.contents`, `GroundGrid.state`; seen_ns int64 (N, 2)."""
+    """What a map continues from, beside its regions.
+
+    Attributes:
+        frames: that were fused.
+        stamp_ns: of the last one.
+        blocks: how many there are in all regions.
+        centre: (3,), where the robot was last, in the world; None before the first frame.
+        instances: what the voxels' numbers stand for.
+        grid: as in `GroundGrid.state`.
+        objects, next_object_id: as in `ObjectRegistry`.
+    """
 
     frames: int
     stamp_ns: int
-    keys: NDArray[np.int32]
-    voxels: dict[str, NDArray]
-    seen_ns: NDArray[np.int64]
+    blocks: int
+    centre: NDArray[np.float64] | None
     instances: InstanceState
     grid: dict[str, NDArray]
     objects: tuple[MapObject, ...]
@@ -69,8 +79,17 @@ class MapProducts:
     graph: spark_dsg.DynamicSceneGraph
 
 
-def save(state: SavedMap, products: MapProducts, folder: Path, config: MapperConfig, labels: LabelSpace) -> Path:
+def save(
+    state: SavedMap,
+    regions: Iterable[tuple[int, bytes]],
+    products: MapProducts,
+    folder: Path,
+    config: MapperConfig,
+    labels: LabelSpace,
+) -> Path:
     """Write a map to a folder that is new, empty, or a map; return it. A crash leaves the old map loadable.
+
+    `regions` is written as it comes: each region, as `window.region_file.encode` gives it.
 
     Raises:
         MapFormatError: the place is taken by something else than a map.
@@ -82,6 +101,7 @@ def save(state: SavedMap, products: MapProducts, folder: Path, config: MapperCon
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".tmp", dir=folder.parent))
     try:
+        _write_regions(temporary / "blocks.zip", regions)
         _write_files(temporary, state, products)
         _write_manifest(temporary, state, config, labels)
         _replace(folder, temporary)
@@ -90,8 +110,10 @@ def save(state: SavedMap, products: MapProducts, folder: Path, config: MapperCon
     return folder
 
 
-def load(folder: Path, config: MapperConfig, labels: LabelSpace) -> SavedMap:
+def load(folder: Path, config: MapperConfig, labels: LabelSpace, adopt: Callable[[bytes, str], int]) -> SavedMap:
     """Read a map, checking all of it first.
+
+    `adopt` is given each region and what to call it; it checks the region and returns how many blocks it has.
 
     Raises:
         MapFormatError: the folder is no map, is damaged, or was made with other voxels or classes.
@@ -102,15 +124,33 @@ def load(folder: Path, config: MapperConfig, labels: LabelSpace) -> SavedMap:
     try:
         manifest = _checked_manifest(folder)
         _check_fit(manifest, config, labels, folder)
-        return _read_files(folder, manifest)
+        saved = _read_files(folder, manifest)
+        _read_regions(folder / "blocks.zip", saved.blocks, adopt)
+        return saved
     except (OSError, ValueError, KeyError, TypeError, AttributeError, zipfile.BadZipFile) as error:
         if isinstance(error, MapFormatError):
             raise
         raise MapFormatError(f"{folder} is no readable map: {type(error).__name__}: {error}") from error
 
 
+def _write_regions(path: Path, regions: Iterable[tuple[int, bytes]]) -> None:
+    with zipfile.ZipFile(path, "w") as archive:  # regions are compressed
+        for region, content in regions:
+            x, y, z = unpack(np.array(region)).tolist()
+            archive.writestr(zipfile.ZipInfo(f"{x}_{y}_{z}.region"), content)
+
+
+def _read_regions(path: Path, blocks: int, adopt: Callable[[bytes, str], int]) -> None:
+    with zipfile.ZipFile(path) as archive:
+        try:
+            found = sum(adopt(archive.read(entry), f"{path}/{entry.filename}") for entry in archive.infolist())
+        except RegionError as error:
+            raise MapFormatError(str(error)) from error
+    if found != blocks:
+        raise MapFormatError(f"{path} has {found} blocks, {MANIFEST} says {blocks}")
+
+
 def _write_files(folder: Path, state: SavedMap, products: MapProducts) -> None:
-    _write_arrays(folder / "blocks.npz", {"keys": state.keys, "seen_ns": state.seen_ns, **state.voxels})
     _write_arrays(folder / "instances.npz", vars(state.instances))
     _write_arrays(folder / "grid.npz", state.grid)
     _write_arrays(folder / "objects.npz", {str(item.id): item.cells for item in state.objects})
@@ -127,7 +167,8 @@ def _write_manifest(folder: Path, state: SavedMap, config: MapperConfig, labels:
         "version": VERSION,
         "frames": state.frames,
         "stamp_ns": state.stamp_ns,
-        "blocks": len(state.keys),
+        "blocks": state.blocks,
+        "centre": None if state.centre is None else state.centre.tolist(),
         "config": config.model_dump(mode="json"),
         "labels": labels.to_dict(),
         "files": {path.name: {"bytes": path.stat().st_size, "sha256": _sha256(path)} for path in files},
@@ -180,23 +221,15 @@ def _check_fit(manifest: dict[str, Any], config: MapperConfig, labels: LabelSpac
     theirs = [label["name"] for label in manifest["labels"]["labels"]]
     if theirs != list(labels.names):
         raise MapFormatError(f"{folder} was made with the classes {theirs}, this map has {list(labels.names)}")
-    if manifest["blocks"] > config.max_blocks:
-        raise MapFormatError(f"{folder} has {manifest['blocks']} blocks, max_blocks is {config.max_blocks}")
 
 
 def _read_files(folder: Path, manifest: dict[str, Any]) -> SavedMap:
-    blocks = _arrays(folder / "blocks.npz")
-    count = int(manifest["blocks"])
-    shapes: dict[str, tuple[int, ...]] = {"keys": (count, 3), "seen_ns": (count, 2)}
-    shapes |= {name: (count, VOXELS, *shape) for name, (_, shape) in ATTRIBUTES.items()}
-    for name, dtype in ({"keys": "int32", "seen_ns": "int64"} | _VOXEL_TYPES).items():
-        _expect(folder / "blocks.npz", name, blocks[name], dtype, shapes[name])
     instances = InstanceState(**_arrays(folder / "instances.npz"))
     for name, (dtype, width) in {"label": ("uint8", ()), "root": ("uint16", ()), "votes": ("int64", (3,))}.items():
         array = getattr(instances, name)
         rows = len(array) if name == "votes" else len(instances.label)
         _expect(folder / "instances.npz", name, array, dtype, (rows, *width))
-    _check_instances(folder / "instances.npz", instances, blocks["instance"])
+    _check_instances(folder / "instances.npz", instances)
     grid = _arrays(folder / "grid.npz")
     for name, dtype in _GRID_TYPES.items():
         shape = {"corner": (2,), "ground_height": ()}.get(name, grid["evidence"].shape)
@@ -206,14 +239,20 @@ def _read_files(folder: Path, manifest: dict[str, Any]) -> SavedMap:
     return SavedMap(
         frames=int(manifest["frames"]),
         stamp_ns=int(manifest["stamp_ns"]),
-        keys=blocks["keys"],
-        voxels={name: blocks[name] for name in ATTRIBUTES},
-        seen_ns=blocks["seen_ns"],
+        blocks=int(manifest["blocks"]),
+        centre=_centre(manifest["centre"]),
         instances=instances,
         grid=grid,
         objects=tuple(_object(entry, cells[str(entry["id"])]) for entry in listed["objects"]),
         next_object_id=int(listed["next_id"]),
     )
+
+
+def _centre(values: list[float] | None) -> NDArray[np.float64] | None:
+    if values is None:
+        return None
+    x, y, z = values
+    return np.array([x, y, z], dtype=np.float64)
 
 
 def _arrays(path: Path) -> dict[str, NDArray]:
@@ -233,9 +272,9 @@ def _expect(path: Path, name: str, array: NDArray, dtype: str, shape: tuple[int,
         raise MapFormatError(f"{path}: {name} is {array.dtype} {array.shape}, expected {dtype} {shape}")
 
 
-def _check_instances(path: Path, instances: InstanceState, used: NDArray[np.uint16]) -> None:
+def _check_instances(path: Path, instances: InstanceState) -> None:
     count = len(instances.label)
-    highest = max(int(array.max(initial=0)) for array in (instances.root, instances.votes[:, :2], used))
+    highest = max(int(array.max(initial=0)) for array in (instances.root, instances.votes[:, :2]))
     if highest >= count or (instances.votes < 0).any():
         raise MapFormatError(f"{path}: it has {count} instances, and there are numbers beyond them")
 

@@ -83,6 +83,12 @@ def labels() -> LabelSpace:
     return LabelSpace.load(LABELS)
 
 
+@pytest.fixture(scope="session")
+def new_scene(labels: LabelSpace):
+    """The function that makes an empty scene."""
+    return lambda: Scene(labels)
+
+
 @pytest.fixture
 def scene(labels: LabelSpace) -> Scene:
     return Scene(labels)

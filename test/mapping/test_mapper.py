@@ -101,7 +101,7 @@ def test_two_cameras_in_one_step_see_two_walls(scene, frame, labels):
     mesh = mapper.mesh()
     assert np.abs(mesh.vertices[mesh.labels == labels.id_of("wall"), 0] - 2).max() < 0.025
     assert np.abs(mesh.vertices[mesh.labels == labels.id_of("building"), 0] + 2).max() < 0.025
-    assert set(update.seconds) == {"gate", "fuse", "grid", "mesh"}
+    assert set(update.seconds) == {"gate", "window", "fuse", "grid", "mesh"}
 
 
 def test_a_walking_person_leaves_no_surface_by_its_class_or_by_the_motion_mask(labels, scene, frame):
@@ -170,17 +170,29 @@ def change(frame, **fields):
     return replace(frame, cameras={"front": replace(frame.cameras["front"], **fields)})
 
 
-def test_blocks_are_bounded_and_the_nearest_are_kept(scene, frame, labels):
+def test_memory_is_bounded_and_the_map_is_not(scene, frame, labels):
     scene.box("wall", (-100, 1.5, -3), (100, 2, 3))
-    mapper = Mapper(MapperConfig(max_blocks=64), labels)
+    mapper = Mapper(MapperConfig(max_blocks=150), labels)
     removed = set()
     for x in range(0, 20, 2):
         removed |= set(mapper.integrate(frame(scene.look((x, 0, 0), yaw=np.pi / 2), base=(x, 0, 0))).removed_blocks)
-        assert mapper.stats.blocks <= 64
-    assert mapper.stats.dropped_blocks > 0
-    assert removed
-    assert mapper.mesh().vertices[:, 0].min() > 10
+        assert mapper.stats.blocks - mapper.stats.archived_blocks <= 150
+    stats = mapper.stats
+    assert stats.evicted_blocks > 0 and stats.refused_blocks == stats.dropped_blocks == 0
+    assert not removed
+    x = mapper.mesh().vertices[:, 0]
+    assert x.min() < 0 and x.max() > 18 and np.diff(np.sort(x)).max() < 1
     assert set(mapper.meshed_anew()) == set(mapper.mesh_keys)
+
+
+def test_what_does_not_fit_beside_what_is_nearer_is_refused(scene, frame, labels):
+    scene.box("wall", (-100, 4, -3), (100, 4.5, 3))
+    mapper = Mapper(MapperConfig(max_blocks=64), labels)
+    mapper.integrate(frame(scene.look((0, 0, 0), yaw=np.pi / 2)))
+    stats = mapper.stats
+    assert 20 < stats.blocks <= 64 and stats.archived_blocks == stats.dropped_blocks == 0
+    assert stats.refused_blocks > 50
+    assert np.abs(mapper.mesh().vertices[:, 0]).max() < 3
 
 
 def test_stats_and_reset(walk, labels):

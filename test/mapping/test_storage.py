@@ -2,7 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Saving and loading: round trips, and what is refused."""
 
+import hashlib
 import json
+import warnings
+import zipfile
 
 import numpy as np
 import open3d as o3d
@@ -86,9 +89,9 @@ def test_what_is_no_map_is_not_overwritten(mapper, tmp_path):
 
 
 def flip_a_byte(folder):
-    content = bytearray((folder / "blocks.npz").read_bytes())
+    content = bytearray((folder / "blocks.zip").read_bytes())
     content[len(content) // 2] ^= 1
-    (folder / "blocks.npz").write_bytes(content)
+    (folder / "blocks.zip").write_bytes(content)
 
 
 def edit_manifest(**fields):
@@ -102,15 +105,15 @@ def edit_manifest(**fields):
 @pytest.mark.parametrize(
     ("damage", "text"),
     [
-        (flip_a_byte, r"blocks\.npz is damaged"),
+        (flip_a_byte, r"blocks\.zip is damaged"),
         (lambda folder: (folder / "grid.npz").unlink(), r"grid\.npz is missing"),
         (lambda folder: (folder / "objects.json").write_text("{}"), r"objects\.json is damaged"),
         (lambda folder: (folder / "manifest.json").unlink(), r"is no readable map: FileNotFoundError"),
         (lambda folder: (folder / "manifest.json").write_text("{"), r"is no readable map: JSONDecodeError"),
         (lambda folder: (folder / "manifest.json").write_text("[]"), r"is no readable map: TypeError"),
         (edit_manifest(version=99), r"format is mtl_perception\.map version 99, this program reads"),
-        (edit_manifest(files={}), r"manifest\.json does not list blocks\.npz"),
-        (edit_manifest(blocks=3), r"blocks\.npz: keys is int32 \(\d+, 3\), expected int32 \(3, 3\)"),
+        (edit_manifest(files={}), r"manifest\.json does not list blocks\.zip"),
+        (edit_manifest(blocks=3), r"blocks\.zip has \d+ blocks, manifest\.json says 3"),
     ],
 )
 def test_a_broken_folder_is_refused_whole_and_the_map_stays(mapper, walk, labels, tmp_path, damage, text):
@@ -129,7 +132,6 @@ def test_a_broken_folder_is_refused_whole_and_the_map_stays(mapper, walk, labels
     [
         (MapperConfig(voxel_size=0.2), r"made with voxel_size 0\.05, this map has 0\.2"),
         (MapperConfig(grid_resolution=0.2), r"made with grid_resolution 0\.1, this map has 0\.2"),
-        (MapperConfig(max_blocks=64), r"has \d+ blocks, max_blocks is 64"),
     ],
 )
 def test_a_map_of_other_settings_is_refused(mapper, labels, tmp_path, config, text):
@@ -149,3 +151,81 @@ def test_a_save_that_was_killed_between_its_renames_is_still_found(mapper, label
     other = Mapper(MapperConfig(), labels)
     other.load(tmp_path / "map")
     assert_equal(mapper, other)
+
+
+@pytest.fixture
+def long_wall(scene, frame):
+    """Frames along a wall, with more blocks than the small maps below have room for in memory."""
+    scene.box("wall", (-20, 1.5, -3), (40, 2, 3))
+    return [frame(scene.look((x, 0, 0), yaw=np.pi / 2), stamp_ns=x * 10**8, base=(x, 0, 0)) for x in range(14)]
+
+
+SMALL = MapperConfig(max_blocks=300)
+
+
+def test_a_saved_map_is_whole_whichever_part_of_it_is_on_disk(long_wall, labels, tmp_path):
+    small, large = Mapper(SMALL, labels), Mapper(MapperConfig(), labels)
+    for frame in long_wall:
+        small.integrate(frame)
+        large.integrate(frame)
+    assert small.stats.archived_blocks > 100 and large.stats.archived_blocks == 0
+    ours, theirs = small.save(tmp_path / "small"), large.save(tmp_path / "large")
+    for path in theirs.iterdir():
+        if path.name != "manifest.json":  # it tells max_blocks
+            assert path.read_bytes() == (ours / path.name).read_bytes(), path.name
+
+
+def test_a_map_that_is_larger_than_memory_is_loaded_and_continued(long_wall, labels, tmp_path):
+    small, large = Mapper(SMALL, labels), Mapper(MapperConfig(), labels)
+    for frame in long_wall[:10]:
+        large.integrate(frame)
+    folder = large.save(tmp_path / "map")
+    small.load(folder)
+    stats = small.stats
+    assert stats.blocks == large.stats.blocks and 0 < stats.blocks - stats.archived_blocks <= 300
+    for frame in [*long_wall[10:], *long_wall[:4]]:
+        small.integrate(frame)
+        large.integrate(frame)
+    ours, theirs = small.save(tmp_path / "small"), large.save(tmp_path / "large")
+    for name in ("blocks.zip", "grid.npz", "objects.json", "mesh.ply"):
+        assert (ours / name).read_bytes() == (theirs / name).read_bytes(), name
+
+
+def test_loading_takes_another_folder_and_a_failed_load_none(long_wall, mapper, labels, tmp_path):
+    folder = mapper.save(tmp_path / "map")
+    other = Mapper(SMALL, labels, archive_folder=tmp_path / "archives")
+    (first,) = (tmp_path / "archives").iterdir()
+    other.load(folder)
+    (second,) = (tmp_path / "archives").iterdir()
+    assert first != second
+    flip_a_byte(folder)
+    with pytest.raises(MapFormatError):
+        other.load(folder)
+    assert list((tmp_path / "archives").iterdir()) == [second]
+    other.close()
+    assert not any((tmp_path / "archives").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("edit", "text"),
+    [
+        (lambda entries: entries.pop(), r"blocks\.zip has \d+ blocks, manifest\.json says \d+"),
+        (lambda entries: entries.append(entries[0]), r"\.region is a region that the map already has"),
+        (lambda entries: entries.append(("x", b"y")), r"blocks\.zip/x is no region of a map"),
+    ],
+)
+def test_regions_that_do_not_make_the_map_are_refused(mapper, labels, tmp_path, edit, text):
+    folder = mapper.save(tmp_path / "map")
+    with zipfile.ZipFile(folder / "blocks.zip") as archive:
+        entries = [(entry.filename, archive.read(entry)) for entry in archive.infolist()]
+    edit(entries)
+    with zipfile.ZipFile(folder / "blocks.zip", "w") as archive, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a name that is there twice
+        for name, content in entries:
+            archive.writestr(name, content)
+    content = (folder / "blocks.zip").read_bytes()
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["files"]["blocks.zip"] = {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(MapFormatError, match=text):
+        Mapper(MapperConfig(), labels).load(folder)

@@ -8,6 +8,8 @@ all of its memory from the start. These arrays are reserved once; the system giv
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import open3d as o3d
 from numpy.typing import NDArray
@@ -92,32 +94,20 @@ class BlockStore:
         if len(keys):
             self._rows.erase(_tensor(keys))
 
-    def contents(self) -> tuple[NDArray[np.int32], dict[str, NDArray]]:
-        """Return the keys (N, 3) of all blocks in order, and copies (N, VOXELS, ...) of their attributes."""
-        keys = self.keys()
-        keys = keys[np.argsort(pack(keys))]
+    def read(self, keys: NDArray[np.int32]) -> dict[str, NDArray]:
+        """Return copies (N, VOXELS, ...) of the attributes of blocks `keys` (N, 3), which are there."""
         rows = self.find(keys)
-        return keys, {name: array[rows] for name, array in self.voxels.items()}
+        return {name: array[rows] for name, array in self.voxels.items()}
 
-    def fill(self, keys: NDArray[np.int32], voxels: dict[str, NDArray]) -> None:
-        """Set blocks `keys` (N, 3) to what `contents` gave."""
+    def fill(self, keys: NDArray[np.int32], voxels: Mapping[str, NDArray]) -> None:
+        """Set distinct blocks `keys` (N, 3), which are added where they are missing, to what `read` gave.
+
+        Raises:
+            MemoryError: there is no room for so many blocks.
+        """
         rows = self.activate(keys)
         for name, array in self.voxels.items():
             array[rows] = voxels[name]
-
-    def to_open3d(self) -> o3d.t.geometry.VoxelBlockGrid:
-        """Return a copy as Open3D's grid (tsdf, weight, color), for its own ray casting and extraction."""
-        keys, voxels = self.contents()
-        names = ("tsdf", "weight", "color")
-        channels = tuple(o3d.core.SizeVector([3 if name == "color" else 1]) for name in names)
-        types = (o3d.core.float32,) * len(names)
-        grid = o3d.t.geometry.VoxelBlockGrid(names, types, channels, self.voxel_size, BLOCK, max(len(keys), 1))
-        if len(keys):
-            rows, _ = grid.hashmap().activate(_tensor(keys))
-            for name in names:
-                array = grid.attribute(name).numpy()
-                array[rows.numpy()] = voxels[name].reshape(len(keys), *array.shape[1:])
-        return grid
 
 
 def pack(keys: NDArray) -> NDArray[np.int64]:

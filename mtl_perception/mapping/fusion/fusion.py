@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtl_perception.core import LabelSpace
-from mtl_perception.core.transforms import Transform, inverse, transform_points
+from mtl_perception.core.transforms import Transform, inverse
 from mtl_perception.mapping.config import MapperConfig
 from mtl_perception.mapping.fusion import block_search, voxel_update
 from mtl_perception.mapping.fusion.block_search import blocks_at_surfaces, blocks_in_sight, farthest_of_tiles
@@ -26,30 +26,29 @@ _TILE = 16  # pixels; tile of the coarse depth image that tells hidden blocks
 
 
 class Fusion:
-    """Integrates camera views into a bounded store of voxel blocks."""
+    """Integrates camera views into voxel blocks."""
 
-    def __init__(self, config: MapperConfig, labels: LabelSpace) -> None:
-        """Make an empty volume."""
+    def __init__(self, config: MapperConfig, store: BlockStore, labels: LabelSpace) -> None:
+        """Prepare to fuse into `store`."""
         voxel_update.prepare()
         block_search.prepare()
         self.config = config
-        self.store = BlockStore(config.voxel_size, config.max_blocks)
+        self.store = store
         self.instances = Instances(labels)
-        self.dropped_blocks = 0
-        self.refused_blocks = 0
 
-    def integrate(self, view: DepthView, robot: NDArray[np.float64]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-        """Fuse a view; return the keys (N, 3) of blocks that changed and (M, 3) of blocks that were dropped for room.
+    def integrate(self, view: DepthView, wanted: NDArray[np.int32]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+        """Fuse a view into blocks `wanted` (N, 3), which are made where they are missing, and into all that it sees.
 
-        `robot` is the position (3,) in the world that the map is kept around.
+        Returns the keys of all those blocks, and of those among them whose mesh may have changed.
+
+        Raises:
+            MemoryError: the store has no room for all of `wanted`.
         """
-        wanted = self._blocks_at_surfaces(view)
-        wanted, dropped = self._within_bound(wanted, robot)
         seen = self._blocks_in_sight(view)
         keys = unpack(_distinct(np.concatenate([pack(wanted), pack(seen)])))
-        return self._update(keys, view), dropped
+        return keys, keys[self._update(keys, view)]
 
-    def _blocks_at_surfaces(self, view: DepthView) -> NDArray[np.int32]:
+    def blocks_at_surfaces(self, view: DepthView) -> NDArray[np.int32]:
         """Return the keys (N, 3) of blocks that a measured surface's band reaches."""
         found = np.empty(3 * view.depth[::_STRIDE, ::_STRIDE].size, np.int64)
         count = blocks_at_surfaces(
@@ -65,29 +64,6 @@ class Fusion:
         )
         return unpack(_distinct(found[:count]))
 
-    def _within_bound(
-        self, wanted: NDArray[np.int32], robot: NDArray[np.float64]
-    ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-        """Keep the blocks nearest to the robot when not all fit; return what may be made and what was dropped."""
-        if len(self.store) + len(wanted) <= self.config.max_blocks:
-            return wanted, np.zeros((0, 3), np.int32)
-        new = wanted[self.store.find(wanted) < 0]
-        if len(self.store) + len(new) <= self.config.max_blocks:
-            return wanted, np.zeros((0, 3), np.int32)
-        old = self.store.keys()
-        old = old[np.argsort(pack(old))]  # equal distances are decided alike each time
-        keys = np.concatenate([old, new])
-        centres = (keys + 0.5) * (BLOCK * self.config.voxel_size)
-        order = np.argsort(((centres - robot) ** 2).sum(axis=1), kind="stable")
-        excess = np.zeros(len(keys), dtype=bool)
-        excess[order[self.config.max_blocks :]] = True
-        dropped, refused = old[excess[: len(old)]], new[excess[len(old) :]]
-        self.store.erase(dropped)
-        self.dropped_blocks += len(dropped)
-        self.refused_blocks += len(refused)
-        out = np.isin(pack(wanted), np.concatenate([pack(dropped), pack(refused)]))
-        return wanted[~out], dropped
-
     def _blocks_in_sight(self, view: DepthView) -> NDArray[np.int32]:
         """Return the keys (N, 3) of blocks of the map that the view looks at or through, to carve free space."""
         keys = self.store.keys()
@@ -97,7 +73,7 @@ class Fusion:
         farthest_of_tiles(view.depth, _TILE, farthest)
         sees = np.empty(len(keys), dtype=bool)
         blocks_in_sight(
-            transform_points(inverse(view.world_from_camera), (keys + 0.5) * edge),
+            _transformed(inverse(view.world_from_camera), (keys + 0.5) * edge),
             np.ascontiguousarray(view.K, dtype=np.float64),
             0.87 * edge,
             self.config.max_depth,
@@ -110,10 +86,10 @@ class Fusion:
         )
         return keys[sees]
 
-    def _update(self, keys: NDArray[np.int32], view: DepthView) -> NDArray[np.int32]:
-        """Update the voxels of blocks `keys` (N, 3); return the keys of those that changed."""
+    def _update(self, keys: NDArray[np.int32], view: DepthView) -> NDArray[np.bool_]:
+        """Update the voxels of blocks `keys` (N, 3); return (N,) whether anything changed that a mesh depends on."""
         pixel_from_world = _projection(view)
-        corners = transform_points(pixel_from_world, keys * (BLOCK * self.config.voxel_size)).astype(np.float32)
+        corners = _transformed(pixel_from_world, keys * (BLOCK * self.config.voxel_size)).astype(np.float32)
         offsets = (_LATTICE * self.config.voxel_size) @ pixel_from_world[:3, :3].T.astype(np.float32)
         voxels, config = self.store.voxels, self.config
         changed = np.zeros(len(keys), dtype=bool)
@@ -132,13 +108,20 @@ class Fusion:
             np.float32(config.min_weight),
             changed,
         )
-        return keys[changed]
+        return changed
 
 
 def _distinct(packed: NDArray[np.int64]) -> NDArray[np.int64]:
     """Return packed keys in order, each once; several times as fast as np.unique for some thousands of them."""
     ordered = np.sort(packed)
     return ordered[np.flatnonzero(np.diff(ordered, prepend=-1))]
+
+
+def _transformed(transform: Transform, points: NDArray) -> NDArray[np.float64]:
+    """Transform points (N, 3), each as if it were alone: a matrix product may round a row by the number of rows."""
+    x, y, z = points.T
+    rows = [row[0] * x + row[1] * y + row[2] * z + row[3] for row in transform[:3].tolist()]
+    return np.ascontiguousarray(np.stack(rows, axis=1))
 
 
 def _projection(view: DepthView) -> Transform:

@@ -66,15 +66,14 @@ class Instances:
         """Return how many instances have a number, those included that were joined to others."""
         return len(self._label) - 1
 
-    @property
-    def roots(self) -> NDArray[np.uint16]:
-        """Per number that voxels may hold, (I,), the instance that it stands for now."""
-        return self._root
+    def meant(self, numbers: NDArray[np.uint16], labels: NDArray[np.uint8]) -> NDArray[np.uint16]:
+        """Return the instances (N,) that voxels' numbers (N,) stand for now; `NONE` where their labels (N,) disagree.
 
-    @property
-    def labels(self) -> NDArray[np.uint8]:
-        """Per number that voxels may hold, (I,), its class."""
-        return self._label
+        Numbers that nobody has given, as a file may hold them, are `NONE`, too.
+        """
+        given = np.where(numbers < len(self._root), numbers, np.uint16(NONE))
+        found = self._root[given]
+        return np.where(self._label[found] == labels, found, np.uint16(NONE))
 
     def state(self) -> InstanceState:
         """Return all that is known."""
@@ -104,8 +103,8 @@ class Instances:
         segments, segment = np.unique(view.panoptic[rows, columns], return_inverse=True)
         points = view.rays[rows, columns] * view.depth[rows, columns, None]
         block, within = _voxels_at(store, transform_points(view.world_from_camera, points))
-        known = self._root[np.where(block >= 0, store.voxels["instance"][block, within], np.uint16(NONE))]
-        known[self._label[known] != view.label[rows, columns]] = NONE
+        held = np.where(block >= 0, store.voxels["instance"][block, within], np.uint16(NONE))
+        known = self.meant(held, view.label[rows, columns])
         number, parted = self._numbered(segments // 1000, segment, known)
         moved = parted[segment] & (block >= 0)
         store.voxels["instance"][block[moved], within[moved]] = number[segment[moved]]

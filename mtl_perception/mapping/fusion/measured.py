@@ -4,17 +4,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
 from mtl_perception.mapping.fusion.blocks import pack
 
+NEVER_NS = int(np.iinfo(np.int64).min)
+"""The stamp of a block that was not measured."""
+
 
 class MeasuredBlocks:
     """Per block the stamps of the first and of the last frame that measured it, in arrays sorted by block."""
 
-    def __init__(self) -> None:
-        """Know no block."""
+    def __init__(self, elsewhere: Callable[[NDArray[np.int32]], NDArray[np.int64]] | None = None) -> None:
+        """Know no block; `elsewhere` may know others: it returns their stamps (N, 2), or NEVER_NS, by keys (N, 3)."""
+        self._elsewhere = elsewhere
         self._blocks = np.zeros(0, np.int64)
         self._stamps_ns = np.zeros((0, 2), np.int64)
 
@@ -35,15 +41,20 @@ class MeasuredBlocks:
     def of(self, keys: NDArray[np.int32], never_ns: int) -> NDArray[np.int64]:
         """Return the first and the last stamp (N, 2) of blocks `keys` (N, 3); `never_ns` where none measured it."""
         place, known = self._find(pack(keys))
-        stamps = np.full((len(keys), 2), never_ns, np.int64)
+        stamps = np.full((len(keys), 2), NEVER_NS, np.int64)
         stamps[known] = self._stamps_ns[place[known]]
-        return stamps
+        if self._elsewhere is not None and not known.all():
+            stamps[~known] = self._elsewhere(keys[~known])
+        return np.where(stamps == NEVER_NS, np.int64(never_ns), stamps)
 
-    def restore(self, keys: NDArray[np.int32], stamps_ns: NDArray[np.int64]) -> None:
-        """Know blocks `keys` (N, 3), none twice, with first and last stamps (N, 2), and no others."""
-        blocks = pack(keys)
+    def add(self, keys: NDArray[np.int32], stamps_ns: NDArray[np.int64]) -> None:
+        """Know blocks `keys` (N, 3), none twice and none known, with stamps (N, 2); not those with NEVER_NS."""
+        measured = stamps_ns[:, 0] != NEVER_NS
+        blocks, stamps_ns = pack(keys)[measured], stamps_ns[measured]
         order = np.argsort(blocks)
-        self._blocks, self._stamps_ns = blocks[order], stamps_ns[order]
+        place, _ = self._find(blocks[order])
+        self._blocks = np.insert(self._blocks, place, blocks[order])
+        self._stamps_ns = np.insert(self._stamps_ns, place, stamps_ns[order], axis=0)
 
     def _find(self, blocks: NDArray[np.int64]) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
         """Return where packed blocks (N,) are or belong, and whether they are there."""

@@ -21,7 +21,8 @@ from mtl_perception.mapping.surface.marching_cubes import CORNERS, EDGE_AXES, ED
 _SIDE = BLOCK + 1  # a block's voxels and the first layer of its neighbours above
 _EDGES = _SIDE**3 * 3
 _STEPS = np.array([1, _SIDE, _SIDE**2])  # along x, y, z in a padded block
-_UPPER = np.array([[x, y, z] for z in (0, 1) for y in (0, 1) for x in (0, 1)], dtype=np.int32)
+UPPER = np.array([[x, y, z] for z in (0, 1) for y in (0, 1) for x in (0, 1)], dtype=np.int32)
+"""From a block to itself and to the neighbours above it, whose voxels its triangles depend on, (8, 3); x first."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,37 +77,12 @@ def mesh_blocks(store: BlockStore, keys: NDArray[np.int32], min_weight: float) -
 
 def blocks_to_mesh(changed: NDArray[np.int32]) -> NDArray[np.int32]:
     """Return the keys (M, 3), in order, of blocks whose triangles depend on the blocks `changed` (N, 3)."""
-    return unpack(np.unique(pack(changed[:, None] - _UPPER)))
-
-
-def joined(blocks: dict[Key, MeshBlock]) -> MeshArrays:
-    """Join blocks to one mesh, in the order of their keys; vertices on borders between blocks are merged."""
-    if not blocks:
-        return EMPTY_MESH
-    parts = [blocks[key] for key in sorted(blocks)]
-    starts = np.cumsum([0] + [len(part.vertices) for part in parts[:-1]])
-    triangles = np.concatenate([part.triangles + start for part, start in zip(parts, starts, strict=True)])
-    vertices = np.concatenate([part.vertices for part in parts])
-    # Equal edges give bit-equal vertices, so equal bytes are the same vertex.
-    words = np.ascontiguousarray(vertices + np.float32(0.0)).view(np.dtype((np.void, 12))).ravel()
-    _, first, inverse = np.unique(words, return_index=True, return_inverse=True)
-    order = np.argsort(first)
-    rank = np.empty_like(order)
-    rank[order] = np.arange(len(order))
-    kept = first[order]
-    return MeshArrays(
-        vertices=vertices[kept],
-        triangles=rank[inverse][triangles].astype(np.int32),
-        colours=np.concatenate([part.colours for part in parts])[kept],
-        labels=np.concatenate([part.labels for part in parts])[kept],
-        confidence=np.concatenate([part.confidence for part in parts])[kept],
-        instances=np.concatenate([part.instances for part in parts])[kept],
-    )
+    return unpack(np.unique(pack(changed[:, None] - UPPER)))
 
 
 def _rows_with_neighbours(store: BlockStore, keys: NDArray[np.int32]) -> NDArray[np.int64]:
     """Return the rows (N, 8) of each block and its neighbours above, x first; -1 where there is none."""
-    packed = pack(keys[:, None] + _UPPER)
+    packed = pack(keys[:, None] + UPPER)
     unique, inverse = np.unique(packed, return_inverse=True)
     return store.find(unpack(unique))[inverse.reshape(packed.shape)]
 
@@ -115,7 +91,7 @@ def _padded(values: NDArray[np.float32], rows: NDArray[np.int64], fill: float) -
     """Return blocks (N, 9, 9, 9) as z, y, x: a block's voxels and the layer above it in each direction."""
     values = values.reshape(-1, BLOCK, BLOCK, BLOCK)
     padded = np.full((len(rows), _SIDE, _SIDE, _SIDE), fill, np.float32)
-    for neighbour, (x, y, z) in enumerate(_UPPER):
+    for neighbour, (x, y, z) in enumerate(UPPER):
         into = tuple(slice(BLOCK, None) if step else slice(0, BLOCK) for step in (z, y, x))
         source = tuple(slice(0, 1) if step else slice(None) for step in (z, y, x))
         there = np.flatnonzero(rows[:, neighbour] >= 0)

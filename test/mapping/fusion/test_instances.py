@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from mtl_perception.mapping import MapFormatError, Mapper, MapperConfig
+from mtl_perception.mapping import Mapper, MapperConfig
 from mtl_perception.mapping.fusion.blocks import BlockStore
 from mtl_perception.mapping.fusion.instances import NONE, Instances
 from mtl_perception.mapping.fusion.views import views_of
@@ -40,7 +40,7 @@ def chairs(labels, scene):
 def parts_of(mapper):
     """Return, for each instance of the map's surface with enough vertices, where it is along y."""
     mesh, known = mapper.mesh(), mapper.instances
-    root = known.roots[mesh.instances]
+    root = known.meant(mesh.instances, mesh.labels)
     found = {number: mesh.vertices[root == number, 1] for number in np.unique(root).tolist() if number != NONE}
     return {number: tuple(np.percentile(y, [5, 95]).tolist()) for number, y in found.items() if len(y) > 40}
 
@@ -115,9 +115,9 @@ def test_a_saved_map_knows_its_things(chairs, frame, labels, tmp_path):
         np.testing.assert_array_equal(getattr(second.mesh(), name), getattr(whole.mesh(), name))
 
 
-def test_a_map_with_unknown_instances_is_refused(chairs, frame, labels, tmp_path):
-    mapper = Mapper(CONFIG, labels)
-    mapper.fuse(frame(chairs((0, 0, 1.2))))
-    mapper._fusion.store.voxels["instance"][0, 0] = 9
-    with pytest.raises(MapFormatError, match=r"instances\.npz: it has 4 instances"):
-        Mapper(CONFIG, labels).load(mapper.save(tmp_path / "map"))
+def test_numbers_that_nobody_has_given_stand_for_nothing(chairs, frame, labels):
+    known, furniture = Instances(labels), labels.id_of("furniture")
+    (view,) = views_of(frame(chairs((0, 0, 1.2))), CONFIG, labels)
+    known.assign(view, BlockStore(0.05, 64))
+    numbers, classes = np.array([1, 9, 2, 0], np.uint16), np.array([furniture, furniture, 0, furniture], np.uint8)
+    assert known.meant(numbers, classes).tolist() == [1, NONE, NONE, NONE]

@@ -4,7 +4,7 @@
 
 import numpy as np
 
-from mtl_perception.mapping.fusion.measured import MeasuredBlocks
+from mtl_perception.mapping.fusion.measured import NEVER_NS, MeasuredBlocks
 
 
 def test_stamps_are_those_that_a_dictionary_keeps():
@@ -24,10 +24,21 @@ def test_stamps_are_those_that_a_dictionary_keeps():
     assert 0 < len(known) < len(every)
 
 
-def test_what_is_restored_replaces_what_was_known():
+def test_what_is_added_is_known_and_what_was_never_measured_stays_so():
     measured = MeasuredBlocks()
     measured.note(np.array([[9, 9, 9]], np.int32), 1)
-    keys = np.array([[2, 0, 0], [-1, 0, 5]], np.int32)
-    measured.restore(keys, np.array([[3, 4], [5, 6]]))
+    keys = np.array([[2, 0, 0], [-1, 0, 5], [0, 0, 0]], np.int32)
+    measured.add(keys, np.array([[3, 4], [5, 6], [NEVER_NS, NEVER_NS]]))
     measured.note(keys[:1], 8)
-    assert measured.of(np.array([[9, 9, 9], [-1, 0, 5], [2, 0, 0]], np.int32), 0).tolist() == [[0, 0], [5, 6], [3, 8]]
+    asked = np.array([[9, 9, 9], [-1, 0, 5], [0, 0, 0], [2, 0, 0]], np.int32)
+    assert measured.of(asked, 0).tolist() == [[1, 1], [5, 6], [0, 0], [3, 8]]
+
+
+def test_what_is_not_known_here_may_be_known_elsewhere():
+    def elsewhere(keys):
+        return np.where(keys[:, :1] > 5, keys[:, :2].astype(np.int64), NEVER_NS)
+
+    measured = MeasuredBlocks(elsewhere)
+    measured.note(np.array([[9, 9, 9]], np.int32), 1)
+    asked = np.array([[9, 9, 9], [7, 8, 0], [0, 0, 0]], np.int32)
+    assert measured.of(asked, -3).tolist() == [[1, 1], [7, 8], [-3, -3]]

@@ -14,7 +14,7 @@ FIELDS = ("vertices", "triangles", "colours", "labels", "confidence")
 
 @pytest.fixture
 def tour(scene, frame):
-    """Frames in which blocks come, change, lose their surface and are dropped, with confident and doubtful depth."""
+    """Frames in which blocks come, change, lose their surface and leave memory, with confident and doubtful depth."""
     scene.box("floor", (-1, -3, -0.1), (9, 3, 0)).box("wall", (-1, 3, 0), (9, 3.2, 2.5)).box(
         "wall", (9, -3, 0), (9.2, 3, 2)
     )
@@ -42,7 +42,7 @@ def test_meshing_at_the_end_gives_the_same_map(tour, labels, max_blocks):
         at_once.integrate(frame)
         later.fuse(frame)
     assert later.stats == at_once.stats
-    assert (later.stats.dropped_blocks > 0) == (max_blocks == 150)
+    assert (later.stats.evicted_blocks > 0) == (max_blocks == 150)
     assert later.mesh_keys == at_once.mesh_keys
     for field in FIELDS:
         assert np.array_equal(getattr(later.mesh(), field), getattr(at_once.mesh(), field)), field
