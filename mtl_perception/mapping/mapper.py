@@ -195,11 +195,13 @@ class Mapper:
             MapFormatError: the folder is no map, is damaged, or does not fit this configuration; the map is unchanged.
         """
         saved = storage.load(Path(folder), self.config, self.labels)
+        objects = ObjectRegistry(self.config, self.labels)
+        objects.restore(saved.objects)
         self.reset()
+        self._objects = objects
         self._fusion.store.fill(saved.keys, saved.voxels)
         self._grid.restore(saved.grid)
         self._meshes = mesh_blocks(self._fusion.store, saved.keys, self.config.min_weight)
-        self._objects.restore(saved.objects, saved.next_object_id, self._meshes)
         self._measured.restore(saved.keys, saved.seen_ns)
         self._frames, self._stamp_ns = saved.frames, saved.stamp_ns
 
@@ -213,6 +215,7 @@ class Mapper:
             measured = np.concatenate([keys for keys, _ in results])
             dropped = np.concatenate([keys for _, keys in results])
             self._measured.note(measured, prediction.stamp_ns)
+            self._objects.note_measured(measured)
             # another camera may have brought a dropped block back
             self._measured.forget(dropped[self._fusion.store.find(dropped) < 0])
             self._unmeshed += [measured, dropped]
@@ -246,8 +249,7 @@ class Mapper:
             # a block at the edge of a surface's band may never have been measured
             seen_ns=self._measured.of(keys, self._stamp_ns),
             grid=self._grid.state(),
-            objects=self.objects(),
-            next_object_id=self._objects.next_id,
+            objects=self._objects.state(self._measured, self._stamp_ns),
         )
 
 

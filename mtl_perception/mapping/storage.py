@@ -5,7 +5,8 @@
 manifest.json       format, version, settings, classes, sizes, and the SHA-256 of each file below
 blocks.npz          keys, seen_ns and the voxels' tsdf, weight, color, label, votes
 grid.npz            the 2D grid's evidence
-objects.json        the objects and the next free id (their cells are in objects.npz)
+objects.json        the objects, what is remembered of others that merged or vanished, and the next free id
+objects.npz         their cells, and the summaries of the mesh that they are made of
 mesh.ply            the labelled mesh, for other programs (not read back)
 scene_graph.sparkdsg  the scene graph with its mesh, for spark-dsg and Hydra's tools (not read back)
 """
@@ -31,12 +32,13 @@ from mtl_perception.core import LabelSpace
 from mtl_perception.mapping.config import MapperConfig
 from mtl_perception.mapping.errors import MapFormatError
 from mtl_perception.mapping.fusion.blocks import ATTRIBUTES, VOXELS
-from mtl_perception.mapping.graph.objects import MapObject
+from mtl_perception.mapping.graph import object_files
+from mtl_perception.mapping.graph.objects import ObjectsState
 from mtl_perception.mapping.surface.meshing import MeshArrays
 from mtl_perception.mapping.surface.ply import write_ply
 
 FORMAT = "mtl_perception.map"
-VERSION = 1
+VERSION = 2
 MANIFEST = "manifest.json"
 
 _READ_BACK = ("blocks.npz", "grid.npz", "objects.json", "objects.npz")
@@ -54,8 +56,7 @@ class SavedMap:
     voxels: dict[str, NDArray]
     seen_ns: NDArray[np.int64]
     grid: dict[str, NDArray]
-    objects: tuple[MapObject, ...]
-    next_object_id: int
+    objects: ObjectsState
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,9 +110,9 @@ def load(folder: Path, config: MapperConfig, labels: LabelSpace) -> SavedMap:
 def _write_files(folder: Path, state: SavedMap, products: MapProducts) -> None:
     _write_arrays(folder / "blocks.npz", {"keys": state.keys, "seen_ns": state.seen_ns, **state.voxels})
     _write_arrays(folder / "grid.npz", state.grid)
-    _write_arrays(folder / "objects.npz", {str(item.id): item.cells for item in state.objects})
-    entries = [_object_entry(item) for item in state.objects]
-    (folder / "objects.json").write_text(json.dumps({"next_id": state.next_object_id, "objects": entries}, indent=1))
+    listed, arrays = object_files.to_files(state.objects)
+    _write_arrays(folder / "objects.npz", arrays)
+    (folder / "objects.json").write_text(json.dumps(listed, indent=1))
     write_ply(folder / "mesh.ply", products.mesh)
     products.graph.save(str(folder / "scene_graph.sparkdsg"), True)
 
@@ -192,7 +193,6 @@ def _read_files(folder: Path, manifest: dict[str, Any]) -> SavedMap:
         shape = {"corner": (2,), "ground_height": ()}.get(name, grid["evidence"].shape)
         _expect(folder / "grid.npz", name, grid[name], dtype, shape)
     listed = json.loads((folder / "objects.json").read_text())
-    cells = _arrays(folder / "objects.npz")
     return SavedMap(
         frames=int(manifest["frames"]),
         stamp_ns=int(manifest["stamp_ns"]),
@@ -200,8 +200,7 @@ def _read_files(folder: Path, manifest: dict[str, Any]) -> SavedMap:
         voxels={name: blocks[name] for name in ATTRIBUTES},
         seen_ns=blocks["seen_ns"],
         grid=grid,
-        objects=tuple(_object(entry, cells[str(entry["id"])]) for entry in listed["objects"]),
-        next_object_id=int(listed["next_id"]),
+        objects=object_files.from_files(listed, _arrays(folder / "objects.npz")),
     )
 
 
@@ -220,38 +219,6 @@ def _write_arrays(path: Path, arrays: dict[str, NDArray]) -> None:
 def _expect(path: Path, name: str, array: NDArray, dtype: str, shape: tuple[int, ...]) -> None:
     if array.dtype != np.dtype(dtype) or array.shape != shape:
         raise MapFormatError(f"{path}: {name} is {array.dtype} {array.shape}, expected {dtype} {shape}")
-
-
-def _object_entry(item: MapObject) -> dict[str, Any]:
-    return {
-        "id": item.id,
-        "label": item.label,
-        "confidence": item.confidence,
-        "centroid": item.centroid.tolist(),
-        "minimum": item.minimum.tolist(),
-        "maximum": item.maximum.tolist(),
-        "colour": list(item.colour),
-        "vertices": item.vertices,
-        "first_seen_ns": item.first_seen_ns,
-        "last_seen_ns": item.last_seen_ns,
-    }
-
-
-def _object(entry: dict[str, Any], cells: NDArray[np.int64]) -> MapObject:
-    red, green, blue = entry["colour"]
-    return MapObject(
-        id=int(entry["id"]),
-        label=int(entry["label"]),
-        confidence=float(entry["confidence"]),
-        centroid=np.array(entry["centroid"], dtype=np.float64),
-        minimum=np.array(entry["minimum"], dtype=np.float64),
-        maximum=np.array(entry["maximum"], dtype=np.float64),
-        colour=(int(red), int(green), int(blue)),
-        vertices=int(entry["vertices"]),
-        first_seen_ns=int(entry["first_seen_ns"]),
-        last_seen_ns=int(entry["last_seen_ns"]),
-        cells=cells,
-    )
 
 
 def _sha256(path: Path) -> str:
