@@ -124,9 +124,7 @@ def _known_entry(known: Known) -> dict[str, int]:
 
 
 def _known(entry: Mapping[str, Any]) -> Known:
-    return Known(
-        int(entry["id"]), int(entry["vertices"]), int(entry["first_seen_ns"]), int(entry["last_seen_ns"])
-    )
+    return Known(int(entry["id"]), int(entry["vertices"]), int(entry["first_seen_ns"]), int(entry["last_seen_ns"]))
 
 
 def _identity(entry: Mapping[str, Any], origins: NDArray[np.int64]) -> Identity:

@@ -139,10 +139,10 @@ class ObjectIds:
         origins = _carried(surfaces, before)
         met = self._met(surfaces, origins)
         self._vanish(label, before, set(known) - {item for ids in met.values() for item in ids}, now_ns)
-        free = [
-            at for at, surface in enumerate(surfaces) if at not in met and surface.vertices >= self._enough
-        ]
-        for at, returned in self._returned(label, {at: surfaces[at] for at in free}).items():
+        free = {
+            at: surface for at, surface in enumerate(surfaces) if at not in met and surface.vertices >= self._enough
+        }
+        for at, returned in self._returned(label, free).items():
             for item in returned:
                 del self.vanished[item.known.id]
                 known[item.known.id] = item.known
@@ -203,9 +203,7 @@ class ObjectIds:
                     found[at] = [elsewhere.pop(nearest)]
         return found
 
-    def _vanish(
-        self, label: int, before: list[tuple[Surface, Identity]], lost: set[int], now_ns: int
-    ) -> None:
+    def _vanish(self, label: int, before: list[tuple[Surface, Identity]], lost: set[int], now_ns: int) -> None:
         for surface, identity in before:
             for item in identity.known:
                 if item.id in lost:
@@ -224,9 +222,7 @@ class ObjectIds:
             del self.vanished[oldest.known.id]
 
 
-def _carried(
-    surfaces: list[Surface], before: list[tuple[Surface, Identity]]
-) -> list[NDArray[np.int64]]:
+def _carried(surfaces: list[Surface], before: list[tuple[Surface, Identity]]) -> list[NDArray[np.int64]]:
     """Return, per surface, the origins (C,) that its cells had before."""
     cells = np.concatenate([surface.cells for surface, _ in before] or [np.zeros(0, np.int64)])
     had = np.concatenate([identity.origins for _, identity in before] or [np.zeros(0, np.int64)])

@@ -19,6 +19,7 @@ from mtl_perception.mapping.fusion.measured import MeasuredBlocks
 from mtl_perception.mapping.graph.object_cells import (
     SUMMARY,
     Surface,
+    joined,
     neighbours,
     shared_cells,
     summarised,
@@ -28,7 +29,7 @@ from mtl_perception.mapping.graph.object_ids import NO_ID, Identity, ObjectIds, 
 from mtl_perception.mapping.surface.meshing import MeshBlock
 
 _NEVER = -1  # stamp of a block that no frame has measured
-_NOTHING = np.zeros(0, SUMMARY)
+_NOTHING = b""
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,8 +111,8 @@ class ObjectRegistry:
         self._countable = np.zeros(256, dtype=bool)
         self._countable[[label.id for label in labels.labels if label.thing and not label.movable]] = True
         self._ids = ObjectIds(config)
-        self._entries: dict[int, NDArray] = {}  # per packed key of a block, its summaries
-        self._dirty: dict[int, NDArray] = {}  # per packed key of a block that has changed, its summaries of before
+        self._entries: dict[int, bytes] = {}  # per packed key of a block, its summaries
+        self._dirty: dict[int, bytes] = {}  # per packed key of a block that has changed, its summaries of before
         self._measured_again: set[int] = set()
         self._pieces: dict[int, _Piece] = {}  # by number; the numbers mean nothing
         self._next_piece = 0
@@ -124,9 +125,9 @@ class ObjectRegistry:
         entries = summarised(changed, self._countable, self._edge)
         for block in pack(np.array([*changed, *removed], np.int64).reshape(-1, 3)).tolist():
             new, old = entries.get(block, _NOTHING), self._entries.get(block, _NOTHING)
-            if new.tobytes() != old.tobytes():
+            if new != old:
                 self._dirty.setdefault(block, old)
-                if len(new):
+                if new:
                     self._entries[block] = new
                 else:
                     del self._entries[block]
@@ -138,7 +139,7 @@ class ObjectRegistry:
     def current(self, measured: MeasuredBlocks, now_ns: int) -> tuple[MapObject, ...]:
         """Return the objects as of now, by id, with the stamps of when their blocks were measured."""
         if self._dirty:
-            before = np.concatenate(list(self._dirty.values()))
+            before = joined(list(self._dirty.values()))
             kept = sorted(block for block in self._dirty if block in self._entries)
             after, block_of = self._gathered(kept)
             for label in np.union1d(before["label"], after["label"]).tolist():
@@ -169,7 +170,7 @@ class ObjectRegistry:
         """
         bounds = np.flatnonzero(np.diff(state.blocks, prepend=-1, append=-1))
         for start, end in zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True):
-            self._entries[int(state.blocks[start])] = state.entries[start:end].copy()
+            self._entries[int(state.blocks[start])] = state.entries[start:end].tobytes()
         saved = {
             (item.label, int(item.cells[0])): (item, identity)
             for item, identity in zip(state.objects, state.identities, strict=True)
@@ -236,7 +237,7 @@ class ObjectRegistry:
         newest: dict[int, int] = {}  # per number of a piece
         stamps = measured.of(unpack(np.array(blocks, np.int64)), _NEVER)[:, 1].tolist()
         for block, stamp_ns in zip(blocks, stamps, strict=True):
-            entries = self._entries.get(block, _NOTHING)
+            entries = joined([self._entries[block]])
             for label, cell in zip(entries["label"].tolist(), entries["cell"].tolist(), strict=True):
                 number = self._owners[label][cell]
                 newest[number] = max(newest.get(number, _NEVER), stamp_ns)
@@ -250,8 +251,8 @@ class ObjectRegistry:
     def _gathered(self, blocks: list[int]) -> tuple[NDArray, NDArray[np.int64]]:
         """Return the entries (N,) of packed blocks, those that have none left out, and the block (N,) of each."""
         parts = [self._entries.get(block, _NOTHING) for block in blocks]
-        of = np.repeat(np.array(blocks, np.int64), [len(part) for part in parts])
-        return np.concatenate([_NOTHING, *parts]), of
+        counts = np.array([len(part) // SUMMARY.itemsize for part in parts], np.int64)
+        return joined(parts), np.repeat(np.array(blocks, np.int64), counts)
 
     def _add(self, piece: _Piece) -> None:
         self._pieces[self._next_piece] = piece

@@ -8,84 +8,12 @@ from itertools import product
 import numpy as np
 import pytest
 
-from mtl_perception.mapping import MapperConfig
 from mtl_perception.mapping.fusion.blocks import pack
-from mtl_perception.mapping.fusion.measured import MeasuredBlocks
 from mtl_perception.mapping.graph import object_files
 from mtl_perception.mapping.graph.object_ids import REMEMBERED, REMEMBERED_NS
 from mtl_perception.mapping.graph.objects import ObjectRegistry
-from mtl_perception.mapping.surface.meshing import EMPTY_MESH, MeshBlock
 
-CONFIG = MapperConfig(object_min_vertices=12)  # cells of 0.2 m, blocks of 0.4 m
 SECOND = 10**9
-
-
-class Bricks:
-    """A mesh of cells, each with some vertices of one class, that a registry is kept up to date with."""
-
-    def __init__(self, labels, config=CONFIG):
-        self.labels, self.config = labels, config
-        self.registry = ObjectRegistry(config, labels)
-        self.measured = MeasuredBlocks()
-        self.cells = {}  # (label id, cell) -> number of vertices
-        self.stamp_ns = 0
-        self._meshes = {}
-
-    def put(self, label, cells, vertices=6):
-        for cell in cells:
-            self.cells[self.labels.id_of(label), tuple(cell)] = vertices
-        return self
-
-    def take(self, label, cells):
-        for cell in cells:
-            del self.cells[self.labels.id_of(label), tuple(cell)]
-        return self
-
-    def blocks(self):
-        """Blocks of 2x2x2 cells."""
-        content = {}
-        for (label, cell), count in sorted(self.cells.items()):
-            for number in range(count):
-                inside = np.array([0.01 * number, 0.05, 0.13 - 0.01 * number])
-                vertex = (0.2 * np.array(cell) + 0.02 + inside, label, 0.5 + 0.01 * number)
-                content.setdefault(tuple(value // 2 for value in cell), []).append(vertex)
-        return {key: mesh_of(vertices) for key, vertices in content.items()}
-
-    def changes(self):
-        blocks = self.blocks()
-        changed = {key: mesh for key, mesh in blocks.items() if not same(mesh, self._meshes.get(key, EMPTY_MESH))}
-        removed = tuple(key for key in self._meshes if key not in blocks)
-        self._meshes = blocks
-        return changed, removed
-
-    def objects(self, after_s=1.0):
-        """The objects, all that has changed being measured now."""
-        self.stamp_ns += int(after_s * SECOND)
-        changed, removed = self.changes()
-        if changed:
-            keys = np.array(sorted(changed), np.int32)
-            self.measured.note(keys, self.stamp_ns)
-            self.registry.note_measured(keys)
-        if removed:
-            self.measured.forget(np.array(removed, np.int32))
-        self.registry.note(changed, removed)
-        return self.registry.current(self.measured, self.stamp_ns)
-
-    def ids(self, after_s=1.0):
-        return [item.id for item in self.objects(after_s)]
-
-
-def mesh_of(vertices):
-    points, labels, confidence = zip(*vertices, strict=True)
-    points = np.array(points, np.float32)
-    colours = (points * 1000).astype(np.int64).astype(np.uint8)
-    return MeshBlock(
-        points, EMPTY_MESH.triangles, colours, np.array(labels, np.uint8), np.array(confidence, np.float32)
-    )
-
-
-def same(one, other):
-    return np.array_equal(one.vertices, other.vertices) and np.array_equal(one.labels, other.labels)
 
 
 def row(first, last, y=0):
@@ -139,11 +67,6 @@ def saved_and_loaded(bricks):
     return registry
 
 
-@pytest.fixture
-def bricks(labels):
-    return Bricks(labels)
-
-
 def edit(bricks, rng):
     """Put or take a few bricks in a small space, so that things grow, shrink, merge, split, vanish and come back."""
     for _ in range(rng.integers(1, 5)):
@@ -156,9 +79,8 @@ def edit(bricks, rng):
 
 
 @pytest.mark.parametrize("seed", range(2))
-def test_random_edits_give_what_clustering_from_scratch_gives(labels, seed):
+def test_random_edits_give_what_clustering_from_scratch_gives(bricks, labels, seed):
     rng = np.random.default_rng(seed)
-    bricks = Bricks(labels)
     for step in range(80):
         edit(bricks, rng)
         objects = bricks.objects(after_s=rng.random() * 10)
@@ -173,15 +95,14 @@ def test_random_edits_give_what_clustering_from_scratch_gives(labels, seed):
         assert min(found.values(), default=9) >= 9
         assert [item.id for item in objects] == sorted({item.id for item in objects})
         if step % 10 == 9:
-            fresh = Bricks(labels)
+            fresh = type(bricks)(labels)
             fresh.cells = bricks.cells
             assert surfaces(fresh.objects()) == surfaces(item for item in objects if item.vertices >= 12)
 
 
 @pytest.mark.parametrize("seed", range(2))
-def test_saving_loading_and_continuing_equals_never_having_stopped(labels, seed):
+def test_saving_loading_and_continuing_equals_never_having_stopped(bricks, labels, seed):
     rng = np.random.default_rng(seed)
-    bricks = Bricks(labels)
     twin, absorbed, away = None, 0, 0
     for step in range(80):
         edit(bricks, rng)
@@ -195,7 +116,7 @@ def test_saving_loading_and_continuing_equals_never_having_stopped(labels, seed)
             assert facts(twin.objects(after_s=0)) == facts(objects)
             assert twin.registry.state(bricks.measured, bricks.stamp_ns).next_id == state.next_id
         if step % 20 == 0:
-            twin = Bricks(labels)
+            twin = type(bricks)(labels)
             twin.cells = bricks.cells
             twin.changes()
             twin.registry = saved_and_loaded(bricks)
@@ -352,9 +273,8 @@ def test_vertices_need_not_be_kept(bricks):
     assert np.isfinite(pole.centroid).all()
 
 
-def calls_of_a_step(labels, count):
+def calls_of_a_step(bricks, count):
     """How many function calls a change of one block takes with `count` objects in the map."""
-    bricks = Bricks(labels)
     for number in range(count):
         bricks.put("sign", row(0, 1, y=4 * number), 12)
     assert len(bricks.objects()) == count
@@ -374,5 +294,5 @@ def calls_of_a_step(labels, count):
     return calls
 
 
-def test_a_step_does_as_much_in_a_large_map_as_in_a_small_one(labels):
-    assert calls_of_a_step(labels, 800) <= 1.02 * calls_of_a_step(labels, 20)
+def test_a_step_does_as_much_in_a_large_map_as_in_a_small_one(bricks, labels):
+    assert calls_of_a_step(bricks, 800) <= 1.02 * calls_of_a_step(type(bricks)(labels), 20)
