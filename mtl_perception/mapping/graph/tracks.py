@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -160,7 +161,7 @@ class TrackRegistry:
         ends = np.cumsum(_past_counts(state["agents"])).tolist()
         agents = []
         for record, start, end in zip(state["agents"], [0, *ends], ends, strict=False):
-            values = {name: record[name].tolist() for name in _RECORD.names or ()}
+            values: dict[str, Any] = {name: record[name].tolist() for name in _RECORD.names or ()}
             for name in ("mean", "covariance"):
                 values[name] = record[name].copy()
             values["seen"] = deque((bool(hit) for hit in values["seen"] if hit != _NOT_YET), _FRAMES)
@@ -229,11 +230,20 @@ class _Agent:
     @classmethod
     def of(cls, box: _WorldBox, stamp_ns: int) -> _Agent:
         mean, covariance = begun(box.centre[:2], box.velocity, box.ray)
-        stamps = {"first_seen_ns": stamp_ns, "last_seen_ns": stamp_ns, "stamp_ns": stamp_ns}
         agent = cls(
-            *(-1, box.label, box.score, mean, covariance),
-            *(float(box.centre[2]), box.yaw, 1.0, box.size, 1),
-            **stamps,
+            id=-1,
+            label=box.label,
+            confidence=box.score,
+            mean=mean,
+            covariance=covariance,
+            height=float(box.centre[2]),
+            yaw=box.yaw,
+            facing=1.0,
+            size=box.size,
+            boxes=1,
+            first_seen_ns=stamp_ns,
+            last_seen_ns=stamp_ns,
+            stamp_ns=stamp_ns,
         )
         agent.seen.append(True)
         agent._remember()
