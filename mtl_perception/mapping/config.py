@@ -86,6 +86,12 @@ class MapperConfig(BaseModel):
     object_min_vertices: int = Field(
         40, ge=1, le=1000000, description="An object of fewer mesh vertices is not reported."
     )
+    track_min_score: float = Field(
+        0.3, ge=0.0, le=1.0, description="Boxes of a lower score continue tracks of moving things, but begin none."
+    )
+    track_max_unseen: float = Field(
+        2.0, ge=0.0, le=60.0, description="A track that no box has continued for so long has ended, seconds."
+    )
 
     @model_validator(mode="after")
     def _ranges_in_order(self) -> MapperConfig:

@@ -237,20 +237,20 @@ class Mapper:
             OSError: a new folder for what is not in memory cannot be made; the map is unchanged.
         """
         archive = self._new_archive()
+        objects = ObjectRegistry(self.config, self.labels)
         try:
             saved = storage.load(Path(folder), self.config, self.labels, archive.adopt)
+            objects.restore(saved.objects)
         except BaseException:
             archive.close()
             raise
         self.close()
         self._begin(archive)
+        self._objects = objects
         if saved.centre is not None:
             self._window.open_at(saved.centre)
         self._fusion.instances.restore(saved.instances)
         self._grid.restore(saved.grid)
-        self._objects.restore(saved.objects, saved.next_object_id, {})
-        for meshes in self._surface.parts():
-            self._objects.restore(saved.objects, saved.next_object_id, dict(meshes))
         self._frames, self._stamp_ns = saved.frames, saved.stamp_ns
 
     def _new_archive(self) -> RegionArchive:
@@ -279,6 +279,7 @@ class Mapper:
                 fused, changed = self._fusion.integrate(view, wanted)
                 self._blocks.note(fused, changed, prediction.stamp_ns)
                 self._surface.note(changed)
+                self._objects.note_measured(changed)
         with _timed(seconds, "grid"):
             if self._with_grid:
                 self._grid.integrate(views, prediction.world_from_base)
@@ -300,8 +301,7 @@ class Mapper:
             centre=self._window.centre,
             instances=self._fusion.instances.state(),
             grid=self._grid.state(),
-            objects=self.objects(),
-            next_object_id=self._objects.next_id,
+            objects=self._objects.state(self._blocks.measured, self._stamp_ns),
         )
 
 

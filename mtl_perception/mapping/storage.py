@@ -6,7 +6,8 @@ manifest.json       format, version, settings, classes, sizes, and the SHA-256 o
 blocks.zip          an entry a region: voxels, stamps and meshes of its blocks (see window/region_file.py)
 instances.npz       what the voxels' instances are
 grid.npz            the 2D grid's evidence
-objects.json        the objects and the next free id (their cells are in objects.npz)
+objects.json        the objects, what is remembered of others that merged or vanished, and the next free id
+objects.npz         their cells, and the summaries of the mesh that they are made of
 mesh.ply            the labelled mesh, for other programs (not read back)
 scene_graph.sparkdsg  the scene graph with its mesh, for spark-dsg and Hydra's tools (not read back)
 """
@@ -34,7 +35,8 @@ from mtl_perception.mapping.config import MapperConfig
 from mtl_perception.mapping.errors import MapFormatError
 from mtl_perception.mapping.fusion.blocks import unpack
 from mtl_perception.mapping.fusion.instances import InstanceState
-from mtl_perception.mapping.graph.objects import MapObject
+from mtl_perception.mapping.graph import object_files
+from mtl_perception.mapping.graph.objects import ObjectsState
 from mtl_perception.mapping.surface.meshing import MeshArrays
 from mtl_perception.mapping.surface.ply import write_ply
 from mtl_perception.mapping.window.region_file import RegionError
@@ -58,7 +60,7 @@ class SavedMap:
         centre: (3,), where the robot was last, in the world; None before the first frame.
         instances: what the voxels' numbers stand for.
         grid: as in `GroundGrid.state`.
-        objects, next_object_id: as in `ObjectRegistry`.
+        objects: as in `ObjectRegistry.state`.
     """
 
     frames: int
@@ -67,8 +69,7 @@ class SavedMap:
     centre: NDArray[np.float64] | None
     instances: InstanceState
     grid: dict[str, NDArray]
-    objects: tuple[MapObject, ...]
-    next_object_id: int
+    objects: ObjectsState
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,9 +154,9 @@ def _read_regions(path: Path, blocks: int, adopt: Callable[[bytes, str], int]) -
 def _write_files(folder: Path, state: SavedMap, products: MapProducts) -> None:
     _write_arrays(folder / "instances.npz", vars(state.instances))
     _write_arrays(folder / "grid.npz", state.grid)
-    _write_arrays(folder / "objects.npz", {str(item.id): item.cells for item in state.objects})
-    entries = [_object_entry(item) for item in state.objects]
-    (folder / "objects.json").write_text(json.dumps({"next_id": state.next_object_id, "objects": entries}, indent=1))
+    listed, arrays = object_files.to_files(state.objects)
+    _write_arrays(folder / "objects.npz", arrays)
+    (folder / "objects.json").write_text(json.dumps(listed, indent=1))
     write_ply(folder / "mesh.ply", products.mesh)
     products.graph.save(str(folder / "scene_graph.sparkdsg"), True)
 
@@ -235,7 +236,6 @@ def _read_files(folder: Path, manifest: dict[str, Any]) -> SavedMap:
         shape = {"corner": (2,), "ground_height": ()}.get(name, grid["evidence"].shape)
         _expect(folder / "grid.npz", name, grid[name], dtype, shape)
     listed = json.loads((folder / "objects.json").read_text())
-    cells = _arrays(folder / "objects.npz")
     return SavedMap(
         frames=int(manifest["frames"]),
         stamp_ns=int(manifest["stamp_ns"]),
@@ -243,8 +243,7 @@ def _read_files(folder: Path, manifest: dict[str, Any]) -> SavedMap:
         centre=_centre(manifest["centre"]),
         instances=instances,
         grid=grid,
-        objects=tuple(_object(entry, cells[str(entry["id"])]) for entry in listed["objects"]),
-        next_object_id=int(listed["next_id"]),
+        objects=object_files.from_files(listed, _arrays(folder / "objects.npz")),
     )
 
 
@@ -277,38 +276,6 @@ def _check_instances(path: Path, instances: InstanceState) -> None:
     highest = max(int(array.max(initial=0)) for array in (instances.root, instances.votes[:, :2]))
     if highest >= count or (instances.votes < 0).any():
         raise MapFormatError(f"{path}: it has {count} instances, and there are numbers beyond them")
-
-
-def _object_entry(item: MapObject) -> dict[str, Any]:
-    return {
-        "id": item.id,
-        "label": item.label,
-        "confidence": item.confidence,
-        "centroid": item.centroid.tolist(),
-        "minimum": item.minimum.tolist(),
-        "maximum": item.maximum.tolist(),
-        "colour": list(item.colour),
-        "vertices": item.vertices,
-        "first_seen_ns": item.first_seen_ns,
-        "last_seen_ns": item.last_seen_ns,
-    }
-
-
-def _object(entry: dict[str, Any], cells: NDArray[np.int64]) -> MapObject:
-    red, green, blue = entry["colour"]
-    return MapObject(
-        id=int(entry["id"]),
-        label=int(entry["label"]),
-        confidence=float(entry["confidence"]),
-        centroid=np.array(entry["centroid"], dtype=np.float64),
-        minimum=np.array(entry["minimum"], dtype=np.float64),
-        maximum=np.array(entry["maximum"], dtype=np.float64),
-        colour=(int(red), int(green), int(blue)),
-        vertices=int(entry["vertices"]),
-        first_seen_ns=int(entry["first_seen_ns"]),
-        last_seen_ns=int(entry["last_seen_ns"]),
-        cells=cells,
-    )
 
 
 def _sha256(path: Path) -> str:

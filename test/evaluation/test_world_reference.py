@@ -101,8 +101,22 @@ def metrics(score, row):
 
 def thing(label, centroid, number=0):
     point = np.array(centroid, float)
-    cells = np.zeros(0, np.int64)
-    return MapObject(number, LABELS.id_of(label), 1.0, point, point - 0.3, point + 0.3, (0, 0, 0), 90, 0, 0, cells)
+    return MapObject(
+        id=number,
+        label=LABELS.id_of(label),
+        confidence=1.0,
+        class_share=1.0,
+        centroid=point,
+        minimum=point - 0.3,
+        maximum=point + 0.3,
+        colour=(0, 0, 0),
+        vertices=90,
+        first_seen_ns=0,
+        last_seen_ns=0,
+        absorbed=(),
+        blocks=np.zeros((0, 3), np.int32),
+        cells=np.zeros(0, np.int64),
+    )
 
 
 def test_a_map_of_exact_depth_comes_near_the_worlds_surface(seen):

@@ -1,9 +1,11 @@
 # Copyright 2026 The mtl_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Objects: connected surfaces of one countable class, with ids that last."""
+"""Objects: connected surfaces of one countable class, with ids that last. Only what has changed is looked at again."""
 
 from __future__ import annotations
 
+from bisect import bisect_left
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -11,30 +13,49 @@ from numpy.typing import NDArray
 
 from mtl_perception.core import LabelSpace
 from mtl_perception.mapping.config import MapperConfig
-from mtl_perception.mapping.fusion.blocks import Key, pack
+from mtl_perception.mapping.errors import MapFormatError
+from mtl_perception.mapping.fusion.blocks import Key, pack, unpack
 from mtl_perception.mapping.fusion.measured import MeasuredBlocks
+from mtl_perception.mapping.graph.object_cells import (
+    SUMMARY,
+    Surface,
+    joined,
+    neighbours,
+    shared_cells,
+    summarised,
+    surfaces_of,
+)
+from mtl_perception.mapping.graph.object_ids import NO_ID, Identity, ObjectIds, Vanished
 from mtl_perception.mapping.surface.meshing import MeshBlock
+
+_NEVER = -1  # stamp of a block that no frame has measured
+_NOTHING = b""
 
 
 @dataclass(frozen=True, eq=False)
 class MapObject:
-    """A static thing in the map, in the world frame.
+    """A static thing in the map, in the world frame. It is replaced by another when anything about it changes.
 
     Attributes:
         id: stable over updates, never used again.
         label: label id.
         confidence: 0..1, mean over its vertices of how clearly their label leads its vote.
+        class_share: 0..1, its vertices' share of the confidence of all vertices with a class in its cells. It is less
+            than 1 where classes are mixed, and also where it touches another surface.
         centroid: (3,) mean of its vertices, metres.
         minimum, maximum: (3,) corners of its axis-aligned box, metres.
         colour: mean RGB 0..255.
         vertices: how many mesh vertices it has.
         first_seen_ns, last_seen_ns: stamps of the first and last frame that measured it.
+        absorbed: ids of objects that have merged with it, in order; they come back when it splits.
+        blocks: int32 (B, 3), keys of the mesh blocks that hold its vertices, in order.
         cells: sorted packed cells of edge `object_gap` that it fills, by which it is recognised.
     """
 
     id: int
     label: int
     confidence: float
+    class_share: float
     centroid: NDArray[np.float64]
     minimum: NDArray[np.float64]
     maximum: NDArray[np.float64]
@@ -42,134 +63,241 @@ class MapObject:
     vertices: int
     first_seen_ns: int
     last_seen_ns: int
+    absorbed: tuple[int, ...]
+    blocks: NDArray[np.int32]
     cells: NDArray[np.int64]
 
 
+@dataclass(frozen=True, eq=False)
+class ObjectsState:
+    """What a registry continues from.
+
+    Attributes:
+        next_id: the next new id.
+        objects: as reported, by id.
+        identities: of each object.
+        vanished: the ids that can still come back, in the order of vanishing.
+        blocks: (N,) packed key of the block of each entry, in order.
+        entries: `SUMMARY` (N,), in a block by cell and label.
+    """
+
+    next_id: int
+    objects: tuple[MapObject, ...]
+    identities: tuple[Identity, ...]
+    vanished: tuple[Vanished, ...]
+    blocks: NDArray[np.int64]
+    entries: NDArray
+
+
+@dataclass(frozen=True, eq=False)
+class _Piece:
+    """A connected surface, an object or too small for one."""
+
+    label: int
+    surface: Surface
+    identity: Identity
+
+
 class ObjectRegistry:
-    """Finds the objects in the mesh and recognises those of before."""
+    """Finds the objects in the mesh and recognises those of before.
+
+    A step costs as much as the changed blocks and the objects in and next to them. In memory, each block takes 89 bytes
+    for every class and cell in which it has countable vertices; each cell of a surface some 120 bytes.
+    """
 
     def __init__(self, config: MapperConfig, labels: LabelSpace) -> None:
         """Start without objects."""
-        self._config = config
+        self._edge = config.object_gap
         self._countable = labels.static_things
-        self.objects: tuple[MapObject, ...] = ()
-        self.next_id = 0
-        self._things: dict[Key, tuple[MeshBlock, NDArray[np.int64]]] = {}  # blocks with countable vertices, and which
-        self._is_current = True
+        self._ids = ObjectIds(config)
+        self._entries: dict[int, bytes] = {}  # per packed key of a block, its summaries
+        self._dirty: dict[int, bytes] = {}  # per packed key of a block that has changed, its summaries of before
+        self._measured_again: set[int] = set()
+        self._pieces: dict[int, _Piece] = {}  # by number; the numbers mean nothing
+        self._next_piece = 0
+        self._owners: dict[int, dict[int, int]] = {}  # per label, the number of the piece at each packed cell
+        self._reported: list[int] = []  # ids, in order
+        self._objects: list[MapObject] = []  # of these ids
 
     def note(self, changed: dict[Key, MeshBlock], removed: tuple[Key, ...]) -> None:
-        """Learn which blocks have a new mesh, and which have none any more."""
-        for key, block in changed.items():
-            chosen = np.flatnonzero(self._countable[block.labels])
-            had = self._things.pop(key, None)
-            if len(chosen):
-                self._things[key] = (block, chosen)
-            self._is_current = self._is_current and had is None and not len(chosen)
-        for key in removed:
-            self._is_current = self._things.pop(key, None) is None and self._is_current
+        """Learn which blocks have a new mesh, and which have none any more. The meshes are not kept."""
+        entries = summarised(changed, self._countable, self._edge)
+        for block in pack(np.array([*changed, *removed], np.int64).reshape(-1, 3)).tolist():
+            new, old = entries.get(block, _NOTHING), self._entries.get(block, _NOTHING)
+            if new != old:
+                self._dirty.setdefault(block, old)
+                if new:
+                    self._entries[block] = new
+                else:
+                    del self._entries[block]
 
-    def restore(self, objects: tuple[MapObject, ...], next_id: int, blocks: dict[Key, MeshBlock]) -> None:
-        """Continue with the objects of a saved map and its mesh."""
-        self.note(blocks, ())
-        self.objects, self.next_id, self._is_current = objects, next_id, True
+    def note_measured(self, keys: NDArray[np.int32]) -> None:
+        """Learn that blocks `keys` (N, 3) were measured again, whether or not their meshes have changed."""
+        self._measured_again.update(block for block in pack(keys).tolist() if block in self._entries)
 
     def current(self, measured: MeasuredBlocks, now_ns: int) -> tuple[MapObject, ...]:
-        """Return the objects as of now, with the stamps of when their blocks were measured."""
-        if not self._is_current:
-            self.objects = self._recognised(_clusters(self._things, measured, now_ns, self._config))
-            self._is_current = True
-        return self.objects
+        """Return the objects as of now, by id, with the stamps of when their blocks were measured."""
+        if self._dirty:
+            before = joined(list(self._dirty.values()))
+            kept = sorted(block for block in self._dirty if block in self._entries)
+            after, block_of = self._gathered(kept)
+            for label in np.union1d(before["label"], after["label"]).tolist():
+                of_label = after["label"] == label
+                touched = np.union1d(before["cell"][before["label"] == label], after["cell"][of_label])
+                self._find_again(label, touched, np.unique(block_of[of_label]), measured, now_ns)
+        again = sorted(self._measured_again - self._dirty.keys())
+        if again:
+            self._advance(again, measured)
+        self._dirty.clear()
+        self._measured_again.clear()
+        return tuple(self._objects)
 
-    def _recognised(self, found: list[MapObject]) -> tuple[MapObject, ...]:
-        """Give each found object the id of the known one of its class with which it shares most cells, or a new id."""
-        pairs = []
-        for number, new in enumerate(found):
-            for known in self.objects:
-                if known.label == new.label and _boxes_touch(known, new, self._config.object_gap):
-                    shared = len(np.intersect1d(known.cells, new.cells, assume_unique=True))
-                    apart = float(np.linalg.norm(known.centroid - new.centroid))
-                    if shared or apart < self._config.object_gap:
-                        pairs.append((-shared, apart, known.id, number))
-        by_id = {known.id: known for known in self.objects}
-        named: dict[int, MapObject] = {}
-        for _, _, known_id, number in sorted(pairs):
-            if known_id in by_id and number not in named:
-                first = min(by_id.pop(known_id).first_seen_ns, found[number].first_seen_ns)
-                named[number] = replace(found[number], id=known_id, first_seen_ns=first)
-        for number, new in enumerate(found):
-            if number not in named:
-                named[number] = replace(new, id=self.next_id)
-                self.next_id += 1
-        return tuple(sorted(named.values(), key=lambda item: item.id))
+    def state(self, measured: MeasuredBlocks, now_ns: int) -> ObjectsState:
+        """Return all that follows from what was noted until now."""
+        objects = self.current(measured, now_ns)
+        entries, blocks = self._gathered(sorted(self._entries))
+        identities = [self._pieces[self._owners[item.label][int(item.cells[0])]].identity for item in objects]
+        return ObjectsState(
+            self._ids.next_id, objects, tuple(identities), tuple(self._ids.vanished.values()), blocks, entries
+        )
+
+    def restore(self, state: ObjectsState) -> None:
+        """Continue, from a registry that knows nothing, with what `state` gave.
+
+        Raises:
+            MapFormatError: an object is no surface among the entries.
+        """
+        bounds = np.flatnonzero(np.diff(state.blocks, prepend=-1, append=-1))
+        for start, end in zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True):
+            self._entries[int(state.blocks[start])] = state.entries[start:end].tobytes()
+        saved = {
+            (item.label, int(item.cells[0])): (item, identity)
+            for item, identity in zip(state.objects, state.identities, strict=True)
+        }
+        for label in np.unique(state.entries["label"]).tolist():
+            chosen = state.entries["label"] == label
+            for surface in surfaces_of(state.entries[chosen], state.blocks[chosen]):
+                item, identity = saved.pop((label, int(surface.cells[0])), (None, None))
+                if item is None or identity is None:
+                    nobody = np.full(len(surface.cells), NO_ID, np.int64)
+                    self._add(_Piece(label, surface, Identity(NO_ID, surface.vertices, 0, 0, (), nobody)))
+                    continue
+                if not _is_of(item, surface):
+                    raise MapFormatError(f"object {item.id} is not the surface that the map has at its place")
+                self._add(_Piece(label, surface, identity))
+                self._report(item)
+        if saved:
+            item, _ = next(iter(saved.values()))
+            raise MapFormatError(f"object {item.id} is at a place where the map has no surface of its class")
+        self._ids.next_id = state.next_id
+        self._ids.vanished = {item.known.id: item for item in state.vanished}
+
+    def _find_again(
+        self, label: int, touched: NDArray[np.int64], blocks: NDArray[np.int64], measured: MeasuredBlocks, now_ns: int
+    ) -> None:
+        """Find the surfaces of a label at the cells `touched` anew, with all that they are connected with.
+
+        `blocks` are those changed blocks that have entries of the label now.
+        """
+        owners = self._owners.setdefault(label, {})
+        fresh = np.array([cell for cell in touched.tolist() if cell not in owners], np.int64)
+        near = np.concatenate([touched, neighbours(fresh)]).tolist()
+        numbers = {owners[cell] for cell in near if cell in owners}
+        # in an order that does not hang on the numbers, which are others once a map has been loaded
+        old = sorted((self._pieces.pop(number) for number in numbers), key=lambda piece: int(piece.surface.cells[0]))
+        cells = np.sort(np.concatenate([fresh, *(piece.surface.cells for piece in old)]))
+        entries, block_of = self._gathered(
+            np.unique(np.concatenate([blocks, *(piece.surface.blocks for piece in old)])).tolist()
+        )
+        chosen = np.flatnonzero(entries["label"] == label)
+        chosen = chosen[shared_cells(entries["cell"][chosen], cells)]
+        surfaces = surfaces_of(entries[chosen], block_of[chosen])
+        identities = self._ids.identified(
+            label,
+            surfaces,
+            _stamps(surfaces, measured, now_ns),
+            [(piece.surface, piece.identity) for piece in old],
+            now_ns,
+        )
+        for piece in old:
+            for cell in piece.surface.cells.tolist():
+                del owners[cell]
+            if piece.identity.id != NO_ID:
+                place = bisect_left(self._reported, piece.identity.id)
+                del self._reported[place], self._objects[place]
+        for surface, identity in zip(surfaces, identities, strict=True):
+            piece = _Piece(label, surface, identity)
+            self._add(piece)
+            if identity.id != NO_ID:
+                self._report(_object_of(piece))
+
+    def _advance(self, blocks: list[int], measured: MeasuredBlocks) -> None:
+        """Note that blocks, which have not changed, were measured again."""
+        newest: dict[int, int] = {}  # per number of a piece
+        stamps = measured.of(unpack(np.array(blocks, np.int64)), _NEVER)[:, 1].tolist()
+        for block, stamp_ns in zip(blocks, stamps, strict=True):
+            entries = joined([self._entries[block]])
+            for label, cell in zip(entries["label"].tolist(), entries["cell"].tolist(), strict=True):
+                number = self._owners[label][cell]
+                newest[number] = max(newest.get(number, _NEVER), stamp_ns)
+        for number, stamp_ns in newest.items():
+            piece = self._pieces[number]
+            if piece.identity.id != NO_ID and stamp_ns > piece.identity.last_seen_ns:
+                self._pieces[number] = replace(piece, identity=piece.identity.seen_again(stamp_ns))
+                place = bisect_left(self._reported, piece.identity.id)
+                self._objects[place] = replace(self._objects[place], last_seen_ns=stamp_ns)
+
+    def _gathered(self, blocks: list[int]) -> tuple[NDArray, NDArray[np.int64]]:
+        """Return the entries (N,) of packed blocks, those that have none left out, and the block (N,) of each."""
+        parts = [self._entries.get(block, _NOTHING) for block in blocks]
+        counts = np.array([len(part) // SUMMARY.itemsize for part in parts], np.int64)
+        return joined(parts), np.repeat(np.array(blocks, np.int64), counts)
+
+    def _add(self, piece: _Piece) -> None:
+        self._pieces[self._next_piece] = piece
+        owners = self._owners.setdefault(piece.label, {})
+        owners.update(dict.fromkeys(piece.surface.cells.tolist(), self._next_piece))
+        self._next_piece += 1
+
+    def _report(self, item: MapObject) -> None:
+        place = bisect_left(self._reported, item.id)
+        self._reported.insert(place, item.id)
+        self._objects.insert(place, item)
 
 
-def _clusters(
-    things: dict[Key, tuple[MeshBlock, NDArray[np.int64]]], measured: MeasuredBlocks, now_ns: int, config: MapperConfig
-) -> list[MapObject]:
-    """Return the objects among chosen vertices, without ids (-1), in an order that follows from the mesh alone."""
-    if not things:
-        return []
-    keys = sorted(things)
-    parts = [things[key] for key in keys]
-    points = np.concatenate([block.vertices[chosen] for block, chosen in parts]).astype(np.float64)
-    labels = np.concatenate([block.labels[chosen] for block, chosen in parts])
-    colours = np.concatenate([block.colours[chosen] for block, chosen in parts])
-    confidence = np.concatenate([block.confidence[chosen] for block, chosen in parts])
-    stamps = np.repeat(measured.of(np.array(keys, np.int32), now_ns), [len(chosen) for _, chosen in parts], axis=0)
+def _object_of(piece: _Piece) -> MapObject:
+    surface, identity = piece.surface, piece.identity
+    return MapObject(
+        id=identity.id,
+        label=piece.label,
+        confidence=surface.confidence,
+        class_share=surface.class_share,
+        centroid=surface.centroid,
+        minimum=surface.minimum,
+        maximum=surface.maximum,
+        colour=surface.colour,
+        vertices=surface.vertices,
+        first_seen_ns=identity.first_seen_ns,
+        last_seen_ns=identity.last_seen_ns,
+        absorbed=identity.absorbed,
+        blocks=unpack(surface.blocks),
+        cells=surface.cells,
+    )
 
-    cells = pack(np.floor(points / config.object_gap).astype(np.int64))
+
+def _stamps(surfaces: Iterable[Surface], measured: MeasuredBlocks, now_ns: int) -> list[tuple[int, int]]:
+    """Return, per surface, when its blocks were first and last measured; now, where none ever was."""
     found = []
-    for label in np.unique(labels):
-        of_label = np.flatnonzero(labels == label)
-        distinct, place = np.unique(cells[of_label], return_inverse=True)
-        component = connected_cells(distinct)[place]
-        order = np.argsort(component, kind="stable")
-        for members in np.split(of_label[order], np.flatnonzero(np.diff(component[order])) + 1):
-            if len(members) >= config.object_min_vertices:
-                red, green, blue = colours[members].mean(axis=0).round().astype(int).tolist()
-                found.append(
-                    MapObject(
-                        id=-1,
-                        label=int(label),
-                        confidence=float(confidence[members].mean()),
-                        centroid=points[members].mean(axis=0),
-                        minimum=points[members].min(axis=0),
-                        maximum=points[members].max(axis=0),
-                        colour=(red, green, blue),
-                        vertices=len(members),
-                        first_seen_ns=int(stamps[members, 0].min()),
-                        last_seen_ns=int(stamps[members, 1].max()),
-                        cells=np.unique(cells[members]),
-                    )
-                )
+    for surface in surfaces:
+        stamps = measured.of(unpack(surface.blocks), _NEVER)
+        stamps = stamps[stamps[:, 1] != _NEVER]
+        found.append((int(stamps[:, 0].min()), int(stamps[:, 1].max())) if len(stamps) else (now_ns, now_ns))
     return found
 
 
-def connected_cells(cells: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return the component (N,) of each packed cell (N,), sorted and distinct, under 26-neighbourhood.
-
-    A component is named by its first cell. Labels spread along the links and are then shortened, until none changes.
-    """
-    links = []
-    for x, y, z in _HALF_NEIGHBOURHOOD:
-        step = (x << 42) + (y << 21) + z
-        at = np.searchsorted(cells, cells + step)
-        there = np.flatnonzero(cells[np.minimum(at, len(cells) - 1)] == cells + step)
-        links.append(np.stack([there, at[there]]))
-    first, second = np.concatenate(links, axis=1)
-    parent = np.arange(len(cells))
-    while True:
-        low = np.minimum(parent[first], parent[second])
-        before = parent.copy()
-        np.minimum.at(parent, parent[first], low)
-        np.minimum.at(parent, parent[second], low)
-        parent = parent[parent]
-        if (parent == before).all():
-            return parent
-
-
-def _boxes_touch(one: MapObject, other: MapObject, gap: float) -> bool:
-    return bool((one.minimum <= other.maximum + gap).all() and (other.minimum <= one.maximum + gap).all())
-
-
-_HALF_NEIGHBOURHOOD = [(x, y, z) for x in (-1, 0, 1) for y in (-1, 0, 1) for z in (-1, 0, 1) if (x, y, z) > (0, 0, 0)]
+def _is_of(item: MapObject, surface: Surface) -> bool:
+    return (
+        np.array_equal(item.cells, surface.cells)
+        and np.array_equal(pack(item.blocks), surface.blocks)
+        and item.vertices == surface.vertices
+    )

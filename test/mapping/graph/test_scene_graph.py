@@ -8,7 +8,7 @@ import spark_dsg
 
 from mtl_perception.mapping import Mapper, MapperConfig
 from mtl_perception.mapping.fusion.blocks import pack
-from mtl_perception.mapping.graph.objects import connected_cells
+from mtl_perception.mapping.graph.object_cells import connected_cells
 
 
 @pytest.fixture

@@ -35,7 +35,8 @@ def region(x, y=0, z=0, blocks=5, stamp=1):
 
 def triangle(value):
     points = np.full((3, 3), value, np.float32)
-    return MeshBlock(points, np.array([[0, 1, 2]], np.int32), points.astype("u1"), np.zeros(3, "u1"), points[0], np.arange(3, dtype="u2"))
+    triangles, instances = np.array([[0, 1, 2]], np.int32), np.arange(3, dtype="u2")
+    return MeshBlock(points, triangles, points.astype("u1"), np.zeros(3, "u1"), points[0], instances)
 
 
 def test_an_archive_is_a_dictionary_of_regions(archive):
