@@ -7,7 +7,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -140,7 +140,7 @@ class Mapper:
             MappingError: a pose or a depth image is missing or makes no sense; the map is then unchanged.
         """
         self._fuse(prediction, {})
-        self._objects.note(*self._surface.take_news())
+        self._take_news()
 
     @property
     def stats(self) -> MapStats:
@@ -289,8 +289,18 @@ class Mapper:
     def _mesh_changes(self) -> tuple[dict[Key, MeshBlock], tuple[Key, ...]]:
         """Mesh again what depends on changed blocks; return the new meshes and the keys that have none any more."""
         self._surface.update()
+        return self._take_news()
+
+    def _take_news(self) -> tuple[dict[Key, MeshBlock], tuple[Key, ...]]:
+        """Tell the objects what has been meshed, and return it."""
         changed, removed = self._surface.take_news()
-        self._objects.note(changed, removed)
+        for instance, other in self.instances.take_joined():
+            self._objects.join(instance, other)
+        meant = {
+            key: replace(mesh, instances=self.instances.meant(mesh.instances, mesh.labels))
+            for key, mesh in changed.items()
+        }
+        self._objects.note(meant, removed)
         return changed, removed
 
     def _state(self) -> storage.SavedMap:

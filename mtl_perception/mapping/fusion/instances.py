@@ -59,12 +59,18 @@ class Instances:
         self._label = np.full(1, 255, np.uint8)
         self._root = np.zeros(1, np.uint16)
         self._votes: dict[tuple[int, int], int] = {}
+        self._joined: list[tuple[int, int]] = []
         self.refused = 0
         """Segments that got no number because all are taken."""
 
     def __len__(self) -> int:
         """Return how many instances have a number, those included that were joined to others."""
         return len(self._label) - 1
+
+    def take_joined(self) -> list[tuple[int, int]]:
+        """Return which instances have been joined to which since the last call, in this order."""
+        joined, self._joined = self._joined, []
+        return joined
 
     def meant(self, numbers: NDArray[np.uint16], labels: NDArray[np.uint8]) -> NDArray[np.uint16]:
         """Return the instances (N,) that voxels' numbers (N,) stand for now; `NONE` where their labels (N,) disagree.
@@ -186,7 +192,9 @@ class Instances:
                 continue
             if self._label[whole] == self._label[instance] and self._vote((min(whole, instance), max(whole, instance))):
                 first, second = self._root[whole], self._root[instance]
-                self._root[self._root == max(first, second)] = min(first, second)
+                if first != second:
+                    self._root[self._root == max(first, second)] = min(first, second)
+                    self._joined.append((int(max(first, second)), int(min(first, second))))
 
 
 def _voxels_at(store: BlockStore, points: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

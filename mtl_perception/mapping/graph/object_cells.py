@@ -21,7 +21,7 @@ from mtl_perception.mapping.surface.meshing import MeshBlock
 SUMMARY = np.dtype(
     [
         ("cell", np.int64),  # packed
-        ("label", np.uint8),
+        ("kind", np.int32),  # label, and 256 times the instance
         ("vertices", np.uint32),
         ("position", np.float64, 3),  # sum over the vertices, metres
         ("colour", np.uint32, 3),  # sum, 0..255 each
@@ -31,7 +31,10 @@ SUMMARY = np.dtype(
         ("maximum", np.float32, 3),
     ]
 )
-"""What is kept of the vertices of one block, class and cell: 89 bytes."""
+"""What is kept of the vertices of one block, kind and cell: 92 bytes."""
+
+KINDS = 1 << 24
+"""A kind, below this, is a label id and, 256 times that, a thing that panoptic images tell from others; 0: none."""
 
 _AT_ONCE = 1024  # blocks summarised together, some 100 MB of arrays at most
 _NEIGHBOURHOOD = [(x, y, z) for x in (-1, 0, 1) for y in (-1, 0, 1) for z in (-1, 0, 1)]
@@ -64,10 +67,10 @@ class Surface:
 
 
 def summarised(blocks: dict[Key, MeshBlock], countable: NDArray[np.bool_], edge: float) -> dict[int, bytes]:
-    """Return, per packed key of a block with countable vertices, its `SUMMARY` entries, by cell and label, as bytes.
+    """Return, per packed key of a block with countable vertices, its `SUMMARY` entries, by cell and kind, as bytes.
 
     Args:
-        blocks: meshes.
+        blocks: meshes, whose instances are those that their numbers stand for (`Instances.meant`).
         countable: (256,), whether a label is one of objects.
         edge: of a cell, metres.
     """
@@ -78,13 +81,21 @@ def summarised(blocks: dict[Key, MeshBlock], countable: NDArray[np.bool_], edge:
     return found
 
 
+def with_instance(entries: bytes, instance: int, other: int) -> bytes:
+    """Return the entries of a block with one instance for another; they may then have a kind twice in a cell."""
+    array = np.frombuffer(entries, SUMMARY).copy()
+    chosen = array["kind"] // 256 == instance
+    array["kind"][chosen] += (other - instance) * 256
+    return array.tobytes()
+
+
 def joined(parts: Sequence[bytes]) -> NDArray:
     """Return the entries (N,) of several blocks; NumPy's own way to join structured arrays takes 600 times as long."""
     return np.frombuffer(b"".join(parts), SUMMARY)
 
 
 def surfaces_of(entries: NDArray, blocks: NDArray[np.int64]) -> list[Surface]:
-    """Return the connected surfaces among `SUMMARY` entries (N,) of one label, in the order of their first cells.
+    """Return the connected surfaces among `SUMMARY` entries (N,) of one kind, in the order of their first cells.
 
     `blocks` (N,) are the packed keys of the entries' blocks, in order. A surface's sums depend on its own entries only.
     """
@@ -164,20 +175,21 @@ def _summarised(parts: list[tuple[Key, MeshBlock]], countable: NDArray[np.bool_]
     number = np.repeat(np.arange(len(parts)), [len(block.labels) for _, block in parts])
     points = np.concatenate([block.vertices for _, block in parts]).astype(np.float64)
     distinct, cell = np.unique(pack(np.floor(points / edge).astype(np.int64)), return_inverse=True)
-    place = (number * len(distinct) + cell) * 256 + label
+    kind = np.concatenate([block.instances for _, block in parts]).astype(np.int64) * 256 + label
+    place = (number * len(distinct) + cell) * KINDS + kind
     order = np.argsort(place, kind="stable")
     order = order[label[order] != UNKNOWN]
     place = place[order]
 
     confidence = np.concatenate([block.confidence for _, block in parts])[order].astype(np.float64)
-    in_cell = _firsts(place >> 8)
+    in_cell = _firsts(place // KINDS)
     first = _firsts(place)
     mixed = np.add.reduceat(confidence, in_cell)[np.searchsorted(in_cell, first, side="right") - 1]
     colours = np.concatenate([block.colours for _, block in parts])[order].astype(np.uint32)
     points = points[order]
     entries = np.empty(len(first), SUMMARY)
     entries["cell"] = distinct[cell[order[first]]]
-    entries["label"] = label[order[first]]
+    entries["kind"] = kind[order[first]]
     entries["vertices"] = np.diff(first, append=len(order))
     entries["position"] = np.add.reduceat(points, first, axis=0)
     entries["colour"] = np.add.reduceat(colours, first, axis=0)
@@ -186,7 +198,7 @@ def _summarised(parts: list[tuple[Key, MeshBlock]], countable: NDArray[np.bool_]
     entries["minimum"] = np.minimum.reduceat(points, first, axis=0)
     entries["maximum"] = np.maximum.reduceat(points, first, axis=0)
 
-    counted = countable[entries["label"]]
+    counted = countable[entries["kind"] % 256]
     entries, number = entries[counted], number[order[first]][counted]
     bounds = np.searchsorted(number, np.arange(len(parts) + 1))
     keys = pack(np.array([key for key, _ in parts])).tolist()

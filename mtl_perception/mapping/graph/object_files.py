@@ -101,6 +101,7 @@ def _object_entry(item: MapObject, identity: Identity) -> dict[str, Any]:
     return {
         "id": item.id,
         "label": item.label,
+        "instance": item.instance,
         "confidence": item.confidence,
         "class_share": item.class_share,
         "centroid": item.centroid.tolist(),
@@ -143,6 +144,7 @@ def _object(
     return MapObject(
         id=identity.id,
         label=int(entry["label"]),
+        instance=int(entry["instance"]),
         confidence=float(entry["confidence"]),
         class_share=float(entry["class_share"]),
         centroid=_point(entry["centroid"]),

@@ -24,6 +24,7 @@ from mtl_perception.mapping.graph.object_cells import (
     shared_cells,
     summarised,
     surfaces_of,
+    with_instance,
 )
 from mtl_perception.mapping.graph.object_ids import NO_ID, Identity, ObjectIds, Vanished
 from mtl_perception.mapping.surface.meshing import MeshBlock
@@ -39,6 +40,7 @@ class MapObject:
     Attributes:
         id: stable over updates, never used again.
         label: label id.
+        instance: the number by which the map tells it from others of its class that it may touch; 0: it does not.
         confidence: 0..1, mean over its vertices of how clearly their label leads its vote.
         class_share: 0..1, its vertices' share of the confidence of all vertices with a class in its cells. It is less
             than 1 where classes are mixed, and also where it touches another surface.
@@ -54,6 +56,7 @@ class MapObject:
 
     id: int
     label: int
+    instance: int
     confidence: float
     class_share: float
     centroid: NDArray[np.float64]
@@ -78,7 +81,7 @@ class ObjectsState:
         identities: of each object.
         vanished: the ids that can still come back, in the order of vanishing.
         blocks: (N,) packed key of the block of each entry, in order.
-        entries: `SUMMARY` (N,), in a block by cell and label.
+        entries: `SUMMARY` (N,), in a block by cell and kind.
     """
 
     next_id: int
@@ -93,7 +96,7 @@ class ObjectsState:
 class _Piece:
     """A connected surface, an object or too small for one."""
 
-    label: int
+    kind: int
     surface: Surface
     identity: Identity
 
@@ -115,7 +118,7 @@ class ObjectRegistry:
         self._measured_again: set[int] = set()
         self._pieces: dict[int, _Piece] = {}  # by number; the numbers mean nothing
         self._next_piece = 0
-        self._owners: dict[int, dict[int, int]] = {}  # per label, the number of the piece at each packed cell
+        self._owners: dict[int, dict[int, int]] = {}  # per kind, the number of the piece at each packed cell
         self._reported: list[int] = []  # ids, in order
         self._objects: list[MapObject] = []  # of these ids
 
@@ -131,6 +134,20 @@ class ObjectRegistry:
                 else:
                     del self._entries[block]
 
+    def join(self, instance: int, other: int) -> None:
+        """Learn that a thing is another one, that is known."""
+        blocks = set(self._dirty)
+        kinds = [kind for kind in self._owners if kind // 256 == instance]
+        for kind in kinds:
+            for number in set(self._owners[kind].values()):
+                blocks.update(self._pieces[number].surface.blocks.tolist())
+        for block in sorted(blocks & self._entries.keys()):
+            old = self._entries[block]
+            new = with_instance(old, instance, other)
+            if new != old:
+                self._dirty.setdefault(block, old)
+                self._entries[block] = new
+
     def note_measured(self, keys: NDArray[np.int32]) -> None:
         """Learn that blocks `keys` (N, 3) were measured again, whether or not their meshes have changed."""
         self._measured_again.update(block for block in pack(keys).tolist() if block in self._entries)
@@ -141,10 +158,10 @@ class ObjectRegistry:
             before = joined(list(self._dirty.values()))
             kept = sorted(block for block in self._dirty if block in self._entries)
             after, block_of = self._gathered(kept)
-            for label in np.union1d(before["label"], after["label"]).tolist():
-                of_label = after["label"] == label
-                touched = np.union1d(before["cell"][before["label"] == label], after["cell"][of_label])
-                self._find_again(label, touched, np.unique(block_of[of_label]), measured, now_ns)
+            for kind in np.union1d(before["kind"], after["kind"]).tolist():
+                of_kind = after["kind"] == kind
+                touched = np.union1d(before["cell"][before["kind"] == kind], after["cell"][of_kind])
+                self._find_again(kind, touched, np.unique(block_of[of_kind]), measured, now_ns)
         again = sorted(self._measured_again - self._dirty.keys())
         if again:
             self._advance(again, measured)
@@ -156,7 +173,7 @@ class ObjectRegistry:
         """Return all that follows from what was noted until now."""
         objects = self.current(measured, now_ns)
         entries, blocks = self._gathered(sorted(self._entries))
-        identities = [self._pieces[self._owners[item.label][int(item.cells[0])]].identity for item in objects]
+        identities = [self._pieces[self._owners[_kind_of(item)][int(item.cells[0])]].identity for item in objects]
         return ObjectsState(
             self._ids.next_id, objects, tuple(identities), tuple(self._ids.vanished.values()), blocks, entries
         )
@@ -171,20 +188,20 @@ class ObjectRegistry:
         for start, end in zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True):
             self._entries[int(state.blocks[start])] = state.entries[start:end].tobytes()
         saved = {
-            (item.label, int(item.cells[0])): (item, identity)
+            (_kind_of(item), int(item.cells[0])): (item, identity)
             for item, identity in zip(state.objects, state.identities, strict=True)
         }
-        for label in np.unique(state.entries["label"]).tolist():
-            chosen = state.entries["label"] == label
+        for kind in np.unique(state.entries["kind"]).tolist():
+            chosen = state.entries["kind"] == kind
             for surface in surfaces_of(state.entries[chosen], state.blocks[chosen]):
-                item, identity = saved.pop((label, int(surface.cells[0])), (None, None))
+                item, identity = saved.pop((kind, int(surface.cells[0])), (None, None))
                 if item is None or identity is None:
                     nobody = np.full(len(surface.cells), NO_ID, np.int64)
-                    self._add(_Piece(label, surface, Identity(NO_ID, surface.vertices, 0, 0, (), nobody)))
+                    self._add(_Piece(kind, surface, Identity(NO_ID, surface.vertices, 0, 0, (), nobody)))
                     continue
                 if not _is_of(item, surface):
                     raise MapFormatError(f"object {item.id} is not the surface that the map has at its place")
-                self._add(_Piece(label, surface, identity))
+                self._add(_Piece(kind, surface, identity))
                 self._report(item)
         if saved:
             item, _ = next(iter(saved.values()))
@@ -193,13 +210,13 @@ class ObjectRegistry:
         self._ids.vanished = {item.known.id: item for item in state.vanished}
 
     def _find_again(
-        self, label: int, touched: NDArray[np.int64], blocks: NDArray[np.int64], measured: MeasuredBlocks, now_ns: int
+        self, kind: int, touched: NDArray[np.int64], blocks: NDArray[np.int64], measured: MeasuredBlocks, now_ns: int
     ) -> None:
-        """Find the surfaces of a label at the cells `touched` anew, with all that they are connected with.
+        """Find the surfaces of a kind at the cells `touched` anew, with all that they are connected with.
 
-        `blocks` are those changed blocks that have entries of the label now.
+        `blocks` are those changed blocks that have entries of the kind now.
         """
-        owners = self._owners.setdefault(label, {})
+        owners = self._owners.setdefault(kind, {})
         fresh = np.array([cell for cell in touched.tolist() if cell not in owners], np.int64)
         near = np.concatenate([touched, neighbours(fresh)]).tolist()
         numbers = {owners[cell] for cell in near if cell in owners}
@@ -209,11 +226,11 @@ class ObjectRegistry:
         entries, block_of = self._gathered(
             np.unique(np.concatenate([blocks, *(piece.surface.blocks for piece in old)])).tolist()
         )
-        chosen = np.flatnonzero(entries["label"] == label)
+        chosen = np.flatnonzero(entries["kind"] == kind)
         chosen = chosen[shared_cells(entries["cell"][chosen], cells)]
         surfaces = surfaces_of(entries[chosen], block_of[chosen])
         identities = self._ids.identified(
-            label,
+            kind % 256,
             surfaces,
             _stamps(surfaces, measured, now_ns),
             [(piece.surface, piece.identity) for piece in old],
@@ -226,7 +243,7 @@ class ObjectRegistry:
                 place = bisect_left(self._reported, piece.identity.id)
                 del self._reported[place], self._objects[place]
         for surface, identity in zip(surfaces, identities, strict=True):
-            piece = _Piece(label, surface, identity)
+            piece = _Piece(kind, surface, identity)
             self._add(piece)
             if identity.id != NO_ID:
                 self._report(_object_of(piece))
@@ -237,8 +254,8 @@ class ObjectRegistry:
         stamps = measured.of(unpack(np.array(blocks, np.int64)), _NEVER)[:, 1].tolist()
         for block, stamp_ns in zip(blocks, stamps, strict=True):
             entries = joined([self._entries[block]])
-            for label, cell in zip(entries["label"].tolist(), entries["cell"].tolist(), strict=True):
-                number = self._owners[label][cell]
+            for kind, cell in zip(entries["kind"].tolist(), entries["cell"].tolist(), strict=True):
+                number = self._owners[kind][cell]
                 newest[number] = max(newest.get(number, _NEVER), stamp_ns)
         for number, stamp_ns in newest.items():
             piece = self._pieces[number]
@@ -255,7 +272,7 @@ class ObjectRegistry:
 
     def _add(self, piece: _Piece) -> None:
         self._pieces[self._next_piece] = piece
-        owners = self._owners.setdefault(piece.label, {})
+        owners = self._owners.setdefault(piece.kind, {})
         owners.update(dict.fromkeys(piece.surface.cells.tolist(), self._next_piece))
         self._next_piece += 1
 
@@ -265,11 +282,16 @@ class ObjectRegistry:
         self._objects.insert(place, item)
 
 
+def _kind_of(item: MapObject) -> int:
+    return item.instance * 256 + item.label
+
+
 def _object_of(piece: _Piece) -> MapObject:
     surface, identity = piece.surface, piece.identity
     return MapObject(
         id=identity.id,
-        label=piece.label,
+        label=piece.kind % 256,
+        instance=piece.kind // 256,
         confidence=surface.confidence,
         class_share=surface.class_share,
         centroid=surface.centroid,

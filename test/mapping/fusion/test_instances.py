@@ -69,6 +69,21 @@ def test_what_was_taken_for_one_is_parted_and_what_was_taken_for_two_is_joined(c
     assert len(parts_of(mapper)) == 1
 
 
+def test_objects_are_the_things_and_follow_when_these_are_joined(chairs, frame, labels):
+    mapper, plain = (Mapper(CONFIG.model_copy(update={"object_gap": 0.1}), labels) for _ in range(2))
+    for step in range(6):
+        look = chairs((0, 0.1 * step, 1.2))
+        mapper.fuse(frame(look, stamp_ns=step))
+        plain.fuse(frame(replace(look, panoptic=None), stamp_ns=step))
+    assert len(plain.objects()) == 1
+    found = {item.id: item.centroid[1] for item in mapper.objects()}
+    assert sorted(found.values()) == pytest.approx([-0.4, 0.0, 0.4], abs=0.08)
+    for step in range(6, 10):
+        mapper.fuse(frame(chairs((0, 0, 1.2), numbers=(5, 5, 5)), stamp_ns=step))
+    (whole,) = mapper.objects()
+    assert whole.id in found and whole.vertices > 0.9 * plain.objects()[0].vertices
+
+
 def test_without_panoptic_images_or_depth_nothing_is_an_instance(chairs, frame, labels):
     store, known = BlockStore(0.05, 64), Instances(labels)
     look = chairs((0, 0, 1.2))

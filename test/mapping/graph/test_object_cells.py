@@ -43,7 +43,7 @@ def test_a_summary_tells_of_all_vertices_of_a_class_in_a_cell(blocks):
         for entry in entries:
             here = cells == entry["cell"]
             mine = here & (block.labels == 3)
-            assert entry["label"] == 3 and entry["vertices"] == mine.sum()
+            assert entry["kind"] == 3 and entry["vertices"] == mine.sum()
             assert entry["position"] == pytest.approx(block.vertices[mine].sum(axis=0))
             assert entry["colour"].tolist() == block.colours[mine].sum(axis=0, dtype=int).tolist()
             assert entry["confidence"] == pytest.approx(block.confidence[mine].sum())
