@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from mtl_perception.bench import evaluation, network, world
+from mtl_perception.bench import evaluation, mapping, network, world
 from mtl_perception.bench.describe import comma_separated, image_size, positive, report_console
 from mtl_perception.bench.results import Result, write_results
 from mtl_perception.data.world.command import write_world
@@ -24,8 +24,13 @@ from mtl_perception.network import NetworkConfig
 from mtl_perception.resources import config_file
 from mtl_perception.scenes import SCENES
 
-SUITES = (network.SUITE, world.SUITE, evaluation.SUITE)
-SIZES = {network.SUITE: (640, 480), world.SUITE: (224, 128), evaluation.SUITE: (256, 192)}
+SUITES = (network.SUITE, world.SUITE, evaluation.SUITE, mapping.SUITE)
+SIZES = {
+    network.SUITE: (640, 480),
+    world.SUITE: (224, 128),
+    evaluation.SUITE: (256, 192),
+    mapping.SUITE: (160, 120),
+}
 """Of the images, pixels."""
 _STREET_S = 8.0
 
@@ -38,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--size",
         type=image_size,
         metavar="WxH",
-        help="size of the images (default: 640x480, of the world 224x128, of a rendered bag 256x192)",
+        help="size of the images (default: 640x480; world: 224x128; a rendered bag: 256x192; mapping: 160x120)",
     )
     of_network = parser.add_argument_group("network")
     of_network.add_argument(
@@ -57,6 +62,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     of_evaluation.add_argument("--bag", type=Path, help="to replay, with ground truth (default: a rendered street)")
     of_evaluation.add_argument(
         "--scene", choices=tuple(SCENES), default="street", help="map settings (default: %(default)s)"
+    )
+    of_mapping = parser.add_argument_group("mapping")
+    of_mapping.add_argument(
+        "--small-map", type=positive, default=1000, metavar="N", help="blocks of a small map (default: %(default)s)"
+    )
+    of_mapping.add_argument(
+        "--large-map", type=positive, default=20000, metavar="N", help="blocks of a large map (default: %(default)s)"
     )
     of_world = parser.add_argument_group("world")
     of_world.add_argument(
@@ -121,10 +133,16 @@ def _evaluation_results(arguments: argparse.Namespace, size: tuple[int, int], pr
         return evaluation.run_suite(bag, scene=arguments.scene, threads=arguments.threads, advanced=advanced)
 
 
+def _mapping_results(arguments: argparse.Namespace, size: tuple[int, int], progress: Progress) -> list[Result]:
+    blocks = (arguments.small_map, arguments.large_map)
+    return mapping.run_suite(size, blocks, advanced=_bar(progress, mapping.STEPS))
+
+
 _MEASURES: dict[str, Callable[[argparse.Namespace, tuple[int, int], Progress], list[Result]]] = {
     network.SUITE: _network_results,
     world.SUITE: _world_results,
     evaluation.SUITE: _evaluation_results,
+    mapping.SUITE: _mapping_results,
 }
 
 

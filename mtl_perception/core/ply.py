@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ _NAMES |= {"f8": "double"}
 _TYPES = {name: code for code, name in _NAMES.items()}
 _TYPES |= {"int8": "i1", "uint8": "u1", "int16": "i2", "uint16": "u2", "int32": "i4", "uint32": "u4"}
 _TYPES |= {"float32": "f4", "float64": "f8"}
+_ROWS = 1 << 16  # of a piece that is written
 _ORDER = {"binary_little_endian": "<", "binary_big_endian": ">", "ascii": "<"}
 
 
@@ -23,7 +25,8 @@ def write_ply(path: Path, vertices: NDArray, triangles: NDArray, comment: str) -
     Raises:
         OSError: the file cannot be written.
     """
-    path.write_bytes(ply_bytes(vertices, triangles, comment))
+    with path.open("wb") as file:
+        file.writelines(_parts(vertices, triangles, comment))
 
 
 def ply_bytes(vertices: NDArray, triangles: NDArray, comment: str) -> bytes:
@@ -34,16 +37,27 @@ def ply_bytes(vertices: NDArray, triangles: NDArray, comment: str) -> bytes:
         triangles: (T, 3), indices of vertices.
         comment: one line about units, frame and meaning.
     """
+    return b"".join(_parts(vertices, triangles, comment))
+
+
+def _parts(vertices: NDArray, triangles: NDArray, comment: str) -> Iterator[bytes]:
+    """Give the file piece by piece: a large mesh is not in memory a second time."""
     fields = [(name, vertices.dtype[name].newbyteorder("<")) for name in vertices.dtype.names or ()]
     header = ["ply", "format binary_little_endian 1.0", f"comment {comment}", f"element vertex {len(vertices)}"]
     header += [f"property {_NAMES[kind.str[1:]]} {name}" for name, kind in fields]
     header += [f"element face {len(triangles)}", "property list uchar int vertex_indices", "end_header", ""]
-    packed = np.empty(len(vertices), dtype=fields)
-    for name, _ in fields:
-        packed[name] = vertices[name]
-    faces = np.zeros(len(triangles), dtype=[("count", "u1"), ("corners", "<i4", 3)])
-    faces["count"], faces["corners"] = 3, triangles
-    return "\n".join(header).encode("ascii") + packed.tobytes() + faces.tobytes()
+    yield "\n".join(header).encode("ascii")
+    for start in range(0, len(vertices), _ROWS):
+        some = vertices[start : start + _ROWS]
+        packed = np.empty(len(some), dtype=fields)
+        for name, _ in fields:
+            packed[name] = some[name]
+        yield packed.tobytes()
+    for start in range(0, len(triangles), _ROWS):
+        corners = triangles[start : start + _ROWS]
+        faces = np.empty(len(corners), dtype=[("count", "u1"), ("corners", "<i4", 3)])
+        faces["count"], faces["corners"] = 3, corners
+        yield faces.tobytes()
 
 
 def read_vertices(path: Path) -> NDArray:

@@ -83,7 +83,7 @@ class MappingNode(ManagedNode):
         """Make an empty map, the publishers and the services."""
         values = self._settings.value
         labels = LabelSpace.load(config_file("labels", values.labels))
-        self._mapper = Mapper(values.mapper_config(), labels)
+        self._mapper = Mapper(values.mapper_config(), labels, archive_folder=values.archive_folder or None)
         self._outputs = MapOutputs(self, self._mapper, values.map_frame, self._rates)
         self._progress = ProgressReporter(self.create_output(Progress, "mapping/progress", qos.progress()), "mapping")
         self._worker = Worker(
@@ -139,6 +139,8 @@ class MappingNode(ManagedNode):
         self._services_made.clear()
         if "_publish_timer" in self.__dict__:
             self.destroy_timer(self._publish_timer)
+        if "_mapper" in self.__dict__:
+            self._mapper.close()
         for name in ("_mapper", "_outputs", "_progress", "_publish_timer"):
             self.__dict__.pop(name, None)
 

@@ -120,8 +120,7 @@ class MapOutputs:
             publisher.publish(self._markers.reset(self._stamp_ns))
             self._changed, self._removed = set(self._mapper.mesh_keys), set()
             self._mesh_is_gone = False
-        changed = {key: self._mapper.mesh_block(key) for key in self._changed}
-        publisher.publish(self._markers.update(changed, self._removed, self._stamp_ns))
+        publisher.publish(self._markers.update(self._mapper.mesh_blocks(self._changed), self._removed, self._stamp_ns))
         self._changed.clear()
         self._removed.clear()
 

@@ -21,6 +21,11 @@ class MappingParameters(MapperConfig):
         "",
         description="Folder of saved maps; no service reaches outside of it. Empty: ~/.ros/mtl_perception/maps.",
     )
+    archive_folder: str = Field(
+        "",
+        description="Where the map keeps what is far from the robot, in a folder that is gone when the node is. "
+        "Empty: $TMPDIR, or else /var/tmp.",
+    )
     map_frame: str = Field("odom", description="Frame of a loaded map as long as no frame with poses has arrived.")
     frame_policy: FramePolicy = Field(
         "newest",

@@ -7,10 +7,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mtl_perception.core import ply
 from mtl_perception.mapping.surface.meshing import MeshArrays
 
+_COMMENT = "positions in metres, world frame; label 255 is unknown"
 _VERTEX = [(axis, "f4") for axis in "xyz"] + [(colour, "u1") for colour in ("red", "green", "blue", "label")]
 
 
@@ -20,14 +22,18 @@ def write_ply(path: Path, mesh: MeshArrays) -> None:
     Raises:
         OSError: the file cannot be written.
     """
-    path.write_bytes(mesh_bytes(mesh))
+    ply.write_ply(path, _vertices(mesh), mesh.triangles, _COMMENT)
 
 
 def mesh_bytes(mesh: MeshArrays) -> bytes:
     """Return a mesh as the content of a PLY file."""
+    return ply.ply_bytes(_vertices(mesh), mesh.triangles, _COMMENT)
+
+
+def _vertices(mesh: MeshArrays) -> NDArray:
     vertices = np.zeros(len(mesh.vertices), dtype=[*_VERTEX, ("confidence", "f4")])
     for names, values in ((("x", "y", "z"), mesh.vertices), (("red", "green", "blue"), mesh.colours)):
         for name, column in zip(names, values.T, strict=True):
             vertices[name] = column
     vertices["label"], vertices["confidence"] = mesh.labels, mesh.confidence
-    return ply.ply_bytes(vertices, mesh.triangles, "positions in metres, world frame; label 255 is unknown")
+    return vertices
