@@ -104,6 +104,7 @@ def thing(label, centroid, number=0):
     return MapObject(
         id=number,
         label=LABELS.id_of(label),
+        instance=0,
         confidence=1.0,
         class_share=1.0,
         centroid=point,
