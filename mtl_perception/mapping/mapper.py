@@ -289,7 +289,6 @@ class Mapper:
         return storage.SavedMap(
             frames=self._frames,
             stamp_ns=self._stamp_ns,
-            blocks=len(self._blocks),
             centre=self._window.centre,
             grid=self._grid.state(),
             objects=self.objects(),
