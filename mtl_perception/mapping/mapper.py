@@ -307,7 +307,6 @@ class Mapper:
         return storage.SavedMap(
             frames=self._frames,
             stamp_ns=self._stamp_ns,
-            blocks=len(self._blocks),
             centre=self._window.centre,
             instances=self._fusion.instances.state(),
             grid=self._grid.state(),

@@ -56,7 +56,6 @@ class SavedMap:
     Attributes:
         frames: that were fused.
         stamp_ns: of the last one.
-        blocks: how many there are in all regions.
         centre: (3,), where the robot was last, in the world; None before the first frame.
         instances: what the voxels' numbers stand for.
         grid: as in `GroundGrid.state`.
@@ -65,7 +64,6 @@ class SavedMap:
 
     frames: int
     stamp_ns: int
-    blocks: int
     centre: NDArray[np.float64] | None
     instances: InstanceState
     grid: dict[str, NDArray]
@@ -82,7 +80,7 @@ class MapProducts:
 
 def save(
     state: SavedMap,
-    regions: Iterable[tuple[int, bytes]],
+    regions: Iterable[tuple[int, int, bytes]],
     products: MapProducts,
     folder: Path,
     config: MapperConfig,
@@ -90,7 +88,8 @@ def save(
 ) -> Path:
     """Write a map to a folder that is new, empty, or a map; return it. A crash leaves the old map loadable.
 
-    `regions` is written as it comes: each region, as `window.region_file.encode` gives it.
+    `regions` is written as it comes: of each region its number, how many blocks it has, and what
+    `window.region_file.encode` makes of it.
 
     Raises:
         MapFormatError: the place is taken by something else than a map.
@@ -102,9 +101,9 @@ def save(
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".tmp", dir=folder.parent))
     try:
-        _write_regions(temporary / "blocks.zip", regions)
+        blocks = _write_regions(temporary / "blocks.zip", regions)
         _write_files(temporary, state, products)
-        _write_manifest(temporary, state, config, labels)
+        _write_manifest(temporary, state, blocks, config, labels)
         _replace(folder, temporary)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -126,7 +125,7 @@ def load(folder: Path, config: MapperConfig, labels: LabelSpace, adopt: Callable
         manifest = _checked_manifest(folder)
         _check_fit(manifest, config, labels, folder)
         saved = _read_files(folder, manifest)
-        _read_regions(folder / "blocks.zip", saved.blocks, adopt)
+        _read_regions(folder / "blocks.zip", int(manifest["blocks"]), adopt)
         return saved
     except (OSError, ValueError, KeyError, TypeError, AttributeError, zipfile.BadZipFile) as error:
         if isinstance(error, MapFormatError):
@@ -134,11 +133,15 @@ def load(folder: Path, config: MapperConfig, labels: LabelSpace, adopt: Callable
         raise MapFormatError(f"{folder} is no readable map: {type(error).__name__}: {error}") from error
 
 
-def _write_regions(path: Path, regions: Iterable[tuple[int, bytes]]) -> None:
-    with zipfile.ZipFile(path, "w") as archive:  # regions are compressed
-        for region, content in regions:
+def _write_regions(path: Path, regions: Iterable[tuple[int, int, bytes]]) -> int:
+    """Write regions one after the other; return how many blocks they have."""
+    blocks = 0
+    with zipfile.ZipFile(path, "w") as archive:  # not compressed: regions are
+        for region, count, content in regions:
             x, y, z = unpack(np.array(region)).tolist()
             archive.writestr(zipfile.ZipInfo(f"{x}_{y}_{z}.region"), content)
+            blocks += count
+    return blocks
 
 
 def _read_regions(path: Path, blocks: int, adopt: Callable[[bytes, str], int]) -> None:
@@ -161,14 +164,14 @@ def _write_files(folder: Path, state: SavedMap, products: MapProducts) -> None:
     products.graph.save(str(folder / "scene_graph.sparkdsg"), True)
 
 
-def _write_manifest(folder: Path, state: SavedMap, config: MapperConfig, labels: LabelSpace) -> None:
+def _write_manifest(folder: Path, state: SavedMap, blocks: int, config: MapperConfig, labels: LabelSpace) -> None:
     files = sorted(path for path in folder.iterdir() if path.is_file())
     manifest = {
         "format": FORMAT,
         "version": VERSION,
         "frames": state.frames,
         "stamp_ns": state.stamp_ns,
-        "blocks": state.blocks,
+        "blocks": blocks,
         "centre": None if state.centre is None else state.centre.tolist(),
         "config": config.model_dump(mode="json"),
         "labels": labels.to_dict(),
@@ -239,7 +242,6 @@ def _read_files(folder: Path, manifest: dict[str, Any]) -> SavedMap:
     return SavedMap(
         frames=int(manifest["frames"]),
         stamp_ns=int(manifest["stamp_ns"]),
-        blocks=int(manifest["blocks"]),
         centre=_centre(manifest["centre"]),
         instances=instances,
         grid=grid,

@@ -102,6 +102,7 @@ def test_every_output_of_a_map(graph, start, predictions):
     markers = graph.hear(MarkerArray, "mapping/scene_graph_markers")
     node.submit(predictions[0])
     graph.until(lambda: all(heard.values()) and markers, "every topic")
+    graph.until(lambda: heard["points"][-1].header.stamp.sec, "a map that is not empty any more")
     assert heard["points"][-1].header.frame_id == "odom"
     assert heard["points"][-1].width > 100
     assert heard["occupancy_grid"][-1].info.width > 0

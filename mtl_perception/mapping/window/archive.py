@@ -150,9 +150,9 @@ class RegionArchive:
         return len(region.keys)
 
     def put_back(self, region: int) -> bool:
-        """Add a region that was taken, if its file still holds it; return whether."""
+        """Add a region that was taken, if it has not changed and its file is still there; return whether."""
         entry = self._copies.pop(region, None)
-        if entry is None:
+        if entry is None or not self._path(region).is_file():
             return False
         self._enter(region, entry)
         return True

@@ -145,12 +145,16 @@ class MapBlocks:
             self.set_mesh(key, mesh)
         return keys
 
-    def contents(self) -> Iterator[tuple[int, bytes]]:
-        """Give all regions, in order, as `encode` gives them; one at a time is in memory."""
+    def contents(self) -> Iterator[tuple[int, int, bytes]]:
+        """Give all regions, in order: which it is, how many blocks it has, and what `encode` makes of it.
+
+        One at a time is in memory. The meshes must be those of the voxels.
+        """
         for region in self.regions():
+            count = len(self.keys_in(region))
             content = self.archive.content(region) if region in self.archive else encode(self._content(region))
             if content is not None:
-                yield region, content
+                yield region, count, content
 
     def to_open3d(self) -> o3d.t.geometry.VoxelBlockGrid:
         """Return a copy of all voxels as Open3D's grid (tsdf, weight, color), which is in memory as a whole."""

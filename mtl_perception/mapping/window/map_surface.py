@@ -28,14 +28,16 @@ class MapSurface:
         self._blocks = blocks
         self._min_weight = min_weight
         self._pending: list[NDArray[np.int32]] = []
+        self._most_pending = _MOST_PENDING
         self._unwritten: list[NDArray[np.int32]] = []
         self._news: dict[Key, tuple[bool, MeshBlock | None]] = {}  # whether there was a mesh at first, and the newest
 
     def note(self, changed: NDArray[np.int32]) -> None:
         """Learn that voxels of blocks (N, 3) have changed, or that the blocks are gone."""
         self._pending.append(changed)
-        if sum(map(len, self._pending)) > _MOST_PENDING:
+        if sum(map(len, self._pending)) > self._most_pending:
             self._pending = [unpack(np.unique(pack(np.concatenate(self._pending))))]
+            self._most_pending = max(_MOST_PENDING, 2 * len(self._pending[0]))
 
     def update(self) -> None:
         """Mesh again what depends on changed blocks."""

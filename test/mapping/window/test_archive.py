@@ -79,6 +79,10 @@ def test_what_was_taken_and_not_changed_goes_back_without_being_written(archive)
     archive.take(content.region)
     archive.changed([content.region])
     assert not archive.put_back(content.region)
+    archive.put(content)
+    archive.take(content.region)
+    path.unlink()
+    assert not archive.put_back(content.region)
 
 
 def test_stamps_are_told_by_block(archive):
