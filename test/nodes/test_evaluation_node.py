@@ -76,7 +76,7 @@ def test_live_and_offline_agree_on_every_metric(bag, all_knowing, tmp_path):
     assert outcome.exit_code == 0
     live = json.loads((out / "evaluation" / "metrics.json").read_text())
     assert (live["frames"], live["dropped"], live["bags"]) == (FRAMES, {}, ["street"])
-    assert set(live["left_out"]) == {"map"} and "evaluate" in live["left_out"]["map"]
+    assert set(live["left_out"]) == {"map", "scene_graph"} and "evaluate" in live["left_out"]["map"]
     assert live["checkpoint"]["preset"] == "everything" and len(live["checkpoint"]["tasks"]) == 16
     expected = offline(bag, all_knowing)
     assert len(expected) == 13 and live["metrics"].keys() == expected.keys()

@@ -253,8 +253,13 @@ def with_driving_tasks(start: Checkpoint, preset: NetworkConfig) -> MultiTaskNet
     content = start.network.config.model_dump() | {"tasks": tuple(task for task in TASKS if task in known)}
     content |= {name: None if section is None else section.model_dump() for name, section in sections.items()}
     network = MultiTaskNetwork(NetworkConfig.model_validate(content))
-    fresh = {name: tensor for name, tensor in network.state_dict().items() if name.startswith("driving.")}
-    network.load_state_dict({**start.network.state_dict(), **fresh})
+    known_weights = start.network.state_dict()
+    network.load_state_dict(
+        {
+            name: tensor if name.startswith("driving.") else known_weights[name]
+            for name, tensor in network.state_dict().items()
+        }
+    )
     network.requires_grad_(False).driving.requires_grad_(True)
     return network
 
