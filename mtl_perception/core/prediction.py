@@ -36,6 +36,9 @@ Task = Literal[
 TASKS: tuple[Task, ...] = get_args(Task)
 """Every task that a network of this suite can be trained for."""
 
+MAPPED_TASKS: tuple[Task, ...] = ("depth", "semantic", "panoptic", "motion_mask", "detections")
+"""What a map and its scene graph are made from, as far as the network has it."""
+
 
 @dataclass(frozen=True, eq=False)
 class CameraPrediction:

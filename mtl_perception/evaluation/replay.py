@@ -20,6 +20,7 @@ import numpy as np
 import torch
 
 from mtl_perception.core import LabelSpace, Prediction
+from mtl_perception.core.prediction import MAPPED_TASKS
 from mtl_perception.core.scene_classes import SCENE_CLASSES
 from mtl_perception.data.recordings.bag_rig import CameraTopics
 from mtl_perception.data.world.truth.world_truth import OBJECTS_FILE, load_world_truth
@@ -42,8 +43,6 @@ from mtl_perception.mapping.surface.ply import mesh_bytes
 from mtl_perception.pipeline import Perceiver
 
 MAP, SCENE_GRAPH = "map", "scene_graph"
-MAP_NEEDS = ("depth", "semantic", "motion_mask")
-"""What the network must compute for a map, as far as it can."""
 
 Advanced = Callable[[int, int], None]
 """Told after each frame how many are done, and of how many."""
@@ -329,7 +328,7 @@ def _computed(perceiver: Perceiver, bag: EvaluationBag) -> tuple[str, ...]:
     """Return what the network computes: what can be scored, and what a map needs."""
     wanted = {task for truth in bag.sources for task in _network_tasks(truth)}
     if _maps(perceiver, bag):
-        wanted.update(MAP_NEEDS)
+        wanted.update(MAPPED_TASKS)
     return tuple(task for task in perceiver.tasks if task in wanted)
 
 

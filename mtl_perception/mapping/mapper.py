@@ -12,9 +12,11 @@ from pathlib import Path
 
 import numpy as np
 import open3d as o3d
+import spark_dsg
 from numpy.typing import NDArray
 
 from mtl_perception.core import LabelSpace, Prediction
+from mtl_perception.core.transforms import Transform
 from mtl_perception.mapping import storage
 from mtl_perception.mapping.config import MapperConfig
 from mtl_perception.mapping.fusion import depth_gate
@@ -22,8 +24,12 @@ from mtl_perception.mapping.fusion.blocks import Key
 from mtl_perception.mapping.fusion.fusion import Fusion
 from mtl_perception.mapping.fusion.instances import Instances
 from mtl_perception.mapping.fusion.views import views_of
+from mtl_perception.mapping.graph.agents import add_agents, agent_view
 from mtl_perception.mapping.graph.objects import MapObject, ObjectRegistry
 from mtl_perception.mapping.graph.scene_graph import SceneGraphView, spark_graph, view_of
+from mtl_perception.mapping.graph.track import Track
+from mtl_perception.mapping.graph.tracks import TrackRegistry
+from mtl_perception.mapping.graph.trajectory import Trajectory
 from mtl_perception.mapping.ground.ground_grid import GridMap, GroundGrid
 from mtl_perception.mapping.surface.meshing import MeshArrays, MeshBlock
 from mtl_perception.mapping.window.active_window import ActiveWindow
@@ -53,6 +59,7 @@ class MapStats:
 
     Attributes:
         blocks, vertices, objects, places, rooms: what it has.
+        tracks: of things that move, those that have not ended.
         archived_blocks: of the blocks, those that are on disk only.
         frames: that were fused.
         evicted_blocks: that went to disk for want of room while they were near enough to stay, each time counted.
@@ -67,6 +74,7 @@ class MapStats:
     objects: int
     places: int
     rooms: int
+    tracks: int
     frames: int
     evicted_blocks: int
     refused_blocks: int
@@ -153,6 +161,7 @@ class Mapper:
             objects=len(self.objects()),
             places=0,
             rooms=0,
+            tracks=len(self.tracks()),
             frames=self._frames,
             evicted_blocks=self._window.evicted_blocks,
             refused_blocks=self._window.refused_blocks,
@@ -208,14 +217,23 @@ class Mapper:
         self._mesh_changes()
         return self._objects.current(self._blocks.measured, self._stamp_ns)
 
+    def tracks(self) -> tuple[Track, ...]:
+        """Return the things that move, as of the newest frame with boxes."""
+        return self._tracks.tracks
+
+    def trajectory(self) -> Trajectory:
+        """Return the robot's way since the clock last jumped back; not to be changed."""
+        return self._trajectory
+
     def scene_graph(self) -> SceneGraphView:
         """Return the scene graph as plain data."""
-        return view_of(self.objects(), self.labels)
+        static = view_of(self.objects(), self.labels)
+        layer, nodes, edges = agent_view(self._trajectory, self.tracks(), self.labels)
+        return SceneGraphView((*static.layers, layer), static.nodes + nodes, static.edges + edges)
 
     def scene_graph_bytes(self, include_mesh: bool = False) -> bytes:
         """Return the scene graph as spark-dsg's `DynamicSceneGraph.from_binary` reads it."""
-        mesh = self.mesh() if include_mesh else None
-        return bytes(spark_graph(self.objects(), self.labels, mesh).to_binary(include_mesh))
+        return bytes(self._spark_graph(self.mesh() if include_mesh else None).to_binary(include_mesh))
 
     def save(self, folder: str | Path) -> Path:
         """Write the map to a folder, replacing a map that is there; return the folder.
@@ -225,7 +243,7 @@ class Mapper:
             OSError: the files cannot be written; a map that was there is still there.
         """
         mesh = self.mesh()
-        products = storage.MapProducts(mesh, spark_graph(self.objects(), self.labels, mesh))
+        products = storage.MapProducts(mesh, self._spark_graph(mesh))
         regions = self._blocks.contents()
         return storage.save(self._state(), regions, products, Path(folder), self.config, self.labels)
 
@@ -237,16 +255,19 @@ class Mapper:
             OSError: a new folder for what is not in memory cannot be made; the map is unchanged.
         """
         archive = self._new_archive()
-        objects = ObjectRegistry(self.config, self.labels)
+        objects, tracks = ObjectRegistry(self.config, self.labels), TrackRegistry(self.config, self.labels)
+        trajectory = Trajectory()
         try:
             saved = storage.load(Path(folder), self.config, self.labels, archive.adopt)
             objects.restore(saved.objects)
+            tracks.restore(saved.tracks)
+            trajectory.restore(saved.trajectory)
         except BaseException:
             archive.close()
             raise
         self.close()
         self._begin(archive)
-        self._objects = objects
+        self._objects, self._tracks, self._trajectory = objects, tracks, trajectory
         if saved.centre is not None:
             self._window.open_at(saved.centre)
         self._fusion.instances.restore(saved.instances)
@@ -264,6 +285,8 @@ class Mapper:
         self._fusion = Fusion(self.config, self._blocks.store, self.labels)
         self._grid = GroundGrid(self.config, self.labels)
         self._objects = ObjectRegistry(self.config, self.labels)
+        self._tracks = TrackRegistry(self.config, self.labels)
+        self._trajectory = Trajectory()
         self._frames = 0
         self._stamp_ns = 0
 
@@ -283,8 +306,22 @@ class Mapper:
         with _timed(seconds, "grid"):
             if self._with_grid:
                 self._grid.integrate(views, prediction.world_from_base)
+        with _timed(seconds, "track"):
+            self._follow(prediction, prediction.world_from_base)
         self._frames += 1
         self._stamp_ns = prediction.stamp_ns
+
+    def _follow(self, prediction: Prediction, world_from_base: Transform) -> None:
+        """Follow the robot and what moves around it."""
+        stamp_ns = prediction.stamp_ns
+        if self._frames and stamp_ns < self._stamp_ns:
+            self._tracks.begin_again()
+            self._trajectory = Trajectory()
+        elif self._frames and stamp_ns == self._stamp_ns:
+            return
+        self._trajectory.add(stamp_ns, world_from_base)
+        if prediction.detections is not None:
+            self._tracks.update(prediction.detections, world_from_base, stamp_ns)
 
     def _mesh_changes(self) -> tuple[dict[Key, MeshBlock], tuple[Key, ...]]:
         """Mesh again what depends on changed blocks; return the new meshes and the keys that have none any more."""
@@ -303,6 +340,11 @@ class Mapper:
         self._objects.note(meant, removed)
         return changed, removed
 
+    def _spark_graph(self, mesh: MeshArrays | None) -> spark_dsg.DynamicSceneGraph:
+        graph = spark_graph(self.objects(), self.labels, mesh)
+        add_agents(graph, self._trajectory, self.tracks(), self.labels)
+        return graph
+
     def _state(self) -> storage.SavedMap:
         return storage.SavedMap(
             frames=self._frames,
@@ -311,6 +353,8 @@ class Mapper:
             instances=self._fusion.instances.state(),
             grid=self._grid.state(),
             objects=self._objects.state(self._blocks.measured, self._stamp_ns),
+            tracks=self._tracks.state(),
+            trajectory=self._trajectory.state(),
         )
 
 

@@ -8,6 +8,8 @@ instances.npz       what the voxels' instances are
 grid.npz            the 2D grid's evidence
 objects.json        the objects, what is remembered of others that merged or vanished, and the next free id
 objects.npz         their cells, and the summaries of the mesh that they are made of
+tracks.npz          the things that move, and those that did lately
+trajectory.npz      the robot's keyframes
 mesh.ply            the labelled mesh, for other programs (not read back)
 scene_graph.sparkdsg  the scene graph with its mesh, for spark-dsg and Hydra's tools (not read back)
 """
@@ -42,10 +44,18 @@ from mtl_perception.mapping.surface.ply import write_ply
 from mtl_perception.mapping.window.region_file import RegionError
 
 FORMAT = "mtl_perception.map"
-VERSION = 2
+VERSION = 3
 MANIFEST = "manifest.json"
 
-_READ_BACK = ("blocks.zip", "instances.npz", "grid.npz", "objects.json", "objects.npz")
+_READ_BACK = (
+    "blocks.zip",
+    "instances.npz",
+    "grid.npz",
+    "objects.json",
+    "objects.npz",
+    "tracks.npz",
+    "trajectory.npz",
+)
 _GRID_TYPES = {"corner": "int64", "ground_height": "float64", "evidence": "int8", "seen": "bool", "ground": "float32"}
 
 
@@ -60,6 +70,8 @@ class SavedMap:
         instances: what the voxels' numbers stand for.
         grid: as in `GroundGrid.state`.
         objects: as in `ObjectRegistry.state`.
+        tracks: as in `TrackRegistry.state`.
+        trajectory: as in `Trajectory.state`.
     """
 
     frames: int
@@ -68,6 +80,8 @@ class SavedMap:
     instances: InstanceState
     grid: dict[str, NDArray]
     objects: ObjectsState
+    tracks: dict[str, NDArray]
+    trajectory: dict[str, NDArray]
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,6 +173,8 @@ def _write_files(folder: Path, state: SavedMap, products: MapProducts) -> None:
     _write_arrays(folder / "grid.npz", state.grid)
     listed, arrays = object_files.to_files(state.objects)
     _write_arrays(folder / "objects.npz", arrays)
+    _write_arrays(folder / "tracks.npz", state.tracks)
+    _write_arrays(folder / "trajectory.npz", state.trajectory)
     (folder / "objects.json").write_text(json.dumps(listed, indent=1))
     write_ply(folder / "mesh.ply", products.mesh)
     products.graph.save(str(folder / "scene_graph.sparkdsg"), True)
@@ -246,6 +262,8 @@ def _read_files(folder: Path, manifest: dict[str, Any]) -> SavedMap:
         instances=instances,
         grid=grid,
         objects=object_files.from_files(listed, _arrays(folder / "objects.npz")),
+        tracks=_arrays(folder / "tracks.npz"),
+        trajectory=_arrays(folder / "trajectory.npz"),
     )
 
 

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import array
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -35,7 +36,7 @@ def to_occupancy_grid(grid: GridMap, stamp_ns: int, frame_id: str) -> OccupancyG
 
 
 def to_scene_graph(graph: SceneGraphView, spark_dsg: bytes, stamp_ns: int, frame_id: str) -> SceneGraph:
-    """Return the scene graph with spark-dsg's own bytes; nodes have axis-aligned boxes in `frame_id`."""
+    """Return the scene graph with spark-dsg's own bytes; nodes have boxes in `frame_id`."""
     message = SceneGraph(header=to_header(stamp_ns, frame_id))
     message.layers = [SceneGraphLayer(name=layer.name, id=layer.id, nodes=layer.nodes) for layer in graph.layers]
     message.nodes = [_to_node(node) for node in graph.nodes]
@@ -47,12 +48,16 @@ def to_scene_graph(graph: SceneGraphView, spark_dsg: bytes, stamp_ns: int, frame
 
 
 def scene_graph_markers(graph: SceneGraphView, stamp_ns: int, frame_id: str) -> MarkerArray:
-    """Return all nodes as boxes with their names and all edges as lines; what was shown before is deleted first."""
+    """Return nodes that have an extent as boxes with their names, and all edges as lines.
+
+    What was shown before is deleted first.
+    """
     message = MarkerArray(markers=[Marker(header=to_header(stamp_ns, frame_id), action=Marker.DELETEALL)])
-    for number, node in enumerate(graph.nodes):
+    extended = [node for node in graph.nodes if np.any(node.size)]  # keyframes are shown by the lines between them
+    for number, node in enumerate(extended):
         x, y, z = (float(value) for value in node.size)
         box = _marker(stamp_ns, frame_id, f"{node.layer} boxes", number, Marker.CUBE)
-        box.pose = _pose(node.position)
+        box.pose = _pose(node.position, node.yaw)
         box.scale = Vector3(x=max(x, 0.01), y=max(y, 0.01), z=max(z, 0.01))
         box.color = _colour(node.colour, 0.4)
         text = _marker(stamp_ns, frame_id, f"{node.layer} names", number, Marker.TEXT_VIEW_FACING)
@@ -80,7 +85,7 @@ def _to_node(node: Any) -> SceneGraphNode:
         label=int(node.label),
         label_name=node.label_name,
         confidence=float(node.confidence),
-        pose=_pose(node.position),
+        pose=_pose(node.position, node.yaw),
         size=Vector3(x=x, y=y, z=z),
         color=_colour(node.colour, 1.0),
         first_seen=to_time(node.first_seen_ns),
@@ -94,9 +99,9 @@ def _marker(stamp_ns: int, frame_id: str, namespace: str, number: int, kind: int
     return marker
 
 
-def _pose(position: Any) -> Pose:
+def _pose(position: Any, yaw: float = 0.0) -> Pose:
     x, y, z = (float(value) for value in position)
-    return Pose(position=Point(x=x, y=y, z=z), orientation=Quaternion(w=1.0))
+    return Pose(position=Point(x=x, y=y, z=z), orientation=Quaternion(z=math.sin(yaw / 2), w=math.cos(yaw / 2)))
 
 
 def _colour(rgb: Any, alpha: float) -> ColorRGBA:

@@ -5,25 +5,39 @@
 from __future__ import annotations
 
 import array
+from functools import partial
 from typing import Any
 
 import numpy as np
-from geometry_msgs.msg import Point
+from geometry_msgs.msg import Point, Vector3
 from numpy.typing import NDArray
 from sensor_msgs.msg import Image, PointCloud2
 
 from mtl_perception.core.labels import LabelSpace
-from mtl_perception.core.prediction import CameraPrediction, Prediction
+from mtl_perception.core.prediction import CameraPrediction, Detection, Prediction
 from mtl_perception.core.voxels import Occupancy, VoxelGrid
 from mtl_perception.messages.cameras import camera_from_info, to_camera_info
-from mtl_perception.messages.images import array_to_image, depth_to_array, image_to_array, mono_to_array
+from mtl_perception.messages.images import (
+    array_to_image,
+    depth_to_array,
+    image_to_array,
+    mono_to_array,
+    values_to_array,
+)
 from mtl_perception.messages.points import to_point_cloud
 from mtl_perception.messages.poses import to_pose, transform_from_pose
 from mtl_perception.messages.stamps import stamp_ns_from, to_header
 from mtl_perception_msgs.msg import CameraPrediction as CameraPredictionMessage
-from mtl_perception_msgs.msg import RigPrediction, SemanticOccupancy
+from mtl_perception_msgs.msg import DetectedBox, RigPrediction, SemanticOccupancy
 
-_ENCODINGS = {"colour": "rgb8", "depth": "32FC1", "depth_std": "32FC1", "semantic": "mono8", "motion_mask": "mono8"}
+_ENCODINGS = {
+    "colour": "rgb8",
+    "depth": "32FC1",
+    "depth_std": "32FC1",
+    "semantic": "mono8",
+    "motion_mask": "mono8",
+    "panoptic": "32SC1",
+}
 
 
 def to_rig_prediction(prediction: Prediction, sequence: int = 0) -> RigPrediction:
@@ -42,6 +56,7 @@ def to_rig_prediction(prediction: Prediction, sequence: int = 0) -> RigPredictio
     message.cameras = [_to_camera_prediction(name, camera) for name, camera in prediction.cameras.items()]
     message.missing_cameras = list(prediction.missing)
     message.tasks = list(prediction.tasks)
+    message.detections = [_to_box(detection) for detection in prediction.detections or ()]
     message.sequence = sequence
     return message
 
@@ -52,6 +67,7 @@ def from_rig_prediction(message: Any, topic: str = "perception/frame") -> Predic
     Raises:
         ValueError: a pose, a camera or an image makes no sense; names `topic`, camera and field.
     """
+    tasks = tuple(str(task) for task in message.tasks)
     return Prediction(
         stamp_ns=stamp_ns_from(message.header.stamp),
         cameras={str(camera.name): _from_camera_prediction(camera, topic) for camera in message.cameras},
@@ -61,7 +77,8 @@ def from_rig_prediction(message: Any, topic: str = "perception/frame") -> Predic
         if message.has_pose
         else None,
         missing=tuple(str(name) for name in message.missing_cameras),
-        tasks=tuple(str(task) for task in message.tasks),
+        detections=tuple(_from_box(box) for box in message.detections) if "detections" in tasks else None,
+        tasks=tasks,
     )
 
 
@@ -145,8 +162,33 @@ def _from_camera_prediction(message: Any, topic: str) -> CameraPrediction:
         depth_std=_unless_empty(depth_to_array, message.depth_std, f"{where}: depth_std"),
         semantic=_unless_empty(mono_to_array, message.semantic, f"{where}: semantic"),
         motion_mask=_unless_empty(mono_to_array, message.motion_mask, f"{where}: motion_mask"),
+        panoptic=_unless_empty(partial(values_to_array, encoding="32SC1"), message.panoptic, f"{where}: panoptic"),
+    )
+
+
+def _to_box(detection: Detection) -> DetectedBox:
+    (x, y, z), (length, width, height), (vx, vy) = detection.centre, detection.size, detection.velocity
+    return DetectedBox(
+        label=detection.label,
+        score=detection.score,
+        centre=Point(x=x, y=y, z=z),
+        size=Vector3(x=length, y=width, z=height),
+        yaw=detection.yaw,
+        velocity=Vector3(x=vx, y=vy),
+    )
+
+
+def _from_box(box: Any) -> Detection:
+    centre, size, velocity = box.centre, box.size, box.velocity
+    return Detection(
+        label=int(box.label),
+        score=box.score,
+        centre=(centre.x, centre.y, centre.z),
+        size=(size.x, size.y, size.z),
+        yaw=box.yaw,
+        velocity=(velocity.x, velocity.y),
     )
 
 
 def _unless_empty(read: Any, image: Image, where: str) -> Any:
-    return read(image, where) if len(image.data) else None
+    return read(image, topic=where) if len(image.data) else None

@@ -14,6 +14,7 @@ from rclpy.duration import Duration
 from tf2_ros import Buffer, TransformListener
 
 from mtl_perception.core import LabelSpace, Prediction
+from mtl_perception.core.prediction import MAPPED_TASKS
 from mtl_perception.network.config import SCENE_TASKS
 from mtl_perception.pipeline import Perceiver
 from mtl_perception.resources import config_file
@@ -22,7 +23,7 @@ from mtl_perception.ros.cabin_input import CabinInput, CabinTopics
 from mtl_perception.ros.diagnostics import Level, Status, by_reason
 from mtl_perception.ros.lifecycle import ManagedNode
 from mtl_perception.ros.parameters import Parameters
-from mtl_perception.ros.perception_outputs import MAPPING_NEEDS, PerceptionOutputs
+from mtl_perception.ros.perception_outputs import PerceptionOutputs
 from mtl_perception.ros.perception_parameters import (
     ALL,
     ON_DEMAND,
@@ -184,7 +185,7 @@ class PerceptionNode(ManagedNode):
         if wanted == {ALL}:
             return self._perceiver.tasks
         if wanted == {ON_DEMAND}:
-            wanted = self._outputs.watched_tasks() | set(MAPPING_NEEDS if self._listeners else ())
+            wanted = self._outputs.watched_tasks() | set(MAPPED_TASKS if self._listeners else ())
         return tuple(task for task in self._perceiver.tasks if task in wanted)
 
     def _failed(self, rig_set: RigSet, error: Exception) -> None:

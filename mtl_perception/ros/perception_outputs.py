@@ -13,6 +13,7 @@ from vision_msgs.msg import Detection3DArray, LabelInfo
 from visualization_msgs.msg import MarkerArray
 
 from mtl_perception.core import CameraPrediction, LabelSpace, Prediction
+from mtl_perception.core.prediction import MAPPED_TASKS
 from mtl_perception.messages.bev import to_bev_map, to_drivable_grid
 from mtl_perception.messages.cameras import to_camera_info
 from mtl_perception.messages.detections import boxes_of, detection_markers, to_box_velocities, to_detections
@@ -26,9 +27,6 @@ from mtl_perception.ros import qos
 from mtl_perception.ros.ego_odometry import EgoOdometry
 from mtl_perception.ros.lifecycle import ManagedNode
 from mtl_perception_msgs.msg import BevMap, DrivingContext, RigPrediction, SemanticOccupancy, Steering
-
-MAPPING_NEEDS = ("depth", "semantic", "motion_mask")
-"""The tasks that a map is made from."""
 
 
 class CameraTopic(NamedTuple):
@@ -116,7 +114,7 @@ class PerceptionOutputs:
         for topic in _watched(self._rig):
             tasks.update(RIG_TOPICS[topic].tasks)
         if _is_watched(self._frame):
-            tasks.update(MAPPING_NEEDS)
+            tasks.update(MAPPED_TASKS)
         return tasks.intersection(self._tasks)
 
     def publish(self, prediction: Prediction) -> None:

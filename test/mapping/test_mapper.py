@@ -101,7 +101,7 @@ def test_two_cameras_in_one_step_see_two_walls(scene, frame, labels):
     mesh = mapper.mesh()
     assert np.abs(mesh.vertices[mesh.labels == labels.id_of("wall"), 0] - 2).max() < 0.025
     assert np.abs(mesh.vertices[mesh.labels == labels.id_of("building"), 0] + 2).max() < 0.025
-    assert set(update.seconds) == {"gate", "window", "fuse", "grid", "mesh"}
+    assert set(update.seconds) == {"gate", "window", "fuse", "grid", "track", "mesh"}
 
 
 def test_a_walking_person_leaves_no_surface_by_its_class_or_by_the_motion_mask(labels, scene, frame):

@@ -66,7 +66,8 @@ def test_other_programs_read_the_products(mapper, tmp_path):
     vertices = np.frombuffer(content, vertex, len(mapper.mesh().vertices), content.index(b"end_header\n") + 11)
     assert np.array_equal(vertices["label"], mapper.mesh().labels)
     graph = spark_dsg.DynamicSceneGraph.load(tmp_path / "map" / "scene_graph.sparkdsg")
-    assert graph.num_nodes() == 1 and graph.mesh.num_vertices() == len(mapper.mesh().vertices)
+    assert graph.get_layer(2).num_nodes() == 1 and graph.mesh.num_vertices() == len(mapper.mesh().vertices)
+    assert graph.get_layer(2, spark_dsg.PartitionId("a")).num_nodes() == len(mapper.trajectory())
 
 
 def test_saving_again_replaces_the_map_and_leaves_nothing_else(mapper, walk, labels, tmp_path):

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Predictions, occupancy and maps as messages, also through their serialised form."""
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -10,7 +11,7 @@ import pytest
 from rclpy.serialization import deserialize_message, serialize_message
 from visualization_msgs.msg import Marker, MarkerArray
 
-from mtl_perception.core import Camera, CameraPrediction, LabelSpace, Occupancy, Prediction, VoxelGrid
+from mtl_perception.core import Camera, CameraPrediction, Detection, LabelSpace, Occupancy, Prediction, VoxelGrid
 from mtl_perception.core.transforms import BODY_FROM_OPTICAL, transform_from
 from mtl_perception.mapping import GridMap, SceneGraphView
 from mtl_perception.mapping.graph.scene_graph import SceneEdge, SceneLayer, SceneNode
@@ -44,9 +45,16 @@ def prediction(with_pose: bool = True) -> Prediction:
         rng.integers(0, 256, (6, 8, 3), dtype=np.uint8),
         depth=depth,
         semantic=rng.integers(0, 16, (6, 8), dtype=np.uint8),
+        panoptic=rng.integers(-1, 15999, (6, 8), dtype=np.int32),
     )
-    pose = POSE if with_pose else None
-    return Prediction(123, {"front": front}, "base_link", "odom", pose, missing=("left",), tasks=("depth", "semantic"))
+    boxes = (
+        Detection(11, 0.7, (1.0, 2.0, 0.1), (4.0, 1.8, 1.5), 3.1, (0.3, float("nan"))),
+        Detection(3, 0.2, (-1.0, 2.0, 0.1), (0.5, 0.6, 1.7), -1.0, (0.0, 0.1)),
+    )
+    pose, tasks = POSE if with_pose else None, ("depth", "semantic", "panoptic", "detections")
+    return Prediction(
+        123, {"front": front}, "base_link", "odom", pose, missing=("left",), detections=boxes, tasks=tasks
+    )
 
 
 def test_a_prediction_there_and_back() -> None:
@@ -55,9 +63,10 @@ def test_a_prediction_there_and_back() -> None:
     read = from_rig_prediction(message)
     assert message.sequence == 3
     assert (read.stamp_ns, read.base_frame, read.world_frame) == (123, "base_link", "odom")
-    assert (read.missing, read.tasks) == (("left",), ("depth", "semantic"))
+    assert (read.missing, read.tasks) == (("left",), ("depth", "semantic", "panoptic", "detections"))
+    assert repr(read.detections) == repr(sent.detections)  # digit by digit, unknown velocities too
     before, after = sent.cameras["front"], read.cameras["front"]
-    for field in ("colour", "depth", "semantic"):
+    for field in ("colour", "depth", "semantic", "panoptic"):
         np.testing.assert_array_equal(getattr(after, field), getattr(before, field))
     assert after.depth_std is None
     assert after.motion_mask is None
@@ -73,6 +82,12 @@ def test_a_prediction_without_a_pose_says_so() -> None:
     read = from_rig_prediction(message)
     assert read.world_from_base is None
     assert read.cameras["front"].world_from_camera is None
+
+
+def test_no_boxes_are_another_thing_than_boxes_that_were_not_looked_for() -> None:
+    for tasks, expected in ((("depth", "detections"), ()), (("depth",), None)):
+        read = from_rig_prediction(to_rig_prediction(replace(prediction(), detections=None, tasks=tasks)))
+        assert read.detections == expected
 
 
 def test_an_image_of_another_size_is_refused_by_name() -> None:

@@ -11,6 +11,7 @@ from vision_msgs.msg import Detection3DArray
 from visualization_msgs.msg import MarkerArray
 
 from mtl_perception.core import CabinFrame
+from mtl_perception.core.prediction import MAPPED_TASKS
 from mtl_perception.data.world.cabin.cabin import Cabin
 from mtl_perception.messages.bev import from_bev_map
 from mtl_perception.messages.detections import detections_of, read_detections, with_velocities
@@ -187,7 +188,7 @@ def test_whoever_watches_a_task_has_it_computed(graph, robot, start):
     frames = graph.hear(RigPrediction, "perception/frame")
     send(1.1)
     graph.until(lambda: frames and layers, "the frame and the layers")
-    assert set(frames[0].tasks) == {"steering", "bev_map", "depth", "semantic", "motion_mask"}
+    assert set(frames[0].tasks) == {"steering", "bev_map", *MAPPED_TASKS}
 
 
 def test_there_are_only_topics_of_what_the_network_knows(graph, robot):

@@ -26,12 +26,13 @@ class SceneNode:
         id: spark-dsg's node symbol as an integer (a letter in the top byte, a number below).
         layer: the layer's name.
         name: e.g. `O(3)`.
-        label, label_name: the class.
+        label, label_name: the class; -1 and "" where there is none.
         confidence: 0..1.
         position: (3,) centre of its box, metres; centroid: (3,) mean of its surface.
-        size: (3,) of its axis-aligned box, metres.
+        size: (3,) of its box, metres; zero where it has no extent.
         colour: mean RGB 0..255.
         first_seen_ns, last_seen_ns: stamps.
+        yaw: by which its box is turned about z, radians.
     """
 
     id: int
@@ -46,6 +47,7 @@ class SceneNode:
     colour: tuple[int, int, int]
     first_seen_ns: int
     last_seen_ns: int
+    yaw: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,8 @@ import pytest
 
 from mtl_perception.core import Detection
 from mtl_perception.mapping import MapFormatError, MapperConfig, MappingError
-from mtl_perception.mapping.graph.tracks import ENDED, HISTORY, TrackRegistry
+from mtl_perception.mapping.graph.track import HISTORY
+from mtl_perception.mapping.graph.tracks import ENDED, TrackRegistry
 
 STEP_NS = 10**8
 
