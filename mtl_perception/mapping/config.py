@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -38,6 +39,28 @@ class MapperConfig(BaseModel):
         le=1.0,
         description="Depth that climbs by more than this share a pixel on both sides is an edge "
         "smeared by the network, and ignored.",
+    )
+    max_pose_jump: float = Field(
+        0.3,
+        gt=0.0,
+        le=1000.0,
+        description="A pose farther from where the motion so far leads is a jump, metres; 10 m/s^2 are allowed for.",
+    )
+    pose_jump_patience: float = Field(
+        1.0, ge=0.0, le=60.0, description="Frames after a jump are refused for so long; then it is no glitch, seconds."
+    )
+    on_pose_jump: Literal["move", "spread", "refuse"] = Field(
+        "move",
+        description="When a jump lasts, move: the map moves with its frame (an odometry that began anew); spread: the "
+        "drift since the last correction is undone along the trajectory (a localiser's frame); refuse: nothing is "
+        "mapped until the pose is back or the map is reset.",
+    )
+    revisit_distance: float = Field(
+        0.0,
+        ge=0.0,
+        le=100000.0,
+        description="What is seen again after the robot has driven farther than this is mapped anew, and the older "
+        "surface kept aside until the trajectory is corrected, metres; 0: never, poses do not drift.",
     )
     max_weight: float = Field(
         64.0, ge=1.0, le=10000.0, description="Cap of a voxel's weight, in exact observations; lower adapts faster."

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,23 +19,28 @@ from mtl_perception.core import LabelSpace, Prediction
 from mtl_perception.core.transforms import Transform
 from mtl_perception.mapping import storage
 from mtl_perception.mapping.config import MapperConfig
+from mtl_perception.mapping.errors import MappingError
 from mtl_perception.mapping.fusion import depth_gate
-from mtl_perception.mapping.fusion.blocks import Key
+from mtl_perception.mapping.fusion.blocks import BLOCK, Key
 from mtl_perception.mapping.fusion.fusion import Fusion
 from mtl_perception.mapping.fusion.instances import Instances
+from mtl_perception.mapping.fusion.measured import NEVER_NS
 from mtl_perception.mapping.fusion.views import views_of
 from mtl_perception.mapping.graph.agents import add_agents, agent_view
 from mtl_perception.mapping.graph.objects import MapObject, ObjectRegistry
 from mtl_perception.mapping.graph.scene_graph import SceneGraphView, spark_graph, view_of
 from mtl_perception.mapping.graph.track import Track
 from mtl_perception.mapping.graph.tracks import TrackRegistry
-from mtl_perception.mapping.graph.trajectory import Trajectory
 from mtl_perception.mapping.ground.ground_grid import GridMap, GroundGrid
+from mtl_perception.mapping.poses.pose_gate import PoseGate
+from mtl_perception.mapping.poses.reanchoring import anchors_of, moved
+from mtl_perception.mapping.poses.trajectory import Correction, Trajectory
 from mtl_perception.mapping.surface.meshing import MeshArrays, MeshBlock
 from mtl_perception.mapping.window.active_window import ActiveWindow
 from mtl_perception.mapping.window.archive import RegionArchive
 from mtl_perception.mapping.window.map_blocks import MapBlocks
 from mtl_perception.mapping.window.map_surface import MapSurface
+from mtl_perception.mapping.window.set_aside import SetAside
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,11 +50,13 @@ class MapUpdate:
     Attributes:
         changed_blocks: per block key, its new mesh (never empty).
         removed_blocks: keys of blocks that had a mesh and have none any more.
+        moved: whether the whole map has moved with a corrected pose; all that was known of it is then void.
         seconds: per stage, the time it took.
     """
 
     changed_blocks: dict[Key, MeshBlock]
     removed_blocks: tuple[Key, ...]
+    moved: bool
     seconds: dict[str, float]
 
 
@@ -65,6 +72,7 @@ class MapStats:
         evicted_blocks: that went to disk for want of room while they were near enough to stay, each time counted.
         refused_blocks: that a view wanted and did not get, because it needs more than `max_blocks` at once.
         dropped_blocks: that were lost because they could not be written, e.g. to a full disk.
+        aside_blocks: on disk, that newer ones have replaced, until the trajectory is corrected.
         damaged_regions: parts of the map that were lost because their files could not be read.
     """
 
@@ -79,6 +87,7 @@ class MapStats:
     evicted_blocks: int
     refused_blocks: int
     dropped_blocks: int
+    aside_blocks: int
     damaged_regions: int
 
 
@@ -111,7 +120,7 @@ class Mapper:
         self.labels = labels
         self._with_grid = with_grid
         self._archive_folder = None if archive_folder is None else Path(archive_folder)
-        self._begin(self._new_archive())
+        self._begin(self._new_archive(), SetAside(self._archive_folder))
 
     def reset(self) -> None:
         """Forget everything.
@@ -119,25 +128,27 @@ class Mapper:
         Raises:
             OSError: a new folder for what is not in memory cannot be made; nothing is forgotten.
         """
-        archive = self._new_archive()
+        archive, aside = self._new_archive(), SetAside(self._archive_folder)
         self.close()
-        self._begin(archive)
+        self._begin(archive, aside)
 
     def close(self) -> None:
         """Remove what is on disk. Only to be called when the map is not used any more."""
         self._blocks.archive.close()
+        self._aside.close()
 
     def integrate(self, prediction: Prediction) -> MapUpdate:
         """Fuse all cameras of a frame and mesh what has changed since the map was last meshed.
 
         Raises:
-            MappingError: a pose or a depth image is missing or makes no sense; the map is then unchanged.
+            MappingError: a pose or a depth image is missing or makes no sense, or the pose has jumped; the map is then
+                unchanged.
         """
         seconds: dict[str, float] = {}
-        self._fuse(prediction, seconds)
+        moved = self._fuse(prediction, seconds)
         with _timed(seconds, "mesh"):
             changed, removed = self._mesh_changes()
-        return MapUpdate(changed, removed, seconds)
+        return MapUpdate(changed, removed, moved, seconds)
 
     def fuse(self, prediction: Prediction) -> None:
         """Fuse all cameras of a frame, and leave the mesh until it is asked for: for when nobody looks between frames.
@@ -145,10 +156,26 @@ class Mapper:
         Only what leaves memory is meshed before; no `MapUpdate` tells of that.
 
         Raises:
-            MappingError: a pose or a depth image is missing or makes no sense; the map is then unchanged.
+            MappingError: a pose or a depth image is missing or makes no sense, or the pose has jumped; the map is then
+                unchanged.
         """
         self._fuse(prediction, {})
         self._take_news()
+
+    def correct(self, poses: Sequence[tuple[int, Transform]]) -> None:
+        """Move the map, its objects and tracks to where a corrected trajectory has them.
+
+        Each block of the map moves with the robot's pose at the time when it was measured. All blocks are resampled,
+        those that were set aside with them, and meshed anew.
+
+        Args:
+            poses: stamps in increasing order, and world_from_base at them; see `Correction` for what is between them.
+
+        Raises:
+            ValueError: the poses make no sense, or none is within the trajectory; the map is unchanged.
+            OSError: a part of the map cannot be read or written; the map is unchanged.
+        """
+        self._correct(self._trajectory.correction(poses))
 
     @property
     def stats(self) -> MapStats:
@@ -166,6 +193,7 @@ class Mapper:
             evicted_blocks=self._window.evicted_blocks,
             refused_blocks=self._window.refused_blocks,
             dropped_blocks=self._window.dropped_blocks,
+            aside_blocks=len(self._aside),
             damaged_regions=self._blocks.archive.damaged_regions,
         )
 
@@ -245,7 +273,7 @@ class Mapper:
         mesh = self.mesh()
         products = storage.MapProducts(mesh, self._spark_graph(mesh))
         regions = self._blocks.contents()
-        return storage.save(self._state(), regions, products, Path(folder), self.config, self.labels)
+        return storage.save(self._state(), regions, self._aside, products, Path(folder), self.config, self.labels)
 
     def load(self, folder: str | Path) -> None:
         """Replace the map by a saved one, which may be larger than memory.
@@ -256,17 +284,18 @@ class Mapper:
         """
         archive = self._new_archive()
         objects, tracks = ObjectRegistry(self.config, self.labels), TrackRegistry(self.config, self.labels)
-        trajectory = Trajectory()
+        trajectory, aside = Trajectory(), SetAside(self._archive_folder)
         try:
-            saved = storage.load(Path(folder), self.config, self.labels, archive.adopt)
+            saved = storage.load(Path(folder), self.config, self.labels, archive.adopt, aside)
             objects.restore(saved.objects)
             tracks.restore(saved.tracks)
             trajectory.restore(saved.trajectory)
         except BaseException:
             archive.close()
+            aside.close()
             raise
         self.close()
-        self._begin(archive)
+        self._begin(archive, aside)
         self._objects, self._tracks, self._trajectory = objects, tracks, trajectory
         if saved.centre is not None:
             self._window.open_at(saved.centre)
@@ -277,29 +306,39 @@ class Mapper:
     def _new_archive(self) -> RegionArchive:
         return RegionArchive(self.config.voxel_size, self.config.max_depth, self._archive_folder)
 
-    def _begin(self, archive: RegionArchive) -> None:
-        """Begin with what is in an archive, and nothing else."""
-        self._blocks = MapBlocks(self.config, archive)
-        self._surface = MapSurface(self._blocks, self.config.min_weight)
-        self._window = ActiveWindow(self.config, self._blocks, self._surface)
-        self._fusion = Fusion(self.config, self._blocks.store, self.labels)
+    def _begin(self, archive: RegionArchive, aside: SetAside) -> None:
+        """Begin with what is in an archive and what was set aside, and nothing else."""
+        self._begin_with(archive)
+        self._aside = aside
         self._grid = GroundGrid(self.config, self.labels)
         self._objects = ObjectRegistry(self.config, self.labels)
         self._tracks = TrackRegistry(self.config, self.labels)
         self._trajectory = Trajectory()
+        self._gate = PoseGate(self.config)
         self._frames = 0
         self._stamp_ns = 0
 
-    def _fuse(self, prediction: Prediction, seconds: dict[str, float]) -> None:
+    def _begin_with(self, archive: RegionArchive) -> None:
+        """Let the blocks of an archive be all blocks of the map."""
+        self._blocks = MapBlocks(self.config, archive)
+        self._surface = MapSurface(self._blocks, self.config.min_weight)
+        self._window = ActiveWindow(self.config, self._blocks, self._surface)
+        self._fusion = Fusion(self.config, self._blocks.store, self.labels)
+
+    def _fuse(self, prediction: Prediction, seconds: dict[str, float]) -> bool:
+        """Fuse a frame; return whether the map has moved before."""
         with _timed(seconds, "gate"):
             views = views_of(prediction, self.config, self.labels)
         assert prediction.world_from_base is not None  # views_of has checked it
+        moved = self._follow_jump(prediction.stamp_ns, prediction.world_from_base)
         with _timed(seconds, "window"):
             reaches = self._window.move(views, prediction.world_from_base[:3, 3])
         with _timed(seconds, "fuse"):
             for view, reach in zip(views, reaches, strict=True):
                 wanted = self._window.make_room(self._fusion.blocks_at_surfaces(view), reach)
-                fused, changed = self._fusion.integrate(view, wanted)
+                touched = self._fusion.touched(view, wanted)
+                self._set_aside(touched)
+                fused, changed = self._fusion.integrate(view, touched)
                 self._blocks.note(fused, changed, prediction.stamp_ns)
                 self._surface.note(changed)
                 self._objects.note_measured(changed)
@@ -310,6 +349,79 @@ class Mapper:
             self._follow(prediction, prediction.world_from_base)
         self._frames += 1
         self._stamp_ns = prediction.stamp_ns
+        return moved
+
+    def _follow_jump(self, stamp_ns: int, world_from_base: Transform) -> bool:
+        """Refuse a pose that has jumped, or move the map after a jump that lasts; return whether it has moved.
+
+        Raises:
+            MappingError: the pose has jumped.
+        """
+        if self._frames and stamp_ns <= self._stamp_ns:
+            if stamp_ns < self._stamp_ns:
+                self._gate = PoseGate(self.config)
+            return False
+        jump = self._gate.check(stamp_ns, world_from_base)
+        if jump is None:
+            return False
+        mode = self.config.on_pose_jump
+        if jump.correction is None or mode == "refuse":
+            raise MappingError(f"world_from_base: {jump.reason}; frames after a jump are not mapped")
+        last_ns = self._stamp_ns
+        poses = [(last_ns, jump.correction @ self._trajectory.at(last_ns))]
+        first_ns = max(self._trajectory.settled_ns, int(self._trajectory.stamps_ns[0]))
+        if mode == "spread" and first_ns < last_ns:
+            poses.insert(0, (first_ns, self._trajectory.at(first_ns)))
+        self._correct(self._trajectory.correction(poses))
+        self._gate.accept()
+        return True
+
+    def _correct(self, correction: Correction) -> None:
+        """Move with a corrected trajectory."""
+        self._mesh_changes()
+        archive = self._new_archive()
+        try:
+            keys = moved(self._blocks, self._aside, correction.at, self._stamp_ns, self.config, archive)
+            aside = SetAside(self._archive_folder)
+        except BaseException:
+            archive.close()
+            raise
+        measured, edge = self._blocks.measured, BLOCK * self.config.voxel_size
+
+        def move(points: NDArray[np.float64], first_seen_ns: int) -> NDArray[np.float64]:
+            blocks = np.floor(points / edge).astype(np.int32)
+            anchors = anchors_of(measured.of(blocks, NEVER_NS), first_seen_ns, self.config)
+            stamps_ns, which = np.unique(anchors, return_inverse=True)
+            transforms = correction.at(stamps_ns)[which]
+            return np.einsum("nij,nj->ni", transforms[:, :3, :3], points) + transforms[:, :3, 3]
+
+        self._objects = self._objects.moved(move)
+        self._tracks.move(correction.at)
+        instances, centre = self._fusion.instances, self._window.centre
+        self.close()
+        self._aside = aside
+        self._begin_with(archive)
+        self._fusion.instances = instances
+        self._trajectory.correct(correction)
+        self._grid = GroundGrid(self.config, self.labels)
+        self._surface.note(keys)
+        if centre is not None:
+            self._window.open_at(correction.at(np.array([self._stamp_ns]))[0][:3] @ [*centre, 1.0])
+        self._mesh_changes()
+
+    def _set_aside(self, touched: NDArray[np.int32]) -> None:
+        """Set aside those of blocks (N, 3) that were seen last before the robot has driven `revisit_distance`."""
+        distance = self.config.revisit_distance
+        before_ns = self._trajectory.stamp_before(distance) if distance else None
+        if before_ns is None:
+            return
+        there = touched[self._blocks.store.find(touched) >= 0]
+        seen_ns = self._blocks.measured.of(there, self._stamp_ns)
+        old = seen_ns[:, 1] < before_ns
+        if old.any():
+            self._aside.put(there[old], seen_ns[old], self._blocks.store.read(there[old]))
+            self._blocks.remove(there[old])
+            self._surface.note(there[old])
 
     def _follow(self, prediction: Prediction, world_from_base: Transform) -> None:
         """Follow the robot and what moves around it."""

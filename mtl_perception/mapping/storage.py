@@ -4,6 +4,7 @@
 
 manifest.json       format, version, settings, classes, sizes, and the SHA-256 of each file below
 blocks.zip          an entry a region: voxels, stamps and meshes of its blocks (see window/region_file.py)
+aside.zip           blocks that newer ones have replaced, until the trajectory is corrected
 instances.npz       what the voxels' instances are
 grid.npz            the 2D grid's evidence
 objects.json        the objects, what is remembered of others that merged or vanished, and the next free id
@@ -42,6 +43,7 @@ from mtl_perception.mapping.graph.objects import ObjectsState
 from mtl_perception.mapping.surface.meshing import MeshArrays
 from mtl_perception.mapping.surface.ply import write_ply
 from mtl_perception.mapping.window.region_file import RegionError
+from mtl_perception.mapping.window.set_aside import SetAside, read_parts, write_parts
 
 FORMAT = "mtl_perception.map"
 VERSION = 3
@@ -49,6 +51,7 @@ MANIFEST = "manifest.json"
 
 _READ_BACK = (
     "blocks.zip",
+    "aside.zip",
     "instances.npz",
     "grid.npz",
     "objects.json",
@@ -95,6 +98,7 @@ class MapProducts:
 def save(
     state: SavedMap,
     regions: Iterable[tuple[int, int, bytes]],
+    aside: SetAside,
     products: MapProducts,
     folder: Path,
     config: MapperConfig,
@@ -116,6 +120,7 @@ def save(
     temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".tmp", dir=folder.parent))
     try:
         blocks = _write_regions(temporary / "blocks.zip", regions)
+        write_parts(temporary / "aside.zip", aside)
         _write_files(temporary, state, products)
         _write_manifest(temporary, state, blocks, config, labels)
         _replace(folder, temporary)
@@ -124,10 +129,13 @@ def save(
     return folder
 
 
-def load(folder: Path, config: MapperConfig, labels: LabelSpace, adopt: Callable[[bytes, str], int]) -> SavedMap:
+def load(
+    folder: Path, config: MapperConfig, labels: LabelSpace, adopt: Callable[[bytes, str], int], aside: SetAside
+) -> SavedMap:
     """Read a map, checking all of it first.
 
-    `adopt` is given each region and what to call it; it checks the region and returns how many blocks it has.
+    `adopt` is given each region and what to call it; it checks the region and returns how many blocks it has. What was
+    set aside comes into `aside`, which is empty.
 
     Raises:
         MapFormatError: the folder is no map, is damaged, or was made with other voxels or classes.
@@ -140,6 +148,7 @@ def load(folder: Path, config: MapperConfig, labels: LabelSpace, adopt: Callable
         _check_fit(manifest, config, labels, folder)
         saved = _read_files(folder, manifest)
         _read_regions(folder / "blocks.zip", int(manifest["blocks"]), adopt)
+        read_parts(folder / "aside.zip", aside)
         return saved
     except (OSError, ValueError, KeyError, TypeError, AttributeError, zipfile.BadZipFile) as error:
         if isinstance(error, MapFormatError):

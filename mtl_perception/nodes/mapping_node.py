@@ -181,6 +181,9 @@ class MappingNode(ManagedNode):
         self._refusal = ""
         self._sizes = dataclasses.asdict(self._mapper.stats)
         frame.clock.end("fuse")
+        if update.moved:
+            self._outputs.note_replaced()
+            self.get_logger().warning("the map has moved: the pose jumped, and has stayed there")
         self._outputs.note(update, prediction.stamp_ns, prediction.world_frame)
         self._outputs.publish()
         frame.clock.end("publish")

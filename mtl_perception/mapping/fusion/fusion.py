@@ -36,17 +36,19 @@ class Fusion:
         self.store = store
         self.instances = Instances(labels)
 
-    def integrate(self, view: DepthView, wanted: NDArray[np.int32]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-        """Fuse a view into blocks `wanted` (N, 3), which are made where they are missing, and into all that it sees.
+    def touched(self, view: DepthView, wanted: NDArray[np.int32]) -> NDArray[np.int32]:
+        """Return the keys (N, 3), in order, of blocks `wanted` (M, 3) and of all that a view looks at or through."""
+        return unpack(_distinct(np.concatenate([pack(wanted), pack(self._blocks_in_sight(view))])))
 
-        Returns the keys of all those blocks, and of those among them whose mesh may have changed.
+    def integrate(self, view: DepthView, touched: NDArray[np.int32]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+        """Fuse a view into blocks `touched` (N, 3), which are made where they are missing.
+
+        Returns these, and those among them whose mesh may have changed.
 
         Raises:
-            MemoryError: the store has no room for all of `wanted`.
+            MemoryError: the store has no room for all of them.
         """
-        seen = self._blocks_in_sight(view)
-        keys = unpack(_distinct(np.concatenate([pack(wanted), pack(seen)])))
-        return keys, keys[self._update(keys, view)]
+        return touched, touched[self._update(touched, view)]
 
     def blocks_at_surfaces(self, view: DepthView) -> NDArray[np.int32]:
         """Return the keys (N, 3) of blocks that a measured surface's band reaches."""

@@ -18,7 +18,7 @@ from scipy.spatial.transform import Rotation
 from mtl_perception.core import LabelSpace
 from mtl_perception.mapping.graph.scene_graph import SceneEdge, SceneLayer, SceneNode
 from mtl_perception.mapping.graph.track import Track
-from mtl_perception.mapping.graph.trajectory import Trajectory
+from mtl_perception.mapping.poses.trajectory import Trajectory
 
 AGENT_LAYER = spark_dsg.DsgLayers.AGENTS
 AGENT_LAYER_ID = 2

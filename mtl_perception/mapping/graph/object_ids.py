@@ -9,6 +9,8 @@ of the nearest cell that has one.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection
+from copy import copy
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -16,7 +18,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from mtl_perception.mapping.config import MapperConfig
-from mtl_perception.mapping.fusion.blocks import unpack
+from mtl_perception.mapping.fusion.blocks import pack, unpack
 from mtl_perception.mapping.graph.object_cells import Surface, shared_cells
 
 REMEMBERED = 256
@@ -169,6 +171,16 @@ class ObjectIds:
             result.append(Identity(ids[0], surface.vertices, first, last, tuple(there), of_cells))
         return result
 
+    def moved(self, move: Callable[[NDArray[np.float64], int], NDArray[np.float64]]) -> ObjectIds:
+        """Return the same, with what has vanished where it has come to; see `ObjectRegistry.moved`."""
+        other = copy(self)
+        other.vanished = {}
+        for number, item in self.vanished.items():
+            cells, _ = _moved_cells(item.cells, move, item.known.first_seen_ns, self._edge)
+            centre = move(item.centre[None], item.known.first_seen_ns)[0]
+            other.vanished[number] = replace(item, cells=cells, centre=centre)
+        return other
+
     def _met(self, surfaces: list[Surface], origins: list[NDArray[np.int64]]) -> dict[int, list[int]]:
         """Return, per surface that is large enough for ids of before, those of them that have most cells in it."""
         best: dict[int, tuple[int, int]] = {}  # per id: its cells in the surface, negative, and the surface
@@ -220,6 +232,38 @@ class ObjectIds:
             if now_ns - oldest.vanished_ns <= REMEMBERED_NS:
                 return
             del self.vanished[oldest.known.id]
+
+
+def moved_piece(
+    surface: Surface,
+    identity: Identity,
+    move: Callable[[NDArray[np.float64], int], NDArray[np.float64]],
+    edge: float,
+    taken: Collection[int],
+) -> tuple[Surface, Identity]:
+    """Return a surface where it has come to, without the cells that are `taken`, and without its blocks.
+
+    It may have no cell left. `move` is that of `ObjectRegistry.moved`; `edge` is that of the cells, metres.
+    """
+    cells, first = _moved_cells(surface.cells, move, identity.first_seen_ns, edge)
+    free = np.array([cell not in taken for cell in cells.tolist()], dtype=bool)
+    centroid = move(surface.centroid[None], identity.first_seen_ns)[0]
+    no_blocks = np.zeros(0, np.int64)
+    return (
+        replace(surface, cells=cells[free], blocks=no_blocks, centroid=centroid),
+        replace(identity, origins=identity.origins[first[free]]),
+    )
+
+
+def _moved_cells(
+    cells: NDArray[np.int64],
+    move: Callable[[NDArray[np.float64], int], NDArray[np.float64]],
+    first_seen_ns: int,
+    edge: float,
+) -> tuple[NDArray[np.int64], NDArray[np.intp]]:
+    """Return the cells, sorted, that the centres of packed cells come to, and which of these came there first."""
+    centres = move((unpack(cells).astype(np.float64) + 0.5) * edge, first_seen_ns)
+    return np.unique(pack(np.floor(centres / edge).astype(np.int64)), return_index=True)
 
 
 def _carried(surfaces: list[Surface], before: list[tuple[Surface, Identity]]) -> list[NDArray[np.int64]]:

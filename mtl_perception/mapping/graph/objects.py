@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -26,9 +26,10 @@ from mtl_perception.mapping.graph.object_cells import (
     surfaces_of,
     with_instance,
 )
-from mtl_perception.mapping.graph.object_ids import NO_ID, Identity, ObjectIds, Vanished
+from mtl_perception.mapping.graph.object_ids import NO_ID, Identity, ObjectIds, Vanished, moved_piece
 from mtl_perception.mapping.surface.meshing import MeshBlock
 
+_NOWHERE = -1  # packed key of no block
 _NEVER = -1  # stamp of a block that no frame has measured
 _NOTHING = b""
 
@@ -168,6 +169,28 @@ class ObjectRegistry:
         self._dirty.clear()
         self._measured_again.clear()
         return tuple(self._objects)
+
+    def moved(self, move: Callable[[NDArray[np.float64], int], NDArray[np.float64]]) -> ObjectRegistry:
+        """Return a registry that knows where these objects have come to, and waits for the mesh that is there now.
+
+        `move` returns new points (N, 3) of old ones, of things that were first seen at a stamp.
+        """
+        other = ObjectRegistry.__new__(ObjectRegistry)
+        other._edge, other._countable, other._ids = self._edge, self._countable, self._ids.moved(move)
+        other._entries, other._dirty, other._measured_again = {}, {}, set()
+        other._pieces, other._next_piece, other._owners = {}, 0, {}
+        other._reported, other._objects = list(self._reported), list(self._objects)
+        places = [np.zeros(0, SUMMARY)]
+        for piece in self._pieces.values():
+            if piece.identity.id == NO_ID:
+                continue
+            taken = other._owners.setdefault(piece.kind, {})
+            surface, identity = moved_piece(piece.surface, piece.identity, move, self._edge, taken)
+            other._add(_Piece(piece.kind, surface, identity))
+            places.append(np.zeros(len(surface.cells), SUMMARY))
+            places[-1]["cell"], places[-1]["kind"] = surface.cells, piece.kind
+        other._dirty[_NOWHERE] = b"".join(part.tobytes() for part in places)
+        return other
 
     def state(self, measured: MeasuredBlocks, now_ns: int) -> ObjectsState:
         """Return all that follows from what was noted until now."""

@@ -144,6 +144,19 @@ class TrackedThing:
         self.last_seen_ns = stamp_ns
         self._remember()
 
+    def move(self, new_world_from_old_world: Transform) -> None:
+        """Move with the world."""
+        rotation, shift = new_world_from_old_world[:3, :3], new_world_from_old_world[:3, 3]
+        centre = rotation @ [*self.mean[:2], self.height] + shift
+        turn = np.zeros((4, 4))
+        turn[:2, :2] = turn[2:, 2:] = rotation[:2, :2]
+        self.mean = np.array([*centre[:2], *(rotation[:2, :2] @ self.mean[2:])])
+        self.covariance = turn @ self.covariance @ turn.T
+        self.height = float(centre[2])
+        forward = rotation @ [np.cos(self.yaw), np.sin(self.yaw), 0.0]
+        self.yaw = float(np.arctan2(forward[1], forward[0]))
+        self.past = self.past @ rotation.T + shift
+
     def latest(self) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """Return the stamps (N,) of the latest frames that showed it, and its positions (N, 3) then."""
         places = places_of(self.boxes)

@@ -12,7 +12,7 @@ Boxes of a low score may continue a track, and do not begin one (Zhang et al., "
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -94,6 +94,11 @@ class TrackRegistry:
         self._agents += [TrackedThing.of(box, stamp_ns) for box in new]
         self._stamp_ns = stamp_ns
         return self.tracks
+
+    def move(self, corrections: Callable[[NDArray[np.int64]], NDArray[np.float64]]) -> None:
+        """Move with the world; `corrections` returns new_world_from_old_world (N, 4, 4) at stamps (N,)."""
+        for thing in (*self._agents, *self._ended):
+            thing.move(corrections(np.array([thing.last_seen_ns], np.int64))[0])
 
     def begin_again(self) -> None:
         """End all tracks, for stamps that begin at an earlier time; ids go on."""

@@ -136,6 +136,12 @@ class MapBlocks:
                 self.set_mesh(key, mesh)
             self.resident = np.union1d(self.resident, region)
 
+    def remove(self, keys: NDArray[np.int32]) -> None:
+        """Remove blocks (N, 3) in memory from the map, but not their meshes."""
+        self.store.erase(keys)
+        self.measured.forget(keys)
+        self.archive.changed(distinct_regions(keys).tolist())
+
     def drop(self, region: int) -> NDArray[np.int32]:
         """Remove a region in memory from the map, but not its meshes; return the keys (N, 3) that its blocks had."""
         keys = self.keys_in(region)
@@ -155,6 +161,14 @@ class MapBlocks:
             content = self.archive.content(region) if region in self.archive else encode(self._content(region))
             if content is not None:
                 yield region, count, content
+
+    def content_of(self, region: int, with_voxels: bool) -> Region | None:
+        """Return a region wherever it is, at will without voxels and meshes; None when its file is damaged."""
+        if region in self.archive:
+            return self.archive.read(region, with_voxels)
+        keys = self.keys_in(region)
+        voxels = self.store.read(keys) if with_voxels else {}
+        return Region(region, keys, self.measured.of(keys, NEVER_NS), {}, voxels)
 
     def to_open3d(self) -> o3d.t.geometry.VoxelBlockGrid:
         """Return a copy of all voxels as Open3D's grid (tsdf, weight, color), which is in memory as a whole."""

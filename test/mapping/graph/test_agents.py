@@ -16,14 +16,14 @@ from mtl_perception.mapping import Mapper, MapperConfig
 def drive(room, frame, labels):
     """Ten frames half a metre apart; a car drives ahead of the robot at 5 m/s, a tree does not count as a mover."""
 
-    def made(first_ns: int = 0):
+    def made(first: int = 0):
         frames = []
-        for number in range(10):
+        for number in range(first, first + 10):
             ahead = 8.0 + 0.5 * number - 0.05 * number  # as seen from the robot, which drives at 0.5 m/s
             car = Detection(labels.id_of("car"), 0.9, (ahead, 1.0, 0.7), (4.0, 1.8, 1.5), 0.0, (5.0, 0.0))
             tree = Detection(labels.id_of("vegetation"), 0.9, (5.0, 3.0, 1.0), (1.0, 1.0, 2.0), 0.0, (0.0, 0.0))
             look = room.look((0.05 * number, 0, 1.2), pitch=0.3, width=80)
-            made = frame(look, stamp_ns=first_ns + number * 10**8, base=(0.05 * number, 0, 0))
+            made = frame(look, stamp_ns=number * 10**8, base=(0.05 * number, 0, 0))
             frames.append(replace(made, detections=(car, tree), tasks=(*made.tasks, "detections")))
         return frames
 
@@ -66,13 +66,13 @@ def test_spark_dsg_has_them_in_partitions_of_their_own(driven):
 
 
 def test_a_frame_without_boxes_looked_for_says_nothing_about_tracks(driven, drive, labels):
-    last = replace(drive(10**9)[0], detections=None)
+    last = replace(drive(10)[0], detections=None)
     driven.integrate(last)
     assert driven.tracks()[0].last_seen_ns == 9 * 10**8 and driven.tracks()[0].confidence > 0.8
 
 
 def test_a_clock_that_jumps_back_begins_new_tracks_and_a_new_way(driven, drive):
-    for each in drive(first_ns=5 * 10**8):
+    for each in drive(5):
         driven.integrate(each)
     (track,) = driven.tracks()
     assert track.id == 1 and track.first_seen_ns >= 5 * 10**8
@@ -83,7 +83,7 @@ def test_tracks_and_the_way_go_on_after_loading(driven, drive, labels, tmp_path)
     driven.save(tmp_path / "map")
     other = Mapper(MapperConfig(), labels)
     other.load(tmp_path / "map")
-    later = drive(first_ns=10**9)
+    later = drive(10)
     for each in later:
         driven.integrate(each)
         other.integrate(each)

@@ -49,5 +49,5 @@ def there_and_back(corridor, frame):
         world, back = (before, 0.0) if number < 22 else (after, np.pi)
         place, yaw = (x, rng.uniform(-0.4, 0.4), 1.1), back + rng.uniform(-0.5, 0.5)
         looks = [world.look(place, yaw, 0.3, width=64), world.look(place, yaw + 1.4, 0.1, name="left", width=64)]
-        frames.append(frame(*looks, stamp_ns=(number + 1) * 10**8, base=(x, 0.0, 0.0)))
+        frames.append(frame(*looks, stamp_ns=(number + 1) * 10**9, base=(x, 0.0, 0.0)))
     return frames

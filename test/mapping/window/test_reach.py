@@ -26,7 +26,7 @@ def test_every_changed_voxel_is_in_reach_and_so_are_the_blocks_beside_it(scene, 
         store = BlockStore(CONFIG.voxel_size, len(EVERY))
         store.activate(EVERY)
         fusion = Fusion(CONFIG, store, labels)
-        fusion.integrate(view, fusion.blocks_at_surfaces(view))
+        fusion.integrate(view, fusion.touched(view, fusion.blocks_at_surfaces(view)))
         voxels = store.read(EVERY)
         touched = EVERY[(voxels["weight"] > 0).any(axis=1)]
         beside = (touched[:, None] + np.array([[-1, -1, -1], [1, 1, 1], [1, -1, 0], [0, 0, -1]])).reshape(-1, 3)

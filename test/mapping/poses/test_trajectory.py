@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mtl_perception.mapping import MapFormatError, MappingError
-from mtl_perception.mapping.graph.trajectory import Trajectory
+from mtl_perception.mapping.poses.trajectory import Trajectory
 
 HZ = 10
 STEP_NS = 10**9 // HZ
@@ -33,6 +33,14 @@ def trajectory_of(poses, **settings):
     for stamp_ns, pose in poses:
         trajectory.add(stamp_ns, pose)
     return trajectory
+
+
+def corrected(trajectory, poses):
+    """Correct a trajectory; return what that does to its keyframes."""
+    correction = trajectory.correction(poses)
+    transforms = correction.at(trajectory.stamps_ns)
+    trajectory.correct(correction)
+    return transforms
 
 
 def apart(one, other):
@@ -91,7 +99,7 @@ def test_a_correction_of_all_poses_alike_moves_the_whole():
     trajectory = trajectory_of(poses)
     before = trajectory.poses
     world = pose_at(300, -20, 2.0)  # not small, and far away
-    corrections = trajectory.corrected([(stamp_ns, world @ pose) for stamp_ns, pose in (poses[0], poses[-1])])
+    corrections = corrected(trajectory, [(stamp_ns, world @ pose) for stamp_ns, pose in (poses[0], poses[-1])])
     assert corrections == pytest.approx(np.broadcast_to(world, before.shape), abs=1e-9)
     assert trajectory.poses == pytest.approx(world @ before, abs=1e-9)
     errors = np.array([apart(trajectory.at(stamp_ns), world @ pose) for stamp_ns, pose in poses])
@@ -111,7 +119,7 @@ def test_drift_that_grows_is_taken_back_in_proportion_wherever_the_origin_is():
         drifted.append((stamp_ns, wrong))
     trajectory = trajectory_of(drifted)
     before = trajectory.poses
-    corrections = trajectory.corrected(true[::60])
+    corrections = corrected(trajectory, true[::60])
     assert corrections @ before == pytest.approx(trajectory.poses, abs=1e-6)
     errors = np.array([apart(trajectory.at(stamp_ns), pose) for stamp_ns, pose in true[:-1]])
     assert errors[:541, 0].max() < 0.08  # thinning alone gives 0.05
@@ -124,7 +132,7 @@ def test_before_and_after_the_corrected_poses_their_corrections_hold():
     trajectory = trajectory_of([(at * STEP_NS, pose_at(0.1 * at, 0)) for at in range(101)])
     north, ahead = pose_at(0, 1), pose_at(2, 0)
     new = [(40 * STEP_NS, north @ pose_at(4, 0)), (60 * STEP_NS, ahead @ pose_at(6, 0)), (10**12, np.eye(4))]
-    corrections = trajectory.corrected(new)
+    corrections = corrected(trajectory, new)
     stamps = trajectory.stamps_ns
     assert corrections[stamps <= 40 * STEP_NS] == pytest.approx(np.broadcast_to(north, (9, 4, 4)))
     assert corrections[stamps >= 60 * STEP_NS] == pytest.approx(np.broadcast_to(ahead, (9, 4, 4)))
@@ -133,7 +141,7 @@ def test_before_and_after_the_corrected_poses_their_corrections_hold():
 
 def test_a_trajectory_goes_on_from_its_corrected_poses():
     trajectory = trajectory_of([(at * STEP_NS, pose_at(0.1 * at, 0)) for at in range(53)])
-    trajectory.corrected([(50 * STEP_NS, pose_at(5, 3))])
+    corrected(trajectory, [(50 * STEP_NS, pose_at(5, 3))])
     assert trajectory.at(52 * STEP_NS) == pytest.approx(pose_at(5.2, 3))
     trajectory.add(53 * STEP_NS, pose_at(5.3, 3))
     assert trajectory.at(53 * STEP_NS) == pytest.approx(pose_at(5.3, 3))
@@ -152,10 +160,20 @@ def test_corrections_that_make_no_sense_are_refused(poses, text):
     trajectory = trajectory_of(drive()[:20])
     before = trajectory.poses
     with pytest.raises(ValueError, match=text):
-        trajectory.corrected(poses)
+        corrected(trajectory, poses)
     assert np.array_equal(trajectory.poses, before)
     with pytest.raises(ValueError, match="corrected poses"):
-        Trajectory().corrected(poses)
+        corrected(Trajectory(), poses)
+
+
+def test_the_way_is_measured_along_the_trajectory():
+    trajectory = trajectory_of([(at * STEP_NS, pose_at(0.1 * at, 0)) for at in range(101)])
+    assert trajectory.stamp_before(2.05) == 75 * STEP_NS  # at 7.5 m of 10 m
+    assert trajectory.stamp_before(10.1) is None
+    assert Trajectory().stamp_before(0.1) is None
+    trajectory.correct(trajectory.correction([(0, pose_at(0, 0)), (100 * STEP_NS, pose_at(20, 0))]))
+    assert trajectory.stamp_before(4.1) == 75 * STEP_NS
+    assert trajectory.settled_ns == 100 * STEP_NS
 
 
 @pytest.mark.parametrize("saved_after", [1, 95, 400])

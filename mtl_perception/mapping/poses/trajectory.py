@@ -4,7 +4,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,39 @@ _WITNESSES = 16  # poses since the last keyframe that a new one is held against
 _ROOM = 64  # keyframes that there is memory for at first
 
 
+@dataclass(frozen=True, eq=False)
+class Correction:
+    """How the world moves with a corrected trajectory.
+
+    Between corrected poses the correction is interpolated, not the pose: its rotation turns evenly, and a pose goes to
+    where both corrections take it, in proportion. So parts that are corrected alike keep their shape, and the world's
+    origin does not matter. Before the first corrected pose and after the last, their corrections hold.
+
+    Attributes:
+        stamps_ns: (M,), rising.
+        transforms: (M, 4, 4), new_world_from_old_world at these.
+        poses: returns the old poses world_from_base (N, 4, 4) at stamps (N,); those outside are as at the next one.
+    """
+
+    stamps_ns: NDArray[np.int64]
+    transforms: NDArray[np.float64]
+    poses: Callable[[NDArray[np.int64]], NDArray[np.float64]]
+
+    def at(self, stamps_ns: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Return new_world_from_old_world (N, 4, 4) at stamps (N,)."""
+        old = self.poses(stamps_ns)
+        return self.moved(stamps_ns, old) @ _inverse(old)
+
+    def moved(self, stamps_ns: NDArray[np.int64], poses: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return where poses (N, 4, 4) of stamps (N,) come to."""
+        known, last = self.stamps_ns, len(self.stamps_ns) - 1
+        after = np.clip(np.searchsorted(known, stamps_ns), 0, last)
+        before = np.where(stamps_ns < known[after], np.maximum(after - 1, 0), after)
+        fractions = np.clip((stamps_ns - known[before]) / np.maximum(known[after] - known[before], 1), 0.0, 1.0)
+        # about the pose itself: about the world's origin, a far pose would swing by the length of that lever
+        return _interpolate(self.transforms[before] @ poses, self.transforms[after] @ poses, fractions)
+
+
 class Trajectory:
     """The robot's poses, thinned to keyframes.
 
@@ -27,7 +61,7 @@ class Trajectory:
     de By, "Spatiotemporal Compression Techniques for Moving Point Objects", EDBT 2004, by time), so that stops and
     changes of speed do not smear. Between keyframes the position is linear in time, and the rotation turns evenly.
 
-    Memory: 136 bytes a keyframe, twice that at most as room to grow, and 16 poses more.
+    Memory: 144 bytes a keyframe, twice that at most as room to grow, and 16 poses more.
     """
 
     def __init__(self, distance: float = 0.5, angle: float = np.deg2rad(15.0)) -> None:
@@ -35,7 +69,9 @@ class Trajectory:
         self._distance, self._angle = distance, angle
         self._stamps_ns = np.zeros(_ROOM, np.int64)
         self._poses = np.zeros((_ROOM, 4, 4))
+        self._way = np.zeros(_ROOM)  # metres driven up to each keyframe
         self._count = 0
+        self._settled_ns = np.iinfo(np.int64).min
         self._recent_ns: list[int] = []  # since the last keyframe; the last of them is the newest pose
         self._recent: list[Transform] = []
         self._stride = 1  # of the poses since the last keyframe, one in so many is held as a witness
@@ -85,36 +121,52 @@ class Trajectory:
         """
         return self._interpolated(np.array([stamp_ns], np.int64))[0]
 
-    def corrected(self, poses: Sequence[tuple[int, Transform]]) -> NDArray[np.float64]:
-        """Move the trajectory to corrected poses; return the corrections (N, 4, 4) of the keyframes.
-
-        A correction is new_world_from_old_world: it maps an old pose to the new one. Between corrected poses the
-        correction is interpolated, not the pose: its rotation turns evenly, and a pose goes to where both corrections
-        take it, in proportion. So parts that are corrected alike keep their shape, and the world's origin does not
-        matter. Before the first corrected pose and after the last, their corrections hold.
+    def correction(self, poses: Sequence[tuple[int, Transform]]) -> Correction:
+        """Return how the world moves if these poses are right; nothing has moved then.
 
         Args:
             poses: stamps in increasing order, and world_from_base at them; those outside of the trajectory do nothing.
 
         Raises:
-            ValueError: the stamps do not increase, a pose is not finite, or none is within the trajectory; nothing has
-                changed then.
+            ValueError: the stamps do not increase, a pose is not finite, or none is within the trajectory.
         """
         stamps = np.array([stamp_ns for stamp_ns, _ in poses], np.int64)
         new = np.array([pose for _, pose in poses], np.float64).reshape(-1, 4, 4)
         if (np.diff(stamps) <= 0).any() or not np.isfinite(new).all():
             raise ValueError("the corrected poses are not finite, or their stamps do not increase")
+        if not self._count:
+            raise ValueError(f"none of {len(stamps)} corrected poses is within the trajectory, which has no pose yet")
         within = (stamps >= self._first_ns) & (stamps <= self._last_ns)
-        if not self._count or not within.any():
-            raise ValueError(f"none of {len(stamps)} corrected poses is within the trajectory")
+        if not within.any():
+            raise ValueError(
+                f"none of {len(stamps)} corrected poses is within the trajectory, from {self._first_ns} to "
+                f"{self._last_ns} ns"
+            )
         stamps, new = stamps[within], new[within]
-        corrections = new @ _inverse(self._interpolated(stamps))
-        old = self._poses[: self._count].copy()
-        self._poses[: self._count] = _moved(stamps, corrections, self._stamps_ns[: self._count], old)
+        old = Trajectory()
+        old.restore(self.state())
+        return Correction(stamps, new @ _inverse(self._interpolated(stamps)), old.nearest)
+
+    def correct(self, correction: Correction) -> None:
+        """Move with the world; from now on, all until the newest pose counts as corrected."""
+        self._poses[: self._count] = correction.moved(self._stamps_ns[: self._count], self._poses[: self._count])
         if self._recent:
-            recent_ns = np.array(self._recent_ns, np.int64)
-            self._recent = list(_moved(stamps, corrections, recent_ns, np.array(self._recent)))
-        return self._poses[: self._count] @ _inverse(old)
+            self._recent = list(correction.moved(np.array(self._recent_ns, np.int64), np.array(self._recent)))
+        self._measure()
+        self._settled_ns = self._last_ns
+
+    def nearest(self, stamps_ns: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Return world_from_base (N, 4, 4) at stamps (N,), of the first or the newest pose outside of these."""
+        return self._interpolated(np.clip(stamps_ns, self._first_ns, self._last_ns))
+
+    def stamp_before(self, distance: float) -> int | None:
+        """Return the stamp of the last keyframe after which the robot has driven farther; None if it has not."""
+        if not self._count:
+            return None
+        newest = self._recent[-1] if self._recent else self._poses[self._count - 1]
+        way = self._way[self._count - 1] + np.linalg.norm(newest[:3, 3] - self._poses[self._count - 1, :3, 3])
+        place = int(np.searchsorted(self._way[: self._count], way - distance))
+        return int(self._stamps_ns[place - 1]) if place else None
 
     def state(self) -> dict[str, NDArray]:
         """Return all that it has collected."""
@@ -124,6 +176,7 @@ class Trajectory:
             "recent_ns": np.array(self._recent_ns, np.int64),
             "recent": np.array(self._recent, np.float64).reshape(-1, 4, 4),
             "thinning": np.array([self._stride, self._passed], np.int64),
+            "settled_ns": np.array(self._settled_ns, np.int64),
         }
 
     def restore(self, state: dict[str, NDArray]) -> None:
@@ -138,6 +191,19 @@ class Trajectory:
         self._poses = np.concatenate([state["poses"], np.zeros((_ROOM, 4, 4))])
         self._recent_ns, self._recent = state["recent_ns"].tolist(), list(state["recent"].copy())
         self._stride, self._passed = state["thinning"].tolist()
+        self._settled_ns = int(state["settled_ns"])
+        self._measure()
+
+    @property
+    def settled_ns(self) -> int:
+        """Up to where it has been corrected last; less than every stamp if it never was."""
+        return self._settled_ns
+
+    def _measure(self) -> None:
+        """Measure the way anew."""
+        self._way = np.zeros(len(self._stamps_ns))
+        steps = np.diff(self._poses[: self._count, :3, 3], axis=0)
+        self._way[1 : self._count] = np.cumsum(np.linalg.norm(steps, axis=1))
 
     @property
     def _first_ns(self) -> int:
@@ -151,7 +217,11 @@ class Trajectory:
         if self._count == len(self._stamps_ns):
             self._stamps_ns = np.concatenate([self._stamps_ns, np.zeros_like(self._stamps_ns)])
             self._poses = np.concatenate([self._poses, np.zeros_like(self._poses)])
+            self._way = np.concatenate([self._way, np.zeros_like(self._way)])
         self._stamps_ns[self._count], self._poses[self._count] = stamp_ns, pose
+        if self._count:
+            last = self._count - 1
+            self._way[self._count] = self._way[last] + np.linalg.norm(pose[:3, 3] - self._poses[last, :3, 3])
         self._count += 1
         self._recent_ns, self._recent, self._stride, self._passed = [], [], 1, 0
 
@@ -198,20 +268,6 @@ class Trajectory:
         return stamps_ns, poses
 
 
-def _moved(
-    known_ns: NDArray[np.int64],
-    corrections: NDArray[np.float64],
-    stamps_ns: NDArray[np.int64],
-    poses: NDArray[np.float64],
-) -> NDArray[np.float64]:
-    """Return poses (N, 4, 4) at stamps (N,) after corrections (M, 4, 4) that are given at stamps (M,)."""
-    after = np.clip(np.searchsorted(known_ns, stamps_ns), 0, len(known_ns) - 1)
-    before = np.where(stamps_ns < known_ns[after], np.maximum(after - 1, 0), after)
-    fractions = np.clip((stamps_ns - known_ns[before]) / np.maximum(known_ns[after] - known_ns[before], 1), 0.0, 1.0)
-    # about the pose itself: about the world's origin, a far pose would swing by the length of that lever
-    return _interpolate(corrections[before] @ poses, corrections[after] @ poses, fractions)
-
-
 def _inverse(poses: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.array([inverse(pose) for pose in poses])
 
@@ -244,6 +300,7 @@ def _check(state: dict[str, NDArray]) -> None:
         "recent_ns": "int64",
         "recent": "float64",
         "thinning": "int64",
+        "settled_ns": "int64",
     }
     for name, dtype in expected.items():
         if name not in state or state[name].dtype != np.dtype(dtype):
@@ -255,6 +312,7 @@ def _check(state: dict[str, NDArray]) -> None:
         and state["recent_ns"].size <= _WITNESSES
         and (state["stamps_ns"].size > 0 or state["recent_ns"].size == 0)
         and state["thinning"].shape == (2,)
+        and state["settled_ns"].shape == ()
         and bool((state["thinning"] >= (1, 0)).all())
         and bool((np.diff(stamps) > 0).all())
         and bool(np.isfinite(state["poses"]).all() and np.isfinite(state["recent"]).all())
