@@ -1,6 +1,6 @@
 # Copyright 2026 The mtl_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Maps in files: a versioned folder with checksums, written aside and renamed, refused whole when anything is wrong.
+"""Maps in files: a versioned folder with checksums, replaced as one, refused whole when anything is wrong.
 
 manifest.json       format, version, settings, classes, sizes, and the SHA-256 of each file below
 blocks.zip          an entry a region: voxels, stamps and meshes of its blocks (see window/region_file.py)
@@ -14,12 +14,8 @@ scene_graph.sparkdsg  the scene graph with its mesh, for spark-dsg and Hydra's t
 
 from __future__ import annotations
 
-import glob
 import hashlib
 import json
-import os
-import shutil
-import tempfile
 import zipfile
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -31,11 +27,13 @@ import spark_dsg
 from numpy.typing import NDArray
 
 from mtl_perception.core import LabelSpace
+from mtl_perception.mapping.atomic_folder import current, replacing
 from mtl_perception.mapping.config import MapperConfig
 from mtl_perception.mapping.errors import MapFormatError
 from mtl_perception.mapping.fusion.blocks import unpack
 from mtl_perception.mapping.fusion.instances import InstanceState
 from mtl_perception.mapping.graph import object_files
+from mtl_perception.mapping.graph.graph_files import write_graph
 from mtl_perception.mapping.graph.objects import ObjectsState
 from mtl_perception.mapping.surface.meshing import MeshArrays
 from mtl_perception.mapping.surface.ply import write_ply
@@ -96,17 +94,13 @@ def save(
         OSError: the files cannot be written.
     """
     folder = folder.absolute()
-    if folder.exists() and not (folder / MANIFEST).is_file() and not (folder.is_dir() and not any(folder.iterdir())):
+    is_map = (current(folder, MANIFEST) / MANIFEST).is_file()
+    if folder.exists() and not is_map and not (folder.is_dir() and not any(folder.iterdir())):
         raise MapFormatError(f"{folder} exists and is no map (it has no {MANIFEST}): it is not overwritten")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".tmp", dir=folder.parent))
-    try:
-        blocks = _write_regions(temporary / "blocks.zip", regions)
-        _write_files(temporary, state, products)
-        _write_manifest(temporary, state, blocks, config, labels)
-        _replace(folder, temporary)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+    with replacing(folder, MANIFEST) as new:
+        blocks = _write_regions(new / "blocks.zip", regions)
+        _write_files(new, state, products)
+        _write_manifest(new, state, blocks, config, labels)
     return folder
 
 
@@ -118,9 +112,7 @@ def load(folder: Path, config: MapperConfig, labels: LabelSpace, adopt: Callable
     Raises:
         MapFormatError: the folder is no map, is damaged, or was made with other voxels or classes.
     """
-    folder = folder.absolute()
-    if not folder.exists() and _previous(folder).exists():
-        folder = _previous(folder)  # saving was interrupted between its two renames
+    folder = current(folder.absolute(), MANIFEST)
     try:
         manifest = _checked_manifest(folder)
         _check_fit(manifest, config, labels, folder)
@@ -161,7 +153,7 @@ def _write_files(folder: Path, state: SavedMap, products: MapProducts) -> None:
     _write_arrays(folder / "objects.npz", arrays)
     (folder / "objects.json").write_text(json.dumps(listed, indent=1))
     write_ply(folder / "mesh.ply", products.mesh)
-    products.graph.save(str(folder / "scene_graph.sparkdsg"), True)
+    write_graph(folder / "scene_graph.sparkdsg", products.graph)
 
 
 def _write_manifest(folder: Path, state: SavedMap, blocks: int, config: MapperConfig, labels: LabelSpace) -> None:
@@ -178,25 +170,6 @@ def _write_manifest(folder: Path, state: SavedMap, blocks: int, config: MapperCo
         "files": {path.name: {"bytes": path.stat().st_size, "sha256": _sha256(path)} for path in files},
     }
     (folder / MANIFEST).write_text(json.dumps(manifest, indent=1, sort_keys=True))
-    for path in (*files, folder / MANIFEST, folder):
-        _to_disk(path)
-
-
-def _replace(folder: Path, temporary: Path) -> None:
-    """Put the finished folder in place; at any moment either `folder` or its `_previous` is a whole map."""
-    previous = _previous(folder)
-    temporary.chmod(0o755)
-    if folder.exists():
-        shutil.rmtree(previous, ignore_errors=True)
-        folder.rename(previous)
-    temporary.rename(folder)
-    _to_disk(folder.parent)
-    for leftover in (previous, *folder.parent.glob(f".{glob.escape(folder.name)}.*.tmp")):
-        shutil.rmtree(leftover, ignore_errors=True)
-
-
-def _previous(folder: Path) -> Path:
-    return folder.with_name(f".{folder.name}.previous")
 
 
 def _checked_manifest(folder: Path) -> dict[str, Any]:
@@ -286,11 +259,3 @@ def _sha256(path: Path) -> str:
         while chunk := file.read(1 << 20):
             digest.update(chunk)
     return digest.hexdigest()
-
-
-def _to_disk(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
