@@ -25,6 +25,7 @@ from mtl_perception.mapping.fusion.views import views_of
 from mtl_perception.mapping.graph.objects import MapObject, ObjectRegistry
 from mtl_perception.mapping.graph.scene_graph import SceneGraphView, spark_graph, view_of
 from mtl_perception.mapping.ground.ground_grid import GridMap, GroundGrid
+from mtl_perception.mapping.products.map_products import MapProducts
 from mtl_perception.mapping.surface.meshing import MeshArrays, MeshBlock
 from mtl_perception.mapping.window.active_window import ActiveWindow
 from mtl_perception.mapping.window.archive import RegionArchive
@@ -224,8 +225,7 @@ class Mapper:
             MapFormatError: there is something else than a map at that place.
             OSError: the files cannot be written; a map that was there is still there.
         """
-        mesh = self.mesh()
-        products = storage.MapProducts(mesh, spark_graph(self.objects(), self.labels, mesh))
+        products = self._products()
         regions = self._blocks.contents()
         return storage.save(self._state(), regions, products, Path(folder), self.config, self.labels)
 
@@ -302,6 +302,11 @@ class Mapper:
         }
         self._objects.note(meant, removed)
         return changed, removed
+
+    def _products(self) -> MapProducts:
+        mesh = self.mesh()
+        mesh = replace(mesh, instances=self.instances.meant(mesh.instances, mesh.labels))
+        return MapProducts(mesh, spark_graph(self.objects(), self.labels, mesh), self.occupancy_grid())
 
     def _state(self) -> storage.SavedMap:
         return storage.SavedMap(

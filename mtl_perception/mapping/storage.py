@@ -8,8 +8,7 @@ instances.npz       what the voxels' instances are
 grid.npz            the 2D grid's evidence
 objects.json        the objects, what is remembered of others that merged or vanished, and the next free id
 objects.npz         their cells, and the summaries of the mesh that they are made of
-mesh.ply            the labelled mesh, for other programs (not read back)
-scene_graph.sparkdsg  the scene graph with its mesh, for spark-dsg and Hydra's tools (not read back)
+mesh.ply, ...       what other programs read (see products/map_products.py), and this one does not
 """
 
 from __future__ import annotations
@@ -23,7 +22,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import spark_dsg
 from numpy.typing import NDArray
 
 from mtl_perception.core import LabelSpace
@@ -33,10 +31,8 @@ from mtl_perception.mapping.errors import MapFormatError
 from mtl_perception.mapping.fusion.blocks import unpack
 from mtl_perception.mapping.fusion.instances import InstanceState
 from mtl_perception.mapping.graph import object_files
-from mtl_perception.mapping.graph.graph_files import write_graph
 from mtl_perception.mapping.graph.objects import ObjectsState
-from mtl_perception.mapping.surface.meshing import MeshArrays
-from mtl_perception.mapping.surface.ply import write_ply
+from mtl_perception.mapping.products.map_products import MapProducts, write_products
 from mtl_perception.mapping.window.region_file import RegionError
 
 FORMAT = "mtl_perception.map"
@@ -66,14 +62,6 @@ class SavedMap:
     instances: InstanceState
     grid: dict[str, NDArray]
     objects: ObjectsState
-
-
-@dataclass(frozen=True, eq=False)
-class MapProducts:
-    """What other programs read."""
-
-    mesh: MeshArrays
-    graph: spark_dsg.DynamicSceneGraph
 
 
 def save(
@@ -152,8 +140,7 @@ def _write_files(folder: Path, state: SavedMap, products: MapProducts) -> None:
     listed, arrays = object_files.to_files(state.objects)
     _write_arrays(folder / "objects.npz", arrays)
     (folder / "objects.json").write_text(json.dumps(listed, indent=1))
-    write_ply(folder / "mesh.ply", products.mesh)
-    write_graph(folder / "scene_graph.sparkdsg", products.graph)
+    write_products(folder, products)
 
 
 def _write_manifest(folder: Path, state: SavedMap, blocks: int, config: MapperConfig, labels: LabelSpace) -> None:

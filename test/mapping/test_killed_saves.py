@@ -23,10 +23,11 @@ class Map:
     def __init__(self, mapper, folder):
         self._mapper, self._folder = mapper, folder
         self.frames = mapper.stats.frames
-        mesh = mapper.mesh()
-        graph = storage.spark_dsg.DynamicSceneGraph.from_binary(mapper.scene_graph_bytes(include_mesh=True))
-        self._products = storage.MapProducts(mesh, graph)
-        self._state, self._regions = mapper._state(), list(mapper._blocks.contents())
+        self._regions, self._products, self._state = (
+            list(mapper._blocks.contents()),
+            mapper._products(),
+            mapper._state(),
+        )
 
     def save(self):
         """Save it as `Mapper.save` does."""

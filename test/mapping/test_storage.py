@@ -62,11 +62,14 @@ def test_other_programs_read_the_products(mapper, tmp_path):
     assert np.array_equal(mesh.vertex.positions.numpy(), mapper.mesh().vertices)
     assert np.array_equal(mesh.triangle.indices.numpy(), mapper.mesh().triangles)
     content = (tmp_path / "map" / "mesh.ply").read_bytes()
-    vertex = np.dtype([("xyz", "<f4", 3), ("rgb", "u1", 3), ("label", "u1"), ("confidence", "<f4")])
-    vertices = np.frombuffer(content, vertex, len(mapper.mesh().vertices), content.index(b"end_header\n") + 11)
+    fields = [("xyz", "<f4", 3), ("rgb", "u1", 3), ("label", "u1"), ("confidence", "<f4"), ("instance", "<u2")]
+    vertices = np.frombuffer(content, fields, len(mapper.mesh().vertices), content.index(b"end_header\n") + 11)
     assert np.array_equal(vertices["label"], mapper.mesh().labels)
     graph = spark_dsg.DynamicSceneGraph.load(tmp_path / "map" / "scene_graph.sparkdsg")
     assert graph.num_nodes() == 1 and graph.mesh.num_vertices() == len(mapper.mesh().vertices)
+    manifest = json.loads((tmp_path / "map" / "manifest.json").read_text())
+    products = {"mesh.ply", "mesh.glb", "scene_graph.sparkdsg", "scene_graph.json", "grid.pgm", "grid.yaml"}
+    assert products < set(manifest["files"])
 
 
 def test_saving_again_replaces_the_map_and_leaves_nothing_else(mapper, walk, labels, tmp_path):
