@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -26,6 +27,9 @@ from mtl_perception.mapping.graph.objects import MapObject, ObjectRegistry
 from mtl_perception.mapping.graph.scene_graph import SceneGraphView, spark_graph, view_of
 from mtl_perception.mapping.ground.ground_grid import GridMap, GroundGrid
 from mtl_perception.mapping.products.map_products import MapProducts
+from mtl_perception.mapping.slices.esdf_slice import EsdfSlice, esdf_of
+from mtl_perception.mapping.slices.free_air import FreeAir
+from mtl_perception.mapping.slices.height_band import Area, Bounds, GroundHeights, band_grid, cell_edge
 from mtl_perception.mapping.surface.meshing import MeshArrays, MeshBlock
 from mtl_perception.mapping.window.active_window import ActiveWindow
 from mtl_perception.mapping.window.archive import RegionArchive
@@ -90,7 +94,8 @@ class Mapper:
         with_grid: bool = True,
         archive_folder: str | Path | None = None,
     ) -> None:
-        """Make an empty map; without a grid, `occupancy_grid` stays empty and frames are fused faster.
+        """Make an empty map; without a grid, `occupancy_grid` stays empty, `occupancy_band` knows what is free near
+        surfaces only, and frames are fused faster.
 
         The folder for what is not in memory is made in `archive_folder`, or else in $TMPDIR, or else in /var/tmp. It is
         removed by `close`, with this object, or at exit.
@@ -204,6 +209,30 @@ class Mapper:
         """Return the 2D grid of obstacles and free ground."""
         return self._grid.map()
 
+    def occupancy_band(self, low: float, high: float, bounds: Bounds | None = None) -> GridMap:
+        """Return obstacles and free space between two heights above the ground, as the voxels know them.
+
+        Unlike `occupancy_grid` it is made when it is asked for, of any band. Cells are whole voxels wide, about
+        `config.grid_resolution`.
+
+        Args:
+            low, high: metres above the ground.
+            bounds: the rectangle of the world that is asked for; None: all of the map, but a square around the robot
+                where that has more than `config.max_grid_cells`. It costs as much as the blocks in it.
+
+        Raises:
+            ValueError: `low` is above `high`, or `bounds` has its ends in the wrong order or too many cells.
+        """
+        return self._band(low, high, bounds, 0)
+
+    def esdf_slice(self, low: float, high: float, bounds: Bounds | None = None, max_distance: float = 5.0) -> EsdfSlice:
+        """Return the distance to the nearest obstacle between two heights above the ground.
+
+        Obstacles beyond the bounds count, up to `max_distance` metres, where distances end. See `occupancy_band`.
+        """
+        margin = 0 if bounds is None else math.ceil(max_distance / cell_edge(self.config)) + 1
+        return esdf_of(self._band(low, high, bounds, margin), max_distance, margin)
+
     def objects(self) -> tuple[MapObject, ...]:
         """Return the static things in the map; an object keeps its id from call to call."""
         self._mesh_changes()
@@ -251,6 +280,7 @@ class Mapper:
             self._window.open_at(saved.centre)
         self._fusion.instances.restore(saved.instances)
         self._grid.restore(saved.grid)
+        self._air.restore(saved.air)
         self._frames, self._stamp_ns = saved.frames, saved.stamp_ns
 
     def _new_archive(self) -> RegionArchive:
@@ -263,6 +293,7 @@ class Mapper:
         self._window = ActiveWindow(self.config, self._blocks, self._surface)
         self._fusion = Fusion(self.config, self._blocks.store, self.labels)
         self._grid = GroundGrid(self.config, self.labels)
+        self._air = FreeAir(self.config)
         self._objects = ObjectRegistry(self.config, self.labels)
         self._frames = 0
         self._stamp_ns = 0
@@ -283,6 +314,8 @@ class Mapper:
         with _timed(seconds, "grid"):
             if self._with_grid:
                 self._grid.integrate(views, prediction.world_from_base)
+                for view, reach in zip(views, reaches, strict=True):
+                    self._air.integrate(view, reach.low, reach.high)
         self._frames += 1
         self._stamp_ns = prediction.stamp_ns
 
@@ -303,6 +336,19 @@ class Mapper:
         self._objects.note(meant, removed)
         return changed, removed
 
+    def _band(self, low: float, high: float, bounds: Bounds | None, margin: int) -> GridMap:
+        x, y, z = (0.0, 0.0, 0.0) if self._window.centre is None else self._window.centre.tolist()
+        grid = self._grid.state()
+        usual = float(grid["ground_height"])
+        ground = GroundHeights(
+            grid["corner"],
+            self.config.grid_resolution,
+            grid["ground"],
+            z - self.config.base_height if math.isnan(usual) else usual,
+        )
+        area = Area(bounds, margin, (x, y))
+        return band_grid(self._blocks, self._air, ground, self.config, (low, high), area)
+
     def _products(self) -> MapProducts:
         mesh = self.mesh()
         mesh = replace(mesh, instances=self.instances.meant(mesh.instances, mesh.labels))
@@ -315,6 +361,7 @@ class Mapper:
             centre=self._window.centre,
             instances=self._fusion.instances.state(),
             grid=self._grid.state(),
+            air=self._air.state(),
             objects=self._objects.state(self._blocks.measured, self._stamp_ns),
         )
 

@@ -6,6 +6,7 @@ manifest.json       format, version, settings, classes, sizes, and the SHA-256 o
 blocks.zip          an entry a region: voxels, stamps and meshes of its blocks (see window/region_file.py)
 instances.npz       what the voxels' instances are
 grid.npz            the 2D grid's evidence
+air.npz             blocks without voxels that are known to be free
 objects.json        the objects, what is remembered of others that merged or vanished, and the next free id
 objects.npz         their cells, and the summaries of the mesh that they are made of
 mesh.ply, ...       what other programs read (see products/map_products.py), and this one does not
@@ -36,10 +37,10 @@ from mtl_perception.mapping.products.map_products import MapProducts, write_prod
 from mtl_perception.mapping.window.region_file import RegionError
 
 FORMAT = "mtl_perception.map"
-VERSION = 2
+VERSION = 3
 MANIFEST = "manifest.json"
 
-_READ_BACK = ("blocks.zip", "instances.npz", "grid.npz", "objects.json", "objects.npz")
+_READ_BACK = ("blocks.zip", "instances.npz", "grid.npz", "air.npz", "objects.json", "objects.npz")
 _GRID_TYPES = {"corner": "int64", "ground_height": "float64", "evidence": "int8", "seen": "bool", "ground": "float32"}
 
 
@@ -53,6 +54,7 @@ class SavedMap:
         centre: (3,), where the robot was last, in the world; None before the first frame.
         instances: what the voxels' numbers stand for.
         grid: as in `GroundGrid.state`.
+        air: as in `FreeAir.state`.
         objects: as in `ObjectRegistry.state`.
     """
 
@@ -61,6 +63,7 @@ class SavedMap:
     centre: NDArray[np.float64] | None
     instances: InstanceState
     grid: dict[str, NDArray]
+    air: dict[str, NDArray]
     objects: ObjectsState
 
 
@@ -137,6 +140,7 @@ def _read_regions(path: Path, blocks: int, adopt: Callable[[bytes, str], int]) -
 def _write_files(folder: Path, state: SavedMap, products: MapProducts) -> None:
     _write_arrays(folder / "instances.npz", vars(state.instances))
     _write_arrays(folder / "grid.npz", state.grid)
+    _write_arrays(folder / "air.npz", state.air)
     listed, arrays = object_files.to_files(state.objects)
     _write_arrays(folder / "objects.npz", arrays)
     (folder / "objects.json").write_text(json.dumps(listed, indent=1))
@@ -205,6 +209,7 @@ def _read_files(folder: Path, manifest: dict[str, Any]) -> SavedMap:
         centre=_centre(manifest["centre"]),
         instances=instances,
         grid=grid,
+        air=_air(folder / "air.npz"),
         objects=object_files.from_files(listed, _arrays(folder / "objects.npz")),
     )
 
@@ -214,6 +219,15 @@ def _centre(values: list[float] | None) -> NDArray[np.float64] | None:
         return None
     x, y, z = values
     return np.array([x, y, z], dtype=np.float64)
+
+
+def _air(path: Path) -> dict[str, NDArray]:
+    air = _arrays(path)
+    for name, dtype in {"regions": "int64", "blocks": "uint64"}.items():
+        _expect(path, name, air[name], dtype, (len(air["regions"]),))
+    if not (np.diff(air["regions"]) > 0).all():
+        raise MapFormatError(f"{path}: its regions are not in order")
+    return air
 
 
 def _arrays(path: Path) -> dict[str, NDArray]:

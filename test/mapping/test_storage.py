@@ -28,6 +28,7 @@ def assert_equal(one: Mapper, other: Mapper):
         assert np.array_equal(getattr(one.mesh(), field), getattr(other.mesh(), field)), field
     assert np.array_equal(one.occupancy_grid().data, other.occupancy_grid().data)
     assert one.occupancy_grid().origin == other.occupancy_grid().origin
+    assert np.array_equal(one.occupancy_band(1.0, 1.5).data, other.occupancy_band(1.0, 1.5).data)
     assert one.scene_graph_bytes() == other.scene_graph_bytes()
     assert one.stats == other.stats
 
@@ -110,6 +111,7 @@ def edit_manifest(**fields):
     [
         (flip_a_byte, r"blocks\.zip is damaged"),
         (lambda folder: (folder / "grid.npz").unlink(), r"grid\.npz is missing"),
+        (lambda folder: (folder / "air.npz").unlink(), r"air\.npz is missing"),
         (lambda folder: (folder / "objects.json").write_text("{}"), r"objects\.json is damaged"),
         (lambda folder: (folder / "manifest.json").unlink(), r"is no readable map: FileNotFoundError"),
         (lambda folder: (folder / "manifest.json").write_text("{"), r"is no readable map: JSONDecodeError"),
@@ -190,7 +192,7 @@ def test_a_map_that_is_larger_than_memory_is_loaded_and_continued(long_wall, lab
         small.integrate(frame)
         large.integrate(frame)
     ours, theirs = small.save(tmp_path / "small"), large.save(tmp_path / "large")
-    for name in ("blocks.zip", "grid.npz", "objects.json", "mesh.ply"):
+    for name in ("blocks.zip", "grid.npz", "air.npz", "objects.json", "mesh.ply"):
         assert (ours / name).read_bytes() == (theirs / name).read_bytes(), name
 
 

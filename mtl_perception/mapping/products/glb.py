@@ -120,9 +120,7 @@ def _mesh_entries(mesh: MeshArrays) -> dict[str, Any]:
     return {
         "extensionsUsed": [unlit],
         "meshes": [{"name": "map", "primitives": [primitive]}],
-        "materials": [
-            {"pbrMetallicRoughness": {"metallicFactor": 0, "roughnessFactor": 1}, "extensions": {unlit: {}}}
-        ],
+        "materials": [{"pbrMetallicRoughness": {"metallicFactor": 0, "roughnessFactor": 1}, "extensions": {unlit: {}}}],
         "accessors": accessors,
         "bufferViews": [
             {"buffer": 0, "byteLength": size, "byteStride": _VERTEX.itemsize, "target": _VERTICES},
