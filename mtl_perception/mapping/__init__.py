@@ -9,10 +9,12 @@ from mtl_perception.mapping.graph.objects import MapObject
 from mtl_perception.mapping.graph.scene_graph import SceneEdge, SceneGraphView, SceneLayer, SceneNode
 from mtl_perception.mapping.ground.ground_grid import GridMap
 from mtl_perception.mapping.mapper import Mapper, MapStats, MapUpdate
+from mtl_perception.mapping.slices.esdf_slice import EsdfSlice
 from mtl_perception.mapping.surface.meshing import MeshArrays, MeshBlock
 
 __all__ = [
     "BLOCK",
+    "EsdfSlice",
     "GridMap",
     "Key",
     "MapFormatError",

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -35,6 +36,10 @@ from mtl_perception.mapping.ground.ground_grid import GridMap, GroundGrid
 from mtl_perception.mapping.poses.pose_gate import PoseGate
 from mtl_perception.mapping.poses.reanchoring import anchors_of, moved
 from mtl_perception.mapping.poses.trajectory import Correction, Trajectory
+from mtl_perception.mapping.products.map_products import MapProducts
+from mtl_perception.mapping.slices.esdf_slice import EsdfSlice, esdf_of
+from mtl_perception.mapping.slices.free_air import FreeAir
+from mtl_perception.mapping.slices.height_band import Area, Bounds, GroundHeights, band_grid, cell_edge
 from mtl_perception.mapping.surface.meshing import MeshArrays, MeshBlock
 from mtl_perception.mapping.window.active_window import ActiveWindow
 from mtl_perception.mapping.window.archive import RegionArchive
@@ -106,7 +111,8 @@ class Mapper:
         with_grid: bool = True,
         archive_folder: str | Path | None = None,
     ) -> None:
-        """Make an empty map; without a grid, `occupancy_grid` stays empty and frames are fused faster.
+        """Make an empty map; without a grid, `occupancy_grid` stays empty, `occupancy_band` knows what is free near
+        surfaces only, and frames are fused faster.
 
         The folder for what is not in memory is made in `archive_folder`, or else in $TMPDIR, or else in /var/tmp. It is
         removed by `close`, with this object, or at exit.
@@ -240,6 +246,30 @@ class Mapper:
         """Return the 2D grid of obstacles and free ground."""
         return self._grid.map()
 
+    def occupancy_band(self, low: float, high: float, bounds: Bounds | None = None) -> GridMap:
+        """Return obstacles and free space between two heights above the ground, as the voxels know them.
+
+        Unlike `occupancy_grid` it is made when it is asked for, of any band. Cells are whole voxels wide, about
+        `config.grid_resolution`.
+
+        Args:
+            low, high: metres above the ground.
+            bounds: the rectangle of the world that is asked for; None: all of the map, but a square around the robot
+                where that has more than `config.max_grid_cells`. It costs as much as the blocks in it.
+
+        Raises:
+            ValueError: `low` is above `high`, or `bounds` has its ends in the wrong order or too many cells.
+        """
+        return self._band(low, high, bounds, 0)
+
+    def esdf_slice(self, low: float, high: float, bounds: Bounds | None = None, max_distance: float = 5.0) -> EsdfSlice:
+        """Return the distance to the nearest obstacle between two heights above the ground.
+
+        Obstacles beyond the bounds count, up to `max_distance` metres, where distances end. See `occupancy_band`.
+        """
+        margin = 0 if bounds is None else math.ceil(max_distance / cell_edge(self.config)) + 1
+        return esdf_of(self._band(low, high, bounds, margin), max_distance, margin)
+
     def objects(self) -> tuple[MapObject, ...]:
         """Return the static things in the map; an object keeps its id from call to call."""
         self._mesh_changes()
@@ -270,8 +300,7 @@ class Mapper:
             MapFormatError: there is something else than a map at that place.
             OSError: the files cannot be written; a map that was there is still there.
         """
-        mesh = self.mesh()
-        products = storage.MapProducts(mesh, self._spark_graph(mesh))
+        products = self._products()
         regions = self._blocks.contents()
         return storage.save(self._state(), regions, self._aside, products, Path(folder), self.config, self.labels)
 
@@ -301,6 +330,7 @@ class Mapper:
             self._window.open_at(saved.centre)
         self._fusion.instances.restore(saved.instances)
         self._grid.restore(saved.grid)
+        self._air.restore(saved.air)
         self._frames, self._stamp_ns = saved.frames, saved.stamp_ns
 
     def _new_archive(self) -> RegionArchive:
@@ -311,6 +341,7 @@ class Mapper:
         self._begin_with(archive)
         self._aside = aside
         self._grid = GroundGrid(self.config, self.labels)
+        self._air = FreeAir(self.config)
         self._objects = ObjectRegistry(self.config, self.labels)
         self._tracks = TrackRegistry(self.config, self.labels)
         self._trajectory = Trajectory()
@@ -345,6 +376,8 @@ class Mapper:
         with _timed(seconds, "grid"):
             if self._with_grid:
                 self._grid.integrate(views, prediction.world_from_base)
+                for view, reach in zip(views, reaches, strict=True):
+                    self._air.integrate(view, reach.low, reach.high)
         with _timed(seconds, "track"):
             self._follow(prediction, prediction.world_from_base)
         self._frames += 1
@@ -402,6 +435,7 @@ class Mapper:
         self._aside = aside
         self._begin_with(archive)
         self._fusion.instances = instances
+        self._air.move(correction.around)
         self._trajectory.correct(correction)
         self._grid = GroundGrid(self.config, self.labels)
         self._surface.note(keys)
@@ -457,6 +491,24 @@ class Mapper:
         add_agents(graph, self._trajectory, self.tracks(), self.labels)
         return graph
 
+    def _band(self, low: float, high: float, bounds: Bounds | None, margin: int) -> GridMap:
+        x, y, z = (0.0, 0.0, 0.0) if self._window.centre is None else self._window.centre.tolist()
+        grid = self._grid.state()
+        usual = float(grid["ground_height"])
+        ground = GroundHeights(
+            grid["corner"],
+            self.config.grid_resolution,
+            grid["ground"],
+            z - self.config.base_height if math.isnan(usual) else usual,
+        )
+        area = Area(bounds, margin, (x, y))
+        return band_grid(self._blocks, self._air, ground, self.config, (low, high), area)
+
+    def _products(self) -> MapProducts:
+        mesh = self.mesh()
+        mesh = replace(mesh, instances=self.instances.meant(mesh.instances, mesh.labels))
+        return MapProducts(mesh, self._spark_graph(mesh), self.occupancy_grid())
+
     def _state(self) -> storage.SavedMap:
         return storage.SavedMap(
             frames=self._frames,
@@ -464,6 +516,7 @@ class Mapper:
             centre=self._window.centre,
             instances=self._fusion.instances.state(),
             grid=self._grid.state(),
+            air=self._air.state(),
             objects=self._objects.state(self._blocks.measured, self._stamp_ns),
             tracks=self._tracks.state(),
             trajectory=self._trajectory.state(),

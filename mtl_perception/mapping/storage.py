@@ -1,28 +1,24 @@
 # Copyright 2026 The mtl_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Maps in files: a versioned folder with checksums, written aside and renamed, refused whole when anything is wrong.
+"""Maps in files: a versioned folder with checksums, replaced as one, refused whole when anything is wrong.
 
 manifest.json       format, version, settings, classes, sizes, and the SHA-256 of each file below
 blocks.zip          an entry a region: voxels, stamps and meshes of its blocks (see window/region_file.py)
 aside.zip           blocks that newer ones have replaced, until the trajectory is corrected
 instances.npz       what the voxels' instances are
 grid.npz            the 2D grid's evidence
+air.npz             blocks without voxels that are known to be free
 objects.json        the objects, what is remembered of others that merged or vanished, and the next free id
 objects.npz         their cells, and the summaries of the mesh that they are made of
 tracks.npz          the things that move, and those that did lately
 trajectory.npz      the robot's keyframes
-mesh.ply            the labelled mesh, for other programs (not read back)
-scene_graph.sparkdsg  the scene graph with its mesh, for spark-dsg and Hydra's tools (not read back)
+mesh.ply, ...       what other programs read (see products/map_products.py), and this one does not
 """
 
 from __future__ import annotations
 
-import glob
 import hashlib
 import json
-import os
-import shutil
-import tempfile
 import zipfile
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -30,18 +26,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import spark_dsg
 from numpy.typing import NDArray
 
 from mtl_perception.core import LabelSpace
+from mtl_perception.mapping.atomic_folder import current, replacing
 from mtl_perception.mapping.config import MapperConfig
 from mtl_perception.mapping.errors import MapFormatError
 from mtl_perception.mapping.fusion.blocks import unpack
 from mtl_perception.mapping.fusion.instances import InstanceState
 from mtl_perception.mapping.graph import object_files
 from mtl_perception.mapping.graph.objects import ObjectsState
-from mtl_perception.mapping.surface.meshing import MeshArrays
-from mtl_perception.mapping.surface.ply import write_ply
+from mtl_perception.mapping.products.map_products import MapProducts, write_products
 from mtl_perception.mapping.window.region_file import RegionError
 from mtl_perception.mapping.window.set_aside import SetAside, read_parts, write_parts
 
@@ -54,6 +49,7 @@ _READ_BACK = (
     "aside.zip",
     "instances.npz",
     "grid.npz",
+    "air.npz",
     "objects.json",
     "objects.npz",
     "tracks.npz",
@@ -72,6 +68,7 @@ class SavedMap:
         centre: (3,), where the robot was last, in the world; None before the first frame.
         instances: what the voxels' numbers stand for.
         grid: as in `GroundGrid.state`.
+        air: as in `FreeAir.state`.
         objects: as in `ObjectRegistry.state`.
         tracks: as in `TrackRegistry.state`.
         trajectory: as in `Trajectory.state`.
@@ -82,17 +79,10 @@ class SavedMap:
     centre: NDArray[np.float64] | None
     instances: InstanceState
     grid: dict[str, NDArray]
+    air: dict[str, NDArray]
     objects: ObjectsState
     tracks: dict[str, NDArray]
     trajectory: dict[str, NDArray]
-
-
-@dataclass(frozen=True, eq=False)
-class MapProducts:
-    """What other programs read."""
-
-    mesh: MeshArrays
-    graph: spark_dsg.DynamicSceneGraph
 
 
 def save(
@@ -114,18 +104,14 @@ def save(
         OSError: the files cannot be written.
     """
     folder = folder.absolute()
-    if folder.exists() and not (folder / MANIFEST).is_file() and not (folder.is_dir() and not any(folder.iterdir())):
+    is_map = (current(folder, MANIFEST) / MANIFEST).is_file()
+    if folder.exists() and not is_map and not (folder.is_dir() and not any(folder.iterdir())):
         raise MapFormatError(f"{folder} exists and is no map (it has no {MANIFEST}): it is not overwritten")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".tmp", dir=folder.parent))
-    try:
-        blocks = _write_regions(temporary / "blocks.zip", regions)
-        write_parts(temporary / "aside.zip", aside)
-        _write_files(temporary, state, products)
-        _write_manifest(temporary, state, blocks, config, labels)
-        _replace(folder, temporary)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+    with replacing(folder, MANIFEST) as new:
+        blocks = _write_regions(new / "blocks.zip", regions)
+        write_parts(new / "aside.zip", aside)
+        _write_files(new, state, products)
+        _write_manifest(new, state, blocks, config, labels)
     return folder
 
 
@@ -140,9 +126,7 @@ def load(
     Raises:
         MapFormatError: the folder is no map, is damaged, or was made with other voxels or classes.
     """
-    folder = folder.absolute()
-    if not folder.exists() and _previous(folder).exists():
-        folder = _previous(folder)  # saving was interrupted between its two renames
+    folder = current(folder.absolute(), MANIFEST)
     try:
         manifest = _checked_manifest(folder)
         _check_fit(manifest, config, labels, folder)
@@ -180,13 +164,13 @@ def _read_regions(path: Path, blocks: int, adopt: Callable[[bytes, str], int]) -
 def _write_files(folder: Path, state: SavedMap, products: MapProducts) -> None:
     _write_arrays(folder / "instances.npz", vars(state.instances))
     _write_arrays(folder / "grid.npz", state.grid)
+    _write_arrays(folder / "air.npz", state.air)
     listed, arrays = object_files.to_files(state.objects)
     _write_arrays(folder / "objects.npz", arrays)
     _write_arrays(folder / "tracks.npz", state.tracks)
     _write_arrays(folder / "trajectory.npz", state.trajectory)
     (folder / "objects.json").write_text(json.dumps(listed, indent=1))
-    write_ply(folder / "mesh.ply", products.mesh)
-    products.graph.save(str(folder / "scene_graph.sparkdsg"), True)
+    write_products(folder, products)
 
 
 def _write_manifest(folder: Path, state: SavedMap, blocks: int, config: MapperConfig, labels: LabelSpace) -> None:
@@ -203,25 +187,6 @@ def _write_manifest(folder: Path, state: SavedMap, blocks: int, config: MapperCo
         "files": {path.name: {"bytes": path.stat().st_size, "sha256": _sha256(path)} for path in files},
     }
     (folder / MANIFEST).write_text(json.dumps(manifest, indent=1, sort_keys=True))
-    for path in (*files, folder / MANIFEST, folder):
-        _to_disk(path)
-
-
-def _replace(folder: Path, temporary: Path) -> None:
-    """Put the finished folder in place; at any moment either `folder` or its `_previous` is a whole map."""
-    previous = _previous(folder)
-    temporary.chmod(0o755)
-    if folder.exists():
-        shutil.rmtree(previous, ignore_errors=True)
-        folder.rename(previous)
-    temporary.rename(folder)
-    _to_disk(folder.parent)
-    for leftover in (previous, *folder.parent.glob(f".{glob.escape(folder.name)}.*.tmp")):
-        shutil.rmtree(leftover, ignore_errors=True)
-
-
-def _previous(folder: Path) -> Path:
-    return folder.with_name(f".{folder.name}.previous")
 
 
 def _checked_manifest(folder: Path) -> dict[str, Any]:
@@ -270,6 +235,7 @@ def _read_files(folder: Path, manifest: dict[str, Any]) -> SavedMap:
         centre=_centre(manifest["centre"]),
         instances=instances,
         grid=grid,
+        air=_air(folder / "air.npz"),
         objects=object_files.from_files(listed, _arrays(folder / "objects.npz")),
         tracks=_arrays(folder / "tracks.npz"),
         trajectory=_arrays(folder / "trajectory.npz"),
@@ -281,6 +247,15 @@ def _centre(values: list[float] | None) -> NDArray[np.float64] | None:
         return None
     x, y, z = values
     return np.array([x, y, z], dtype=np.float64)
+
+
+def _air(path: Path) -> dict[str, NDArray]:
+    air = _arrays(path)
+    for name, dtype in {"regions": "int64", "blocks": "uint64"}.items():
+        _expect(path, name, air[name], dtype, (len(air["regions"]),))
+    if not (np.diff(air["regions"]) > 0).all():
+        raise MapFormatError(f"{path}: its regions are not in order")
+    return air
 
 
 def _arrays(path: Path) -> dict[str, NDArray]:
@@ -313,11 +288,3 @@ def _sha256(path: Path) -> str:
         while chunk := file.read(1 << 20):
             digest.update(chunk)
     return digest.hexdigest()
-
-
-def _to_disk(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

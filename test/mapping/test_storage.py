@@ -28,6 +28,7 @@ def assert_equal(one: Mapper, other: Mapper):
         assert np.array_equal(getattr(one.mesh(), field), getattr(other.mesh(), field)), field
     assert np.array_equal(one.occupancy_grid().data, other.occupancy_grid().data)
     assert one.occupancy_grid().origin == other.occupancy_grid().origin
+    assert np.array_equal(one.occupancy_band(1.0, 1.5).data, other.occupancy_band(1.0, 1.5).data)
     assert one.scene_graph_bytes() == other.scene_graph_bytes()
     assert one.stats == other.stats
 
@@ -62,12 +63,15 @@ def test_other_programs_read_the_products(mapper, tmp_path):
     assert np.array_equal(mesh.vertex.positions.numpy(), mapper.mesh().vertices)
     assert np.array_equal(mesh.triangle.indices.numpy(), mapper.mesh().triangles)
     content = (tmp_path / "map" / "mesh.ply").read_bytes()
-    vertex = np.dtype([("xyz", "<f4", 3), ("rgb", "u1", 3), ("label", "u1"), ("confidence", "<f4")])
-    vertices = np.frombuffer(content, vertex, len(mapper.mesh().vertices), content.index(b"end_header\n") + 11)
+    fields = [("xyz", "<f4", 3), ("rgb", "u1", 3), ("label", "u1"), ("confidence", "<f4"), ("instance", "<u2")]
+    vertices = np.frombuffer(content, fields, len(mapper.mesh().vertices), content.index(b"end_header\n") + 11)
     assert np.array_equal(vertices["label"], mapper.mesh().labels)
     graph = spark_dsg.DynamicSceneGraph.load(tmp_path / "map" / "scene_graph.sparkdsg")
     assert graph.get_layer(2).num_nodes() == 1 and graph.mesh.num_vertices() == len(mapper.mesh().vertices)
     assert graph.get_layer(2, spark_dsg.PartitionId("a")).num_nodes() == len(mapper.trajectory())
+    manifest = json.loads((tmp_path / "map" / "manifest.json").read_text())
+    products = {"mesh.ply", "mesh.glb", "scene_graph.sparkdsg", "scene_graph.json", "grid.pgm", "grid.yaml"}
+    assert products < set(manifest["files"])
 
 
 def test_saving_again_replaces_the_map_and_leaves_nothing_else(mapper, walk, labels, tmp_path):
@@ -108,6 +112,7 @@ def edit_manifest(**fields):
     [
         (flip_a_byte, r"blocks\.zip is damaged"),
         (lambda folder: (folder / "grid.npz").unlink(), r"grid\.npz is missing"),
+        (lambda folder: (folder / "air.npz").unlink(), r"air\.npz is missing"),
         (lambda folder: (folder / "objects.json").write_text("{}"), r"objects\.json is damaged"),
         (lambda folder: (folder / "manifest.json").unlink(), r"is no readable map: FileNotFoundError"),
         (lambda folder: (folder / "manifest.json").write_text("{"), r"is no readable map: JSONDecodeError"),
@@ -188,7 +193,7 @@ def test_a_map_that_is_larger_than_memory_is_loaded_and_continued(long_wall, lab
         small.integrate(frame)
         large.integrate(frame)
     ours, theirs = small.save(tmp_path / "small"), large.save(tmp_path / "large")
-    for name in ("blocks.zip", "grid.npz", "objects.json", "mesh.ply"):
+    for name in ("blocks.zip", "grid.npz", "air.npz", "objects.json", "mesh.ply"):
         assert (ours / name).read_bytes() == (theirs / name).read_bytes(), name
 
 

@@ -4,11 +4,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 from scipy.spatial.transform import Rotation
 
 from mtl_perception.core.transforms import Transform, inverse
@@ -31,17 +32,26 @@ class Correction:
     Attributes:
         stamps_ns: (M,), rising.
         transforms: (M, 4, 4), new_world_from_old_world at these.
-        poses: returns the old poses world_from_base (N, 4, 4) at stamps (N,); those outside are as at the next one.
+        old: the trajectory as it was.
     """
 
     stamps_ns: NDArray[np.int64]
     transforms: NDArray[np.float64]
-    poses: Callable[[NDArray[np.int64]], NDArray[np.float64]]
+    old: Trajectory
 
     def at(self, stamps_ns: NDArray[np.int64]) -> NDArray[np.float64]:
         """Return new_world_from_old_world (N, 4, 4) at stamps (N,)."""
-        old = self.poses(stamps_ns)
+        old = self.old.nearest(stamps_ns)
         return self.moved(stamps_ns, old) @ _inverse(old)
+
+    def around(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return new_world_from_old_world (N, 4, 4) around places (N, 3) in the old world.
+
+        For what does not know when it was seen: as at the keyframe that was nearest to it.
+        """
+        stamps_ns, poses = self.old.stamps_ns, self.old.poses
+        _, nearest = cKDTree(poses[:, :3, 3]).query(points)
+        return self.at(stamps_ns)[nearest]
 
     def moved(self, stamps_ns: NDArray[np.int64], poses: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return where poses (N, 4, 4) of stamps (N,) come to."""
@@ -145,7 +155,7 @@ class Trajectory:
         stamps, new = stamps[within], new[within]
         old = Trajectory()
         old.restore(self.state())
-        return Correction(stamps, new @ _inverse(self._interpolated(stamps)), old.nearest)
+        return Correction(stamps, new @ _inverse(self._interpolated(stamps)), old)
 
     def correct(self, correction: Correction) -> None:
         """Move with the world; from now on, all until the newest pose counts as corrected."""

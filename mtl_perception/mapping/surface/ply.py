@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from mtl_perception.core import ply
 from mtl_perception.mapping.surface.meshing import MeshArrays
 
-_COMMENT = "positions in metres, world frame; label 255 is unknown"
+_COMMENT = "positions in metres, world frame; label 255 is unknown, instance 0 is none"
 _VERTEX = [(axis, "f4") for axis in "xyz"] + [(colour, "u1") for colour in ("red", "green", "blue", "label")]
 
 
@@ -31,9 +31,9 @@ def mesh_bytes(mesh: MeshArrays) -> bytes:
 
 
 def _vertices(mesh: MeshArrays) -> NDArray:
-    vertices = np.zeros(len(mesh.vertices), dtype=[*_VERTEX, ("confidence", "f4")])
+    vertices = np.zeros(len(mesh.vertices), dtype=[*_VERTEX, ("confidence", "f4"), ("instance", "u2")])
     for names, values in ((("x", "y", "z"), mesh.vertices), (("red", "green", "blue"), mesh.colours)):
         for name, column in zip(names, values.T, strict=True):
             vertices[name] = column
-    vertices["label"], vertices["confidence"] = mesh.labels, mesh.confidence
+    vertices["label"], vertices["confidence"], vertices["instance"] = mesh.labels, mesh.confidence, mesh.instances
     return vertices

@@ -18,6 +18,8 @@ from mtl_perception.mapping.window.archive import RegionArchive
 from mtl_perception.mapping.window.region_file import Region, encode
 from mtl_perception.mapping.window.regions import REGION, block_keys, distinct_regions, region_ids
 
+_PART = 512  # blocks that are copied at once, 2 MB
+
 
 class MapBlocks:
     """The blocks of a map. A region is in memory, or in the archive, or nowhere: never in both.
@@ -169,6 +171,32 @@ class MapBlocks:
         keys = self.keys_in(region)
         voxels = self.store.read(keys) if with_voxels else {}
         return Region(region, keys, self.measured.of(keys, NEVER_NS), {}, voxels)
+
+    def have(self, keys: NDArray[np.int32]) -> NDArray[np.bool_]:
+        """Return for blocks (N, 3) whether they are in memory or in the archive."""
+        return (self.store.find(keys) >= 0) | self.archive.has_blocks(keys)
+
+    def within(
+        self, first: NDArray[np.int64], last: NDArray[np.int64]
+    ) -> Iterator[tuple[NDArray[np.int32], dict[str, NDArray]]]:
+        """Give all blocks between two keys (3,), which belong to them: keys (N, 3), and tsdf and weight (N, VOXELS).
+
+        They come in parts, in no particular order. One part at a time is in memory beside the map.
+        """
+        resident = self.store.keys()
+        resident = resident[((resident >= first) & (resident <= last)).all(axis=1)]
+        for start in range(0, len(resident), _PART):
+            keys = resident[start : start + _PART]
+            rows = self.store.find(keys)
+            yield keys, {name: self.store.voxels[name][rows] for name in ("tsdf", "weight")}
+        edge = np.float64(BLOCK * self.store.voxel_size)
+        near = self.archive.near(first * edge, (last + 1) * edge)
+        inside = ((unpack(near) >= first // REGION) & (unpack(near) <= last // REGION)).all(axis=1)
+        for region in near[inside].tolist():
+            content = self.archive.read(region)
+            if content is not None:
+                inside = ((content.keys >= first) & (content.keys <= last)).all(axis=1)
+                yield content.keys[inside], {name: content.voxels[name][inside] for name in ("tsdf", "weight")}
 
     def to_open3d(self) -> o3d.t.geometry.VoxelBlockGrid:
         """Return a copy of all voxels as Open3D's grid (tsdf, weight, color), which is in memory as a whole."""

@@ -1,0 +1,113 @@
+# Copyright 2026 The mtl_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""Maps that are saved by processes which are killed, or by processes which may not write any more."""
+
+import io
+import os
+import random
+import resource
+import signal
+import time
+
+import pytest
+
+from mtl_perception.mapping import Mapper, MapperConfig, storage
+from mtl_perception.mapping.window import region_file
+
+MOMENTS = 200
+
+
+class Map:
+    """All that a process needs that only writes: it may be forked from one in which Open3D has threads."""
+
+    def __init__(self, mapper, folder):
+        self._mapper, self._folder = mapper, folder
+        self.frames = mapper.stats.frames
+        self._regions, self._products, self._state = (
+            list(mapper._blocks.contents()),
+            mapper._products(),
+            mapper._state(),
+        )
+
+    def save(self):
+        """Save it as `Mapper.save` does."""
+        storage.save(self._state, self._regions, self._products, self._folder, self._mapper.config, self._mapper.labels)
+
+    def start_saving(self, before=lambda: None):
+        """Save it in another process."""
+        child = os.fork()
+        if child == 0:
+            try:
+                before()
+                self.save()
+                os._exit(0)
+            except OSError:
+                os._exit(28)
+            except BaseException:
+                os._exit(1)
+        return child
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return tmp_path / "map"
+
+
+@pytest.fixture
+def maps(walk, labels, folder):
+    """Two maps for one folder."""
+    mapper = Mapper(MapperConfig(voxel_size=0.1), labels)
+    maps = []
+    for frame in walk[:2]:
+        mapper.integrate(frame)
+        maps.append(Map(mapper, folder))
+    maps[0].save()
+    return maps
+
+
+def frames_of_the_whole_map(folder, labels):
+    """The number of frames of the map that is loaded, every file of which has been checked."""
+
+    def blocks(content, name):
+        return len(region_file.read(io.BytesIO(content), name).keys)
+
+    return storage.load(folder, MapperConfig(voxel_size=0.1), labels, blocks).frames
+
+
+def test_a_map_is_loadable_whenever_saving_another_over_it_is_killed(maps, folder, labels):
+    durations = []
+    for _ in range(4):
+        start = time.perf_counter()
+        assert os.waitpid(maps[0].start_saving(), 0)[1] == 0
+        durations.append(time.perf_counter() - start)
+    moments, changed = random.Random(0), 0
+    before = frames_of_the_whole_map(folder, labels)
+    for _ in range(MOMENTS):
+        new = maps[before == maps[0].frames]
+        child = new.start_saving()
+        time.sleep(moments.uniform(0.0, 1.2 * min(durations)))
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        after = frames_of_the_whole_map(folder, labels)
+        assert after in (before, new.frames)
+        changed += after != before
+        before = after
+    assert 0 < changed < MOMENTS  # kills before and after the new map had taken its place
+    maps[1].save()
+    other = Mapper(MapperConfig(voxel_size=0.1), labels)
+    other.load(folder)
+    assert other.stats.frames == maps[1].frames
+    assert [path.name for path in folder.parent.iterdir()] == ["map"]
+
+
+def test_a_map_that_cannot_be_written_leaves_the_old_one(maps, folder, labels):
+    sizes = sorted({path.stat().st_size for path in folder.iterdir()})
+    for most in [size - 1 for size in sizes]:  # each of the files is the first that is too large at one of these limits
+
+        def limited(most=most):
+            resource.setrlimit(resource.RLIMIT_FSIZE, (most, resource.RLIM_INFINITY))
+
+        _, status = os.waitpid(maps[1].start_saving(limited), 0)
+        assert os.WEXITSTATUS(status) == 28, f"{most} bytes a file"
+        assert frames_of_the_whole_map(folder, labels) == maps[0].frames
+        assert [path.name for path in folder.parent.iterdir()] == ["map"]
