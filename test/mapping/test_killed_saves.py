@@ -13,6 +13,7 @@ import pytest
 
 from mtl_perception.mapping import Mapper, MapperConfig, storage
 from mtl_perception.mapping.window import region_file
+from mtl_perception.mapping.window.set_aside import SetAside
 
 MOMENTS = 200
 
@@ -31,7 +32,8 @@ class Map:
 
     def save(self):
         """Save it as `Mapper.save` does."""
-        storage.save(self._state, self._regions, self._products, self._folder, self._mapper.config, self._mapper.labels)
+        config, labels = self._mapper.config, self._mapper.labels
+        storage.save(self._state, self._regions, SetAside(), self._products, self._folder, config, labels)
 
     def start_saving(self, before=lambda: None):
         """Save it in another process."""
@@ -71,7 +73,7 @@ def frames_of_the_whole_map(folder, labels):
     def blocks(content, name):
         return len(region_file.read(io.BytesIO(content), name).keys)
 
-    return storage.load(folder, MapperConfig(voxel_size=0.1), labels, blocks).frames
+    return storage.load(folder, MapperConfig(voxel_size=0.1), labels, blocks, SetAside()).frames
 
 
 def test_a_map_is_loadable_whenever_saving_another_over_it_is_killed(maps, folder, labels):
