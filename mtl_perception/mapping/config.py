@@ -63,7 +63,7 @@ class MapperConfig(BaseModel):
         4_000_000,
         ge=4096,
         le=400_000_000,
-        description="Most cells of the 2D grid (6 bytes each); beyond, a square around the robot is kept.",
+        description="Most cells of the 2D grid (16 bytes each); beyond, a square around the robot is kept.",
     )
     ground_labels: tuple[str, ...] = Field(
         ("road", "pavement", "floor"), description="Classes that the robot's ground consists of."
@@ -79,6 +79,13 @@ class MapperConfig(BaseModel):
     )
     obstacle_max_height: float = Field(
         1.8, gt=0.0, le=100.0, description="Higher things are no obstacle, metres over ground."
+    )
+    wall_labels: tuple[str, ...] = Field(
+        ("wall", "building"), description="Classes that part rooms from each other; furniture does not."
+    )
+    wall_min_height: float = Field(0.4, ge=0.0, le=10.0, description="Lower walls part no rooms, metres above ground.")
+    wall_max_height: float = Field(
+        1.9, gt=0.0, le=100.0, description="Walls above this part no rooms: lintels, metres above ground."
     )
     object_gap: float = Field(
         0.2, ge=0.01, le=10.0, description="Surfaces of one class that are nearer than this are one object, metres."
