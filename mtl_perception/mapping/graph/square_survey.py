@@ -32,6 +32,15 @@ def neighbour(node, dx, dy, neighbours):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(nogil=True, error_model="numpy")
+def over_way(node, way, sign, steps, neighbours, ways):  # type: ignore[no-untyped-def]
+    """Return the node to which a way (0 to 3; there, sign 1, or from there, sign -1) leads from a place, or -1."""
+    other = neighbour(node, sign * steps[way, 0], sign * steps[way, 1], neighbours)
+    if other >= 0 and ways[node if sign > 0 else other] & np.uint8(1 << way):
+        return other
+    return np.int64(-1)
+
+
+@numba.njit(nogil=True, error_model="numpy")
 def any_seen(low, high, corner, seen):  # type: ignore[no-untyped-def]
     """Return whether something was seen (N,) of squares; `seen` is a layer of `GroundGrid`."""
     result = np.zeros(len(low), dtype=np.bool_)
@@ -92,7 +101,7 @@ def survey_places(  # type: ignore[no-untyped-def]
         radius: the least clearance of a place, metres.
         ground_class, low_class, ground_cells, ground_height: fields, what `survey_ground` found.
         is_place, place_cell, place_height, place_clearance, place_class: fields, set.
-        changed: (N,), set to whether a place has come, gone, moved to another cell or got another class.
+        changed: (N,), set to whether a place has come, gone or got another class.
     """
     for index in range(len(nodes)):
         node = nodes[index]
@@ -119,7 +128,6 @@ def survey_places(  # type: ignore[no-untyped-def]
         changed[index] = there != is_place[node]
         is_place[node] = there
         if there:
-            changed[index] |= place_cell[node, 0] != best_x or place_cell[node, 1] != best_y
             changed[index] |= place_class[node] != best_class
             place_cell[node, 0], place_cell[node, 1] = best_x, best_y
             place_height[node] = best_height if best_height == best_height else usual_height
