@@ -90,6 +90,9 @@ class MapperConfig(BaseModel):
     room_labels: tuple[str, ...] = Field(
         ("floor",), description="Those classes of the ground that rooms have; the others are of streets."
     )
+    road_labels: tuple[str, ...] = Field(
+        ("road",), description="Those classes of the ground whose shape tells where roads meet."
+    )
     door_width: float = Field(
         1.0, ge=0.2, le=10.0, description="Ways between walls that are narrower part rooms, metres."
     )
