@@ -33,6 +33,7 @@ FIELDS: dict[str, Field] = {
     "place_clearance": ("float32", (), np.nan),
     "place_class": ("uint8", (), 0),
     "ways": ("uint8", (), 0),
+    "linked": ("bool", (), False),  # a free way leads to its place
     "first_seen_ns": ("int64", (), -1),
     "last_seen_ns": ("int64", (), -1),
     "open_cell": ("int32", (2,), 0),
@@ -47,14 +48,14 @@ FIELDS: dict[str, Field] = {
 
 @dataclass(frozen=True, eq=False)
 class Places:
-    """A graph of free ground, in the world frame. At most one place a square, so neighbours are about a square apart.
+    """A graph of free ground, in the world frame; at most one place a square, so neighbours are about a square apart.
 
     Attributes:
         ids: int64 (N,), rising; each square of the world has its own, which no other ever gets.
         positions: float64 (N, 3) on the ground, metres.
         clearance: float32 (N,), metres to the nearest obstacle, at most `MAX_CLEARANCE`.
         labels: uint8 (N,), label ids of the ground.
-        first_seen_ns, last_seen_ns: int64 (N,), stamps: when it became a place, and when something around was last seen.
+        first_seen_ns, last_seen_ns: int64 (N,), stamps of when something around was first and last seen.
         edges: int64 (E, 2), indices of places between which the straight way is free.
         lengths: float64 (E,), metres.
     """
@@ -81,13 +82,15 @@ class SquareChanges:
     rooms: NDArray[np.int64]
 
 
-
 class PlaceGraph:
     """Finds the places of a ground grid, looking again only where the grid has changed.
 
     Of each square the clearest free cell is its place, if a robot fits there (as the places of Hydra are the clearest
     points of free space: Hughes et al., "Hydra: A Real-time Spatial Perception System for 3D Scene Graph Construction
     and Optimization", 2022, section III). Squares that the bounded grid has left behind keep what was found of them.
+
+    Attributes:
+        count: how many places there are.
     """
 
     def __init__(self, config: MapperConfig, labels: LabelSpace, grid: GroundGrid, squares: Squares) -> None:
@@ -98,13 +101,19 @@ class PlaceGraph:
         """
         for name in config.room_labels:
             if name not in config.ground_labels:
-                raise ValueError(f"room_labels names '{name}', which is not one of ground_labels {config.ground_labels}")
+                raise ValueError(f"room_labels names '{name}', which is none of ground_labels {config.ground_labels}")
         self._config, self._grid, self._squares = config, grid, squares
         self._is_of_rooms = np.isin(grid.class_labels, [labels.id_of(name) for name in config.room_labels])
+        self.count = 0
         self._window = grid.corner.copy(), grid.layer("seen").shape
 
     def update(
-        self, clearance: DistanceField, walls: DistanceField, changes: GridChanges, moved: NDArray[np.int64], now_ns: int
+        self,
+        clearance: DistanceField,
+        walls: DistanceField,
+        changes: GridChanges,
+        moved: NDArray[np.int64],
+        now_ns: int,
     ) -> SquareChanges:
         """Follow the grid and its distance fields.
 
@@ -115,39 +124,40 @@ class PlaceGraph:
             moved: tiles (N, 2), x y, in which one of these distances has changed.
             now_ns: stamp of the newest frame.
         """
-        self._leave_behind()
+        rim = self._follow_window()
         resolution = self._config.grid_resolution
         margin = int(np.ceil(KNOWN_REACH / (TILE * resolution)))
         reach = np.arange(-margin, margin + 1)
         steps = np.stack(np.meshgrid(reach, reach), axis=-1).reshape(-1, 2)
         tiles = np.concatenate([moved, changes.ground, around(changes.cells, steps)])
-        changed = self._survey(self._of_tiles(tiles), clearance, walls)
+        changed = self._survey(np.unique(np.concatenate([self._of_tiles(tiles), rim]), axis=0), clearance, walls)
+        self._link(changed.places)
         squares = self._squares
-        first_seen_ns = squares["first_seen_ns"]
-        first_seen_ns[changed.places[squares["is_place"][changed.places] & (first_seen_ns[changed.places] < 0)]] = now_ns
         seen = squares.nodes(self._of_tiles(changes.seen))
-        squares["last_seen_ns"][seen[seen >= 0]] = now_ns
+        seen = seen[seen >= 0]
+        squares["last_seen_ns"][seen] = now_ns
+        squares["first_seen_ns"][seen[squares["first_seen_ns"][seen] < 0]] = now_ns
         return changed
+
+    def nodes(self) -> NDArray[np.int64]:
+        """Return the nodes (N,) that have a place, in the order of the places' ids."""
+        nodes = np.flatnonzero(self._squares["linked"])
+        return nodes[np.argsort(id_of(self._squares.of(nodes)))]
 
     def places(self) -> Places:
         """Return the places as they stand. A place from where one can go nowhere is none."""
         squares = self._squares
-        ends = np.empty((len(squares) * len(STEPS), 2), dtype=np.int64)
-        candidates = np.flatnonzero(squares["is_place"] & (squares["ways"] > 0))
-        ends = ends[: square_survey.ends_of_ways(candidates, STEPS, squares.neighbours, squares["ways"], ends)]
-        nodes = np.unique(ends)
-        ids = id_of(squares.of(nodes))
-        order = np.argsort(ids)
-        nodes = nodes[order]
-        number = np.empty(len(squares), dtype=np.int64)
+        nodes = self.nodes()
+        number = np.full(len(squares), -1, dtype=np.int64)
         number[nodes] = np.arange(len(nodes))
+        ends = square_survey.ends_of_ways(nodes, STEPS, squares.neighbours, squares["ways"])
         edges = np.sort(number[ends], axis=1)
         edges = edges[np.lexsort((edges[:, 1], edges[:, 0]))]
         positions = np.empty((len(nodes), 3))
         positions[:, :2] = (squares["place_cell"][nodes] + 0.5) * self._config.grid_resolution
         positions[:, 2] = squares["place_height"][nodes]
         return Places(
-            ids=ids[order],
+            ids=id_of(squares.of(nodes)),
             positions=positions,
             clearance=squares["place_clearance"][nodes],
             labels=self._grid.class_labels[squares["place_class"][nodes]],
@@ -157,13 +167,48 @@ class PlaceGraph:
             lengths=np.linalg.norm(positions[edges[:, 0]] - positions[edges[:, 1]], axis=1),
         )
 
-    def _leave_behind(self) -> None:
-        """Take notice of where the grid is now: what lies outside stays as it is."""
+    def state(self) -> dict[str, NDArray]:
+        """Return what is remembered beside the squares."""
+        corner, shape = self._window
+        return {"corner": corner, "shape": np.array(shape)}
+
+    def restore(self, state: dict[str, NDArray]) -> None:
+        """Continue from what `state` gave, with squares and a grid that have been restored."""
+        height, width = state["shape"].tolist()
+        self._window = state["corner"].copy(), (height, width)
+        self.count = int(np.count_nonzero(self._squares["linked"]))
+
+    def _follow_window(self) -> NDArray[np.int64]:
+        """Take notice of where the grid is now: squares that it has left stay as they are.
+
+        Returns:
+            The squares (N, 2) that had only some of their cells within the grid before, and may have all now.
+        """
         corner, shape = self._grid.corner, self._grid.layer("seen").shape
-        if (corner != self._window[0]).any() or shape != self._window[1]:
-            self._window = corner.copy(), shape
-            inside = self._cells_of(self._squares.of(np.arange(len(self._squares))))[2]
-            self._squares["surveyed"][~inside] = False
+        before, size = self._window
+        if np.array_equal(corner, before) and shape == size:
+            return np.zeros((0, 2), dtype=np.int64)
+        self._window = corner.copy(), shape
+        inside = self._cells_of(self._squares.of(np.arange(len(self._squares))))[2]
+        self._squares["surveyed"][~inside] = False
+        if not size[0]:
+            return np.zeros((0, 2), dtype=np.int64)
+        cells = self._config.place_spacing / self._config.grid_resolution
+        first, last = (np.floor(cell / cells).astype(int) for cell in (before + 0.5, before + size[::-1] - 0.5))
+        x, y = (np.arange(start, end + 1) for start, end in zip(first, last, strict=True))
+        return np.concatenate(
+            [np.stack(np.meshgrid(x, [first[1], last[1]]), axis=-1).reshape(-1, 2)]
+            + [np.stack(np.meshgrid([first[0], last[0]], y), axis=-1).reshape(-1, 2)]
+        )
+
+    def _link(self, changed: NDArray[np.int64]) -> None:
+        """Find again whether a way leads to the places around nodes (N,) that have changed."""
+        squares = self._squares
+        near = squares.nodes(around(squares.of(changed), RING))
+        near = near[near >= 0]
+        linked = square_survey.are_linked(near, STEPS, squares.neighbours, squares["ways"])
+        self.count += int(np.count_nonzero(linked)) - int(np.count_nonzero(squares["linked"][near]))
+        squares["linked"][near] = linked
 
     def _survey(self, changed: NDArray[np.int64], clearance: DistanceField, walls: DistanceField) -> SquareChanges:
         """Look again at squares (N, 2), and at what depends on them."""
@@ -175,9 +220,7 @@ class PlaceGraph:
         nodes = squares.make(changed)
         squares["surveyed"][nodes] = True
         ground = [squares[name] for name in _GROUND_FIELDS]
-        square_survey.survey_ground(
-            nodes, low, high, grid.corner, layers["ground"], layers["ground_vote"], *ground
-        )
+        square_survey.survey_ground(nodes, low, high, grid.corner, layers["ground"], layers["ground_vote"], *ground)
 
         reached, nodes = self._known(around(changed, RING))
         low, high, _ = self._cells_of(reached)
@@ -212,9 +255,7 @@ class PlaceGraph:
         known[known] = self._squares["surveyed"][nodes[known]]
         return squares[known], nodes[known]
 
-    def _cells_of(
-        self, squares: NDArray[np.int64]
-    ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
+    def _cells_of(self, squares: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
         """Return the cells that squares (N, 2) have, low <= x y < high (N, 2), and whether all lie within the grid.
 
         A cell belongs to the square in which its centre lies.

@@ -3,8 +3,9 @@
 """Road segments: the places of streets, parted at junctions and about every 20 metres between them.
 
 A place on a road is of a junction where three or more arms of road leave its surroundings, and around that. The road
-between junctions has anchors, 20 metres apart along the road: a segment is what is nearest to one anchor, so it reaches across the road.
-Anchors stay, and with them the ids of their segments. Places beside a road go with the nearest place on it.
+between junctions has anchors, 20 metres apart along the road: a segment is what is nearest to one anchor, so it reaches
+across the road. Anchors stay, and with them the ids of their segments; so where segments end depends on the order in
+which a road was seen. Places beside a road go with the nearest place on it.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 
 from mtl_perception.core import LabelSpace
 from mtl_perception.mapping.config import MapperConfig
-from mtl_perception.mapping.graph.regions import RegionIds, renamed
+from mtl_perception.mapping.graph.regions import RegionIds
 from mtl_perception.mapping.graph.road_walks import EDGE, FAR, count_arms, parts_of, rim_of, spread
 from mtl_perception.mapping.graph.squares import RING, STEPS, Field, Squares, around
 from mtl_perception.mapping.ground.ground_grid import GroundGrid
@@ -57,13 +58,14 @@ class RoadSegments:
         """
         for name in config.road_labels:
             if name not in config.ground_labels or name in config.room_labels:
-                raise ValueError(f"road_labels names '{name}', which is not one of ground_labels, or one of room_labels")
+                raise ValueError(f"road_labels names '{name}', which is none of ground_labels, or one of room_labels")
         kinds = dict.fromkeys(config.ground_labels, _BESIDE)
         kinds |= dict.fromkeys(config.road_labels, _STRETCH) | dict.fromkeys(config.room_labels, _NONE)
         self._kind_of_class = np.full(len(grid.class_labels), _NONE, dtype=np.uint8)
         for name, kind in kinds.items():
             self._kind_of_class[grid.class_labels == labels.id_of(name)] = kind
         self._squares, self._ids = squares, ids
+        self._far, self._nowhere = np.zeros(0, dtype=np.int32), np.zeros(0, dtype=np.int64)
         self._metre = EDGE / config.place_spacing
         reach = max(2, round(_REACH / config.place_spacing))
         self._rim = rim_of(reach)
@@ -96,7 +98,7 @@ class RoadSegments:
         return self._squares["road_kind"][nodes] == _JUNCTION
 
     def _part_junctions(self, near: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Find around `near` what is of junctions and what of stretches; return the nodes (N,) for which that is new."""
+        """Find around `near` what is of junctions and what of stretches; return the nodes (N,) where that is new."""
         squares, road = self._squares, _mask(_STRETCH, _JUNCTION)
         tested = self._on_road(self._around(near, self._window))
         squares["is_crossing"][near] = False
@@ -113,7 +115,8 @@ class RoadSegments:
         new = squares["road_kind"][nodes] != kinds
         nodes, kinds = nodes[new], kinds[new]
         squares["road_kind"][nodes] = kinds
-        squares["segment"][nodes] = squares["anchor"][nodes] = -1
+        self._ids.assign(squares["segment"], nodes, -1)
+        squares["anchor"][nodes] = -1
         squares["is_anchor"][nodes] = False
         squares["anchor_distance"][nodes] = FAR
         on_road = np.isin(kinds, (_STRETCH, _JUNCTION))
@@ -127,7 +130,8 @@ class RoadSegments:
         nodes = self._in_order(self._walk(near, _mask(_JUNCTION), int(FAR))[0])
         part = self._parts(nodes)
         deserves = np.bincount(part) >= _LEAST_JUNCTION
-        squares["segment"][nodes] = renamed(squares["segment"][nodes], part, deserves, self._ids)[part]
+        ids = self._ids.renamed(squares["segment"][nodes], part, deserves)
+        self._ids.assign(squares["segment"], nodes, ids[part])
 
     def _find_stretches(self, near: NDArray[np.int64]) -> None:
         """Find to which anchors the places around `near` are nearest; drop and set anchors where that has to be."""
@@ -188,16 +192,17 @@ class RoadSegments:
             before = segment[theirs].copy()
             before[np.isin(before, list(id_of.values()))] = -1
             part = np.array([number[node] for node in anchor[theirs].tolist()])
-            names = renamed(before, part, np.ones(len(new), dtype=bool), self._ids)
+            names = self._ids.renamed(before, part, np.ones(len(new), dtype=bool))
             id_of |= dict(zip(new, names.tolist(), strict=True))
-        segment[nodes] = [id_of.get(node, -1) for node in anchor[nodes].tolist()]
+        ids = np.array([id_of.get(node, -1) for node in anchor[nodes].tolist()], dtype=np.int64)
+        self._ids.assign(segment, nodes, ids)
 
     def _find_roadside(self, near: NDArray[np.int64]) -> None:
         """Find with which places on roads those beside them go, around `near`."""
         squares = self._squares
         limit = int(_ROADSIDE * self._metre)
         nodes, apart = self._walk(near, _mask(_BESIDE), 2 * limit)
-        inner, outer = nodes[apart <= limit], nodes[apart > limit]
+        outer = nodes[apart > limit]
         place, distance = squares["road_place"], squares["road_distance"]
         kept = place[outer], distance[outer]
         place[nodes], distance[nodes] = -1, FAR
@@ -207,7 +212,7 @@ class RoadSegments:
         place[outer], distance[outer] = kept
 
     def _spread(self, node: int, limit: int) -> None:
-        """Let an anchor take what it is nearest to, up to `limit` and a little farther, where the next may have to be."""
+        """Let an anchor take what it is nearest to, up to `limit` and a little on, where the next may have to be."""
         squares = self._squares
         source = np.array([node], dtype=np.int64)
         fields = squares["anchor_distance"], squares["anchor"]
@@ -215,16 +220,27 @@ class RoadSegments:
 
     def _walk(self, starts: NDArray[np.int64], mask: int, limit: int) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
         """Return the nodes (N,) on which one can go from `starts`, the nearest first, and how far they are (N,)."""
-        distance, source = np.full(len(self._squares), FAR), np.full(len(self._squares), -1, dtype=np.int64)
+        distance, source = self._scratch()
         nodes = spread(starts, limit, mask, *self._ways(), distance, source)
-        return nodes, distance[nodes]
+        apart = distance[nodes]
+        distance[nodes], source[nodes] = FAR, -2
+        return nodes, apart
 
     def _parts(self, nodes: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the number of the part (N,) of which each node (N,) is, parts being what hangs together."""
-        part = np.full(len(self._squares), -2, dtype=np.int64)
+        _, part = self._scratch()
         part[nodes] = -1
         parts_of(nodes, *self._ways()[:3], part)
-        return part[nodes]
+        numbers = part[nodes]
+        part[nodes] = -2
+        return numbers
+
+    def _scratch(self) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+        """Return arrays per node that are `FAR` and -2: to be left like that, so that none has to be filled again."""
+        if len(self._far) < len(self._squares):
+            self._far = np.full(2 * len(self._squares), FAR, dtype=np.int32)
+            self._nowhere = np.full(2 * len(self._squares), -2, dtype=np.int64)
+        return self._far, self._nowhere
 
     def _ways(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.uint8], NDArray[np.uint8]]:
         squares = self._squares

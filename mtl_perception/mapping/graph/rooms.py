@@ -12,8 +12,8 @@ widest first:
 * squares less open than a door, in corners and on thresholds, go with the room to which their neck is widest.
 
 Hydra (Hughes et al., 2022, section IV-B) takes the connected places under one dilation of all obstacles, the one whose
-number of components lasts longest. Here obstacles are walls alone, and what is narrow is judged by what is beside it: no
-one dilation is right for a flat with a corridor of 1.2 m and a passage of 1.6 m.
+number of components lasts longest. Here obstacles are walls alone, and what is narrow is judged by what is beside it:
+no one dilation is right for a flat with a corridor of 1.2 m and a passage of 1.6 m.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtl_perception.mapping.config import MapperConfig
-from mtl_perception.mapping.graph.regions import RegionIds, renamed
+from mtl_perception.mapping.graph.regions import RegionIds
 from mtl_perception.mapping.graph.square_survey import neighbour
 from mtl_perception.mapping.graph.squares import RING, STEPS, Field, Squares, around
 
@@ -56,7 +56,7 @@ class Rooms:
         openness = squares["open_distance"][near]
         is_open = openness >= self._door
         squares["root"][near] = np.where(is_open, near, -1)
-        squares["room"][near[~is_open]] = -1
+        self._ids.assign(squares["room"], near[~is_open], -1)
         self._find_rooms(near[is_open])
         self._join_corners(near[openness < self._door])
 
@@ -74,10 +74,12 @@ class Rooms:
         root = unite_open(keys, first, second, necks, known, _WIDEST_NECK, _NECK_SHARE)
         part = np.unique(keys[root], return_inverse=True)[1].reshape(-1)
         area = np.bincount(part, weights=squares["open_cells"][nodes]) * self._cell_area
-        squares["room"][nodes] = renamed(squares["room"][nodes], part, area >= _LEAST_AREA, self._ids)[part]
+        floor = np.bincount(part, weights=squares["ground_cells"][nodes])  # behind windows none is seen
+        ids = self._ids.renamed(squares["room"][nodes], part, (area >= _LEAST_AREA) & (floor > 0))
+        self._ids.assign(squares["room"], nodes, ids[part])
 
     def _join_corners(self, starts: NDArray[np.int64]) -> None:
-        """Find for each square that is not open, and hangs together with `starts`, the open square that it belongs to."""
+        """Find for each square that is not open, and hangs together with `starts`, to which open square it belongs."""
         squares = self._squares
         nodes = self._joined(starts, np.float32(0.0), self._door)
         keys, first, second, necks = self._links(nodes, np.float32(0.0))
@@ -91,11 +93,8 @@ class Rooms:
         It goes on only from squares that are less open than `below`, but others that it meets are returned too.
         """
         squares = self._squares
-        found = np.zeros(len(squares), dtype=bool)
-        joined(
-            starts, STEPS, squares.neighbours, squares["open_distance"], squares["necks"], least_neck, below, found
-        )
-        return np.flatnonzero(found)
+        fields = squares["open_distance"], squares["necks"]
+        return np.sort(joined(starts, STEPS, squares.neighbours, *fields, least_neck, below))
 
     def _links(
         self, nodes: NDArray[np.int64], least_neck: np.float32
@@ -118,16 +117,19 @@ class Rooms:
 
 # No fastmath: a map must not depend on the processor. Python's lock is let go, so that others can work meanwhile.
 @numba.njit(nogil=True, error_model="numpy")
-def joined(starts, steps, neighbours, open_distance, necks, least_neck, below, found):  # type: ignore[no-untyped-def]
-    """Set `found` (per node) for what can be reached, see `Rooms._joined`."""
-    stack = [np.int64(0)]
-    stack.pop()
+def joined(starts, steps, neighbours, open_distance, necks, least_neck, below):  # type: ignore[no-untyped-def]
+    """Return the nodes (N,) that can be reached, see `Rooms._joined`."""
+    found = np.zeros(len(open_distance), dtype=np.bool_)
+    reached = [np.int64(0)]
+    reached.pop()
     for node in starts:
         if not found[node]:
             found[node] = True
-            stack.append(node)
-    while stack:
-        node = stack.pop()
+            reached.append(node)
+    done = 0
+    while done < len(reached):
+        node = reached[done]
+        done += 1
         if not open_distance[node] < below:
             continue
         for way in range(len(steps)):
@@ -138,7 +140,8 @@ def joined(starts, steps, neighbours, open_distance, necks, least_neck, below, f
                 neck = necks[node if sign > 0 else other, way]
                 if neck > 0.0 and neck >= least_neck:
                     found[other] = True
-                    stack.append(other)
+                    reached.append(other)
+    return np.array(reached, dtype=np.int64)
 
 
 @numba.njit(nogil=True, error_model="numpy")

@@ -85,8 +85,25 @@ def survey_ground(  # type: ignore[no-untyped-def]
 
 @numba.njit(nogil=True, error_model="numpy")
 def survey_places(  # type: ignore[no-untyped-def]
-    nodes, low, high, corner, neighbours, clearance, ground, vote, radius, ground_class, low_class, ground_cells,
-    ground_height, is_place, place_cell, place_height, place_clearance, place_class, changed
+    nodes,
+    low,
+    high,
+    corner,
+    neighbours,
+    clearance,
+    ground,
+    vote,
+    radius,
+    ground_class,
+    low_class,
+    ground_cells,
+    ground_height,
+    is_place,
+    place_cell,
+    place_height,
+    place_clearance,
+    place_class,
+    changed,
 ):
     """Find the clearest free cell of squares.
 
@@ -125,13 +142,11 @@ def survey_places(  # type: ignore[no-untyped-def]
                     best, best_apart, best_class, best_x, best_y = room, apart, number, x, y
                     best_height = ground[row, column]
         there = best >= 0.0
-        changed[index] = there != is_place[node]
-        is_place[node] = there
-        if there:
-            changed[index] |= place_class[node] != best_class
-            place_cell[node, 0], place_cell[node, 1] = best_x, best_y
-            place_height[node] = best_height if best_height == best_height else usual_height
-            place_clearance[node], place_class[node] = best, best_class
+        changed[index] = there != is_place[node] or place_class[node] != best_class
+        is_place[node], place_class[node] = there, best_class
+        place_cell[node, 0], place_cell[node, 1] = best_x, best_y
+        place_clearance[node] = best if there else np.float32(np.nan)
+        place_height[node] = usual_height if there and best_height != best_height else best_height
 
 
 @numba.njit(nogil=True, error_model="numpy")
@@ -153,8 +168,25 @@ def _ground_around(node, neighbours, ground_class, low_class, ground_cells, grou
 
 @numba.njit(nogil=True, error_model="numpy")
 def survey_rooms(  # type: ignore[no-untyped-def]
-    nodes, low, high, corner, neighbours, walls, seen, wall_distance, resolution, farthest, is_of_rooms, ground_class,
-    ground_cells, ground_height, open_cell, open_distance, known_distance, open_cells, changed
+    nodes,
+    low,
+    high,
+    corner,
+    neighbours,
+    walls,
+    seen,
+    wall_distance,
+    resolution,
+    farthest,
+    is_of_rooms,
+    ground_class,
+    ground_cells,
+    ground_height,
+    open_cell,
+    open_distance,
+    known_distance,
+    open_cells,
+    changed,
 ):
     """Find the cell of squares that is farthest from walls, furniture or not.
 
@@ -217,8 +249,27 @@ def _to_unknown(seen, row, column, resolution, farthest):  # type: ignore[no-unt
 
 @numba.njit(nogil=True, error_model="numpy")
 def survey_ways(  # type: ignore[no-untyped-def]
-    nodes, steps, corner, neighbours, surveyed, clearance, ground, vote, wall_distance, least_clearance, highest_step,
-    low_class, is_place, place_cell, place_height, open_cell, open_distance, ways, necks, changed_ways, changed_necks
+    nodes,
+    steps,
+    corner,
+    neighbours,
+    surveyed,
+    clearance,
+    ground,
+    vote,
+    wall_distance,
+    least_clearance,
+    highest_step,
+    low_class,
+    is_place,
+    place_cell,
+    place_height,
+    open_cell,
+    open_distance,
+    ways,
+    necks,
+    changed_ways,
+    changed_necks,
 ):
     """Find which ways between neighbouring squares are free, and how far from walls they stay.
 
@@ -249,12 +300,12 @@ def survey_ways(  # type: ignore[no-untyped-def]
                 continue
             neck = np.float32(-1.0)
             if other >= 0:
-                if is_place[node] and is_place[other] and (low_class[node] != 0 or low_class[other] != 0):
-                    if _is_free(
-                        place_cell[node], place_cell[other], place_height[node], place_height[other], corner,
-                        clearance, ground, vote, least_clearance, highest_step,
-                    ):  # fmt: skip
-                        free |= np.uint8(1 << way)
+                known = low_class[node] != 0 or low_class[other] != 0
+                if known and is_place[node] and is_place[other] and _is_free(
+                    place_cell[node], place_cell[other], place_height[node], place_height[other], corner,
+                    clearance, ground, vote, least_clearance, highest_step,
+                ):  # fmt: skip
+                    free |= np.uint8(1 << way)
                 if open_distance[node] == open_distance[node] and open_distance[other] == open_distance[other]:
                     neck = _neck(open_cell[node], open_cell[other], corner, wall_distance)
             if necks[node, way] != neck:
@@ -348,12 +399,24 @@ def _least(x0, y0, x1, y1, corner, wall_distance):  # type: ignore[no-untyped-de
 
 
 @numba.njit(nogil=True, error_model="numpy")
-def ends_of_ways(nodes, steps, neighbours, ways, ends):  # type: ignore[no-untyped-def]
-    """Set `ends` (room for all, 2) to the nodes at both ends of the free ways of `nodes`; return how many there are."""
+def are_linked(nodes, steps, neighbours, ways):  # type: ignore[no-untyped-def]
+    """Return whether a free way leads to each node (N,)."""
+    result = np.zeros(len(nodes), dtype=np.bool_)
+    for index in range(len(nodes)):
+        for way in range(len(steps)):
+            for sign in (1, -1):
+                result[index] |= over_way(nodes[index], way, sign, steps, neighbours, ways) >= 0
+    return result
+
+
+@numba.njit(nogil=True, error_model="numpy")
+def ends_of_ways(nodes, steps, neighbours, ways):  # type: ignore[no-untyped-def]
+    """Return the nodes (E, 2) at both ends of the free ways that nodes (N,) hold."""
+    ends = np.empty((len(nodes) * len(steps), 2), dtype=np.int64)
     count = 0
     for node in nodes:
         for way in range(len(steps)):
             if ways[node] & np.uint8(1 << way):
                 ends[count, 0], ends[count, 1] = node, neighbour(node, steps[way, 0], steps[way, 1], neighbours)
                 count += 1
-    return count
+    return ends[:count]

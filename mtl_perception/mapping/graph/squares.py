@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 BLOCK = 16
 """Squares along the edge of a block."""
-_SQUARES = BLOCK**2
+SQUARES_OF_BLOCK = BLOCK**2
 
 STEPS = np.array([[1, 0], [0, 1], [1, 1], [-1, 1]], dtype=np.int64)
 """The neighbours (4, 2), x y, to which a square holds its links; the other four hold theirs to it."""
@@ -37,7 +37,7 @@ class Squares:
 
     def __len__(self) -> int:
         """Return the number of nodes."""
-        return len(self._blocks) * _SQUARES
+        return len(self._blocks) * SQUARES_OF_BLOCK
 
     def __getitem__(self, field: str) -> NDArray:
         """Return a field of all nodes (N, ...), not a copy."""
@@ -47,7 +47,7 @@ class Squares:
         """Return the nodes (N,) of squares (N, 2), x y; -1 where there is none."""
         blocks, which = _blocks_of(squares)
         rows = np.array([self._blocks.get((x, y), -1) for x, y in blocks.tolist()], dtype=np.int64)[which]
-        return np.where(rows < 0, -1, rows * _SQUARES + _within(squares))
+        return np.where(rows < 0, -1, rows * SQUARES_OF_BLOCK + _within(squares))
 
     def make(self, squares: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the nodes (N,) of squares (N, 2), x y, making those that are missing."""
@@ -56,12 +56,12 @@ class Squares:
             if (x, y) not in self._blocks:
                 self._add(x, y)
         rows = np.array([self._blocks[x, y] for x, y in blocks.tolist()], dtype=np.int64)[which]
-        return rows * _SQUARES + _within(squares)
+        return rows * SQUARES_OF_BLOCK + _within(squares)
 
     def of(self, nodes: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the squares (N, 2), x y, of nodes (N,)."""
-        within = nodes % _SQUARES
-        return self._keys[nodes // _SQUARES] * BLOCK + np.stack([within % BLOCK, within // BLOCK], axis=-1)
+        within = nodes % SQUARES_OF_BLOCK
+        return self._keys[nodes // SQUARES_OF_BLOCK] * BLOCK + np.stack([within % BLOCK, within // BLOCK], axis=-1)
 
     def state(self) -> dict[str, NDArray]:
         """Return all squares with their fields."""
@@ -101,8 +101,8 @@ class Squares:
         keys[:old], neighbours[:old] = self._keys, self.neighbours
         self._keys, self.neighbours = keys, neighbours
         for name, (dtype, shape, fill) in self._fields.items():
-            array = np.full((blocks * _SQUARES, *shape), fill, dtype)
-            array[: old * _SQUARES] = self._arrays[name]
+            array = np.full((blocks * SQUARES_OF_BLOCK, *shape), fill, dtype)
+            array[: old * SQUARES_OF_BLOCK] = self._arrays[name]
             self._arrays[name] = array
 
 

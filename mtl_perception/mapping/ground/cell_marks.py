@@ -116,7 +116,7 @@ def add_ground(points, classes, corner, resolution, sums, counts):  # type: igno
     height, width = sums.shape
     for point in range(len(points)):
         number = classes[point]
-        if number == NOT_LABELLED or number == NO_GROUND:
+        if number in (NOT_LABELLED, NO_GROUND):
             continue
         column = np.int64(np.floor(points[point, 0] / resolution)) - corner[0]
         row = np.int64(np.floor(points[point, 1] / resolution)) - corner[1]
@@ -155,7 +155,7 @@ def mark_surfaces(  # type: ignore[no-untyped-def]
         if not (0 <= column < width and 0 <= row < height):
             continue
         number = class_of[labels[point]]
-        if number != NOT_LABELLED and number != NO_GROUND:
+        if number not in (NOT_LABELLED, NO_GROUND):
             marks[row, column] |= GROUND
             continue
         known = np.float64(ground[row, column])

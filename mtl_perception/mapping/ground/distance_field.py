@@ -40,7 +40,8 @@ class DistanceField:
     A cell outside of obstacles has the distance from its centre to the centre of the nearest obstacle cell, less half a
     cell; one inside has the distance to the nearest other cell, less half a cell, as a negative number: it is 0 on the
     line between them. Nearest cells are exact (two passes, along columns and then along rows, as in Felzenszwalb and
-    Huttenlocher, "Distance Transforms of Sampled Functions", 2012). What is unknown is no obstacle, but has no distance.
+    Huttenlocher, "Distance Transforms of Sampled Functions", 2012). What is unknown or outside of the grid is no
+    obstacle; what is unknown has no distance. Where the bounded grid has dropped cells, distances to them stay.
 
     A cell takes 4 bytes.
     """
@@ -159,6 +160,8 @@ def fill_tiles(  # type: ignore[no-untyped-def]
                                 if start <= other < stop:
                                     up = along[np.int64(inside), row - top, other - start]
                                     best = min(best, apart * apart + up * up)
+                                elif inside:
+                                    best = min(best, apart * apart)
                         distance = min((np.sqrt(np.float64(best)) - 0.5) * resolution, max_distance)
                         value = np.float32(-distance if inside else distance)
                     old = data[row, column]
@@ -170,9 +173,15 @@ def fill_tiles(  # type: ignore[no-untyped-def]
 
 @numba.njit(nogil=True, error_model="numpy")
 def _along_columns(evidence, top, bottom, start, stop, reach):  # type: ignore[no-untyped-def]
-    """Return (2, rows, columns): cells along the column to the nearest obstacle, and to the nearest other cell."""
+    """Return (2, rows, columns): cells along the column to the nearest obstacle, and to the nearest other cell.
+
+    Outside of the grid there are no obstacles.
+    """
+    height = evidence.shape[0]
     result = np.full((2, bottom - top, stop - start), reach + 1, dtype=np.int64)
-    nearest = np.full((2, stop - start), -reach - top - 2, dtype=np.int64)
+    nearest = np.full((2, stop - start), top - reach - 2, dtype=np.int64)
+    if top <= reach:
+        nearest[1] = -1
     for row in range(max(top - reach, 0), bottom):
         for column in range(start, stop):
             nearest[np.int64(evidence[row, column] <= 0), column - start] = row
@@ -181,7 +190,9 @@ def _along_columns(evidence, top, bottom, start, stop, reach):  # type: ignore[n
                     apart = row - nearest[kind, column - start]
                     result[kind, row - top, column - start] = min(apart, reach + 1)
     nearest[:] = bottom + reach + 2
-    for row in range(min(bottom + reach, evidence.shape[0]) - 1, top - 1, -1):
+    if bottom + reach >= height:
+        nearest[1] = height
+    for row in range(min(bottom + reach, height) - 1, top - 1, -1):
         for column in range(start, stop):
             nearest[np.int64(evidence[row, column] <= 0), column - start] = row
             if row < bottom:

@@ -53,8 +53,8 @@ _LAYERS: dict[str, tuple[str, float]] = {
 }
 """What each cell holds: type, and value where nothing was seen."""
 
-GRID_TYPES = {"corner": "int64", "ground_height": "float64", **{name: dtype for name, (dtype, _) in _LAYERS.items()}}
-"""The types of the arrays of `GroundGrid.state`."""
+LAYER_TYPES = {name: dtype for name, (dtype, _) in _LAYERS.items()}
+"""The types of the layers."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -282,9 +282,7 @@ class GroundGrid:
         y, x = np.nonzero(tiles)
         self._changed[what].update(zip((x + low[0] // TILE).tolist(), (y + low[1] // TILE).tolist(), strict=True))
 
-    def _cover(
-        self, seen: list[_Seen], robot: NDArray[np.float64]
-    ) -> tuple[NDArray[np.int64], slice, slice] | None:
+    def _cover(self, seen: list[_Seen], robot: NDArray[np.float64]) -> tuple[NDArray[np.int64], slice, slice] | None:
         """Grow the grid to hold what was seen, or as much around the robot as the bound allows.
 
         Returns:
