@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from mtl_perception.core import LabelSpace
 from mtl_perception.mapping.config import MapperConfig
-from mtl_perception.mapping.graph import square_survey
+from mtl_perception.mapping.graph import square_survey, square_ways
 from mtl_perception.mapping.graph.squares import RING, STEPS, Field, Squares, around, id_of
 from mtl_perception.mapping.ground.distance_field import DistanceField
 from mtl_perception.mapping.ground.ground_grid import TILE, GridChanges, GroundGrid
@@ -99,6 +99,8 @@ class PlaceGraph:
         Raises:
             ValueError: `config.room_labels` names a class that is not one of `config.ground_labels`.
         """
+        square_survey.prepare()
+        square_ways.prepare()
         for name in config.room_labels:
             if name not in config.ground_labels:
                 raise ValueError(f"room_labels names '{name}', which is none of ground_labels {config.ground_labels}")
@@ -150,7 +152,7 @@ class PlaceGraph:
         nodes = self.nodes()
         number = np.full(len(squares), -1, dtype=np.int64)
         number[nodes] = np.arange(len(nodes))
-        ends = square_survey.ends_of_ways(nodes, STEPS, squares.neighbours, squares["ways"])
+        ends = square_ways.ends_of_ways(nodes, STEPS, squares.neighbours, squares["ways"])
         edges = np.sort(number[ends], axis=1)
         edges = edges[np.lexsort((edges[:, 1], edges[:, 0]))]
         positions = np.empty((len(nodes), 3))
@@ -206,7 +208,7 @@ class PlaceGraph:
         squares = self._squares
         near = squares.nodes(around(squares.of(changed), RING))
         near = near[near >= 0]
-        linked = square_survey.are_linked(near, STEPS, squares.neighbours, squares["ways"])
+        linked = square_ways.are_linked(near, STEPS, squares.neighbours, squares["ways"])
         self.count += int(np.count_nonzero(linked)) - int(np.count_nonzero(squares["linked"][near]))
         squares["linked"][near] = linked
 

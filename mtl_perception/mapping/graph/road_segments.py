@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from mtl_perception.core import LabelSpace
 from mtl_perception.mapping.config import MapperConfig
+from mtl_perception.mapping.graph import road_walks
 from mtl_perception.mapping.graph.regions import RegionIds
 from mtl_perception.mapping.graph.road_walks import EDGE, FAR, count_arms, parts_of, rim_of, spread
 from mtl_perception.mapping.graph.squares import RING, STEPS, Field, Squares, around
@@ -56,6 +57,7 @@ class RoadSegments:
             ValueError: `config.road_labels` names a class that is not one of `config.ground_labels`, or is one of
                 `config.room_labels`.
         """
+        road_walks.prepare()
         for name in config.road_labels:
             if name not in config.ground_labels or name in config.room_labels:
                 raise ValueError(f"road_labels names '{name}', which is none of ground_labels, or one of room_labels")

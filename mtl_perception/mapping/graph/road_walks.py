@@ -10,19 +10,27 @@ from __future__ import annotations
 
 import heapq
 
-import numba
 import numpy as np
+from numba import int32, int64, uint8
 from numpy.typing import NDArray
 
-from mtl_perception.mapping.graph.square_survey import over_way
+from mtl_perception.core.compiled import compiled
+from mtl_perception.mapping.graph.square_ways import WAYS, over_way
 
 EDGE, DIAGONAL = 1000, 1414
 """The lengths of ways to squares beside and across corners. Whole numbers: sums do not depend on their order."""
 FAR = np.int32(2**31 - 1)
 
 
-# No fastmath: a map must not depend on the processor. Python's lock is let go, so that others can work meanwhile.
-@numba.njit(nogil=True, error_model="numpy")
+def prepare() -> None:
+    """Compile the functions of this module unless that has been done: so that no frame waits for it."""
+    nodes, kinds = int64[::1], uint8[::1]
+    spread.compile((nodes, int64, int64, *WAYS, kinds, int32[::1], nodes))
+    parts_of.compile((nodes, *WAYS, nodes))
+    count_arms.compile((nodes, int64, *WAYS, kinds, int64[:, ::1], int64))
+
+
+@compiled
 def spread(sources, limit, mask, steps, neighbours, ways, kinds, distance, source):  # type: ignore[no-untyped-def]
     """Find what is nearer to some places than to those from which was spread before (Dijkstra, 1959).
 
@@ -59,7 +67,7 @@ def spread(sources, limit, mask, steps, neighbours, ways, kinds, distance, sourc
     return np.array(found, dtype=np.int64)
 
 
-@numba.njit(nogil=True, error_model="numpy")
+@compiled
 def parts_of(nodes, steps, neighbours, ways, part):  # type: ignore[no-untyped-def]
     """Number the parts of `nodes` (N,) that hang together, in the order of their first nodes.
 
@@ -99,7 +107,7 @@ def rim_of(reach: int) -> NDArray[np.int64]:
     return np.concatenate([np.stack(side, axis=1) for side in sides]).astype(np.int64)
 
 
-@numba.njit(nogil=True, error_model="numpy")
+@compiled
 def count_arms(nodes, mask, steps, neighbours, ways, kinds, rim, least_width):  # type: ignore[no-untyped-def]
     """Count by how many arms one can leave the surroundings of places without leaving the road.
 
@@ -137,7 +145,7 @@ def count_arms(nodes, mask, steps, neighbours, ways, kinds, rim, least_width):  
     return result
 
 
-@numba.njit(nogil=True, error_model="numpy")
+@compiled
 def _runs(seen, rim, reach, least_width):  # type: ignore[no-untyped-def]
     """Return how many runs of at least `least_width` there are along a closed rim, over gaps of one."""
     count = len(rim)

@@ -18,13 +18,14 @@ no one dilation is right for a flat with a corridor of 1.2 m and a passage of 1.
 
 from __future__ import annotations
 
-import numba
 import numpy as np
+from numba import float32, float64, int64
 from numpy.typing import NDArray
 
+from mtl_perception.core.compiled import compiled
 from mtl_perception.mapping.config import MapperConfig
 from mtl_perception.mapping.graph.regions import RegionIds
-from mtl_perception.mapping.graph.square_survey import neighbour
+from mtl_perception.mapping.graph.square_ways import neighbour
 from mtl_perception.mapping.graph.squares import RING, STEPS, Field, Squares, around
 
 FIELDS: dict[str, Field] = {
@@ -44,6 +45,7 @@ class Rooms:
 
     def __init__(self, config: MapperConfig, squares: Squares, ids: RegionIds) -> None:
         """Start without rooms; `squares` has the `FIELDS` of places and of rooms."""
+        prepare()
         self._door = np.float32(config.door_width / 2)
         self._cell_area = config.grid_resolution**2
         self._squares, self._ids = squares, ids
@@ -115,8 +117,17 @@ class Rooms:
         return keys, first[order], second[order], necks[order]
 
 
-# No fastmath: a map must not depend on the processor. Python's lock is let go, so that others can work meanwhile.
-@numba.njit(nogil=True, error_model="numpy")
+def prepare() -> None:
+    """Compile the functions of this module unless that has been done: so that no frame waits for it."""
+    nodes, necks = int64[::1], float32[::1]
+    squares = (int64[:, ::1], int64[:, :, ::1])
+    joined.compile((nodes, *squares, float32[::1], float32[:, ::1], float32, float32))
+    links_between.compile((nodes, *squares, float32[:, ::1], float32))
+    unite_open.compile((nodes, nodes, nodes, necks, float64[::1], float64, float64))
+    unite_corners.compile((nodes, nodes, nodes, necks, float64[::1], float32, float64))
+
+
+@compiled
 def joined(starts, steps, neighbours, open_distance, necks, least_neck, below):  # type: ignore[no-untyped-def]
     """Return the nodes (N,) that can be reached, see `Rooms._joined`."""
     found = np.zeros(len(open_distance), dtype=np.bool_)
@@ -144,7 +155,7 @@ def joined(starts, steps, neighbours, open_distance, necks, least_neck, below): 
     return np.array(reached, dtype=np.int64)
 
 
-@numba.njit(nogil=True, error_model="numpy")
+@compiled
 def links_between(nodes, steps, neighbours, necks, least_neck):  # type: ignore[no-untyped-def]
     """Return the links between nodes (N,), rising: indices of both ends, which way of the first it is, and its neck."""
     room = len(nodes) * len(steps)
@@ -164,7 +175,7 @@ def links_between(nodes, steps, neighbours, necks, least_neck):  # type: ignore[
     return first[:count], second[:count], ways[:count], wide[:count]
 
 
-@numba.njit(nogil=True, error_model="numpy")
+@compiled
 def unite_open(keys, first, second, necks, known, widest_neck, share):  # type: ignore[no-untyped-def]
     """Join open squares to rooms.
 
@@ -194,7 +205,7 @@ def unite_open(keys, first, second, necks, known, widest_neck, share):  # type: 
     return parent
 
 
-@numba.njit(nogil=True, error_model="numpy")
+@compiled
 def unite_corners(keys, first, second, necks, openness, door, saddle):  # type: ignore[no-untyped-def]
     """Join squares that are not open to those that are (a watershed), never two of these to each other.
 
@@ -224,7 +235,7 @@ def unite_corners(keys, first, second, necks, openness, door, saddle):  # type: 
     return result
 
 
-@numba.njit(nogil=True, error_model="numpy")
+@compiled
 def _root(parent, index):  # type: ignore[no-untyped-def]
     while parent[index] != index:
         parent[index] = parent[parent[index]]

@@ -9,38 +9,43 @@ the cells that they have: from `low` up to, and without, `high`.
 
 from __future__ import annotations
 
-import numba
 import numpy as np
+from numba import boolean, float32, float64, int8, int32, int64, uint8, uint16
 
-from mtl_perception.mapping.graph.squares import BLOCK
+from mtl_perception.core.compiled import compiled
+from mtl_perception.mapping.graph.square_ways import neighbour
 from mtl_perception.mapping.ground.cell_marks import NO_GROUND
 from mtl_perception.mapping.ground.ground_grid import LEAD_BITS
 
-_SQUARES = BLOCK * BLOCK
+_Nodes = _Corner = int64[::1]
+_Squares = int64[:, ::1]
+_Around = int64[:, :, ::1]
+_Layer, _Votes, _Seen = float32[:, ::1], uint8[:, ::1], boolean[:, ::1]
+_Bytes, _Counts, _Floats, _Flags, _Cells = uint8[::1], uint16[::1], float32[::1], boolean[::1], int32[:, ::1]
+_GROUND_FIELDS = (_Bytes, _Bytes, _Counts, _Floats)
+_WHERE = (_Nodes, _Squares, _Squares, _Corner)
 
 
-# No fastmath: a map must not depend on the processor. Python's lock is let go, so that others can work meanwhile.
-@numba.njit(nogil=True, error_model="numpy")
-def neighbour(node, dx, dy, neighbours):  # type: ignore[no-untyped-def]
-    """Return the node that is dx, dy (-1 to 1) squares away, or -1; `neighbours` as in `Squares`."""
-    within = node % _SQUARES
-    x, y = within % BLOCK + dx, within // BLOCK + dy
-    block_x = 0 if x < 0 else (2 if x >= BLOCK else 1)
-    block_y = 0 if y < 0 else (2 if y >= BLOCK else 1)
-    block = neighbours[node // _SQUARES, block_y, block_x]
-    return -1 if block < 0 else block * _SQUARES + (y % BLOCK) * BLOCK + x % BLOCK
+def prepare() -> None:
+    """Compile the functions of this module unless that has been done: so that no frame waits for it."""
+    any_seen.compile((*_WHERE[1:], _Seen))
+    survey_ground.compile((*_WHERE, _Layer, _Votes, *_GROUND_FIELDS))
+    survey_places.compile(
+        (*_WHERE, _Around, _Layer, _Layer, _Votes, float64, *_GROUND_FIELDS)
+        + (_Flags, _Cells, _Floats, _Floats, _Bytes, _Flags)
+    )
+    survey_rooms.compile(
+        (*_WHERE, _Around, int8[:, ::1], _Seen, _Layer, float64, float64, _Flags, _Bytes, _Counts, _Floats)
+        + (_Cells, _Floats, _Floats, _Counts, _Flags)
+    )
+    survey_ways.compile(
+        (_Nodes, _Squares, _Corner, _Around, _Flags, _Layer, _Layer, _Votes, _Layer, float64, float64)
+        + (_Bytes, _Flags, _Cells, _Floats, _Cells, _Floats, _Bytes, _Layer, _Flags, _Flags)
+    )
+    survey_homes.compile((_Nodes, _Corner, _Around, _Flags, _Layer, _Flags, _Cells, _Cells, _Floats, int64[::1]))
 
 
-@numba.njit(nogil=True, error_model="numpy")
-def over_way(node, way, sign, steps, neighbours, ways):  # type: ignore[no-untyped-def]
-    """Return the node to which a way (0 to 3; there, sign 1, or from there, sign -1) leads from a place, or -1."""
-    other = neighbour(node, sign * steps[way, 0], sign * steps[way, 1], neighbours)
-    if other >= 0 and ways[node if sign > 0 else other] & np.uint8(1 << way):
-        return other
-    return np.int64(-1)
-
-
-@numba.njit(nogil=True, error_model="numpy")
+@compiled
 def any_seen(low, high, corner, seen):  # type: ignore[no-untyped-def]
     """Return whether something was seen (N,) of squares; `seen` is a layer of `GroundGrid`."""
     result = np.zeros(len(low), dtype=np.bool_)
@@ -50,7 +55,7 @@ def any_seen(low, high, corner, seen):  # type: ignore[no-untyped-def]
     return result
 
 
-@numba.njit(nogil=True, error_model="numpy")
+@compiled
 def survey_ground(  # type: ignore[no-untyped-def]
     nodes, low, high, corner, ground, vote, ground_class, low_class, ground_cells, ground_height
 ):
@@ -83,7 +88,7 @@ def survey_ground(  # type: ignore[no-untyped-def]
         ground_height[node] = total / known if known else np.nan
 
 
-@numba.njit(nogil=True, error_model="numpy")
+@compiled
 def survey_places(  # type: ignore[no-untyped-def]
     nodes,
     low,
@@ -123,8 +128,8 @@ def survey_places(  # type: ignore[no-untyped-def]
     for index in range(len(nodes)):
         node = nodes[index]
         usual, usual_height = _ground_around(node, neighbours, ground_class, low_class, ground_cells, ground_height)
-        best, best_apart, best_class = np.float32(-1.0), np.int64(0), 0
-        best_x, best_y, best_height = np.int64(0), np.int64(0), np.float32(np.nan)
+        best, best_apart, best_class = np.float32(-1.0), 0, 0
+        best_x, best_y, best_height = 0, 0, np.float32(np.nan)
         for y in range(low[index, 1], high[index, 1]):
             for x in range(low[index, 0], high[index, 0]):
                 row, column = y - corner[1], x - corner[0]
@@ -149,7 +154,7 @@ def survey_places(  # type: ignore[no-untyped-def]
         place_height[node] = usual_height if there and best_height != best_height else best_height
 
 
-@numba.njit(nogil=True, error_model="numpy")
+@compiled
 def _ground_around(node, neighbours, ground_class, low_class, ground_cells, ground_height):  # type: ignore[no-untyped-def]
     """Return the class and the height of the ground in a square, or in those around where nothing lies low in it."""
     if low_class[node] != 0:
@@ -166,7 +171,7 @@ def _ground_around(node, neighbours, ground_class, low_class, ground_cells, grou
     return (best, sums[best] / counts[best]) if counts[best] > 0 else (np.int64(0), np.nan)
 
 
-@numba.njit(nogil=True, error_model="numpy")
+@compiled
 def survey_rooms(  # type: ignore[no-untyped-def]
     nodes,
     low,
@@ -208,7 +213,7 @@ def survey_rooms(  # type: ignore[no-untyped-def]
     for index in range(len(nodes)):
         node = nodes[index]
         number, _ = _ground_around(node, neighbours, ground_class, ground_class, ground_cells, ground_height)
-        best, best_x, best_y, count = np.float32(np.nan), np.int64(0), np.int64(0), 0
+        best, best_x, best_y, count = np.float32(np.nan), 0, 0, 0
         known = np.float32(np.nan)
         if is_of_rooms[number]:
             for y in range(low[index, 1], high[index, 1]):
@@ -230,7 +235,7 @@ def survey_rooms(  # type: ignore[no-untyped-def]
         open_distance[node], known_distance[node], open_cells[node] = best, known, count
 
 
-@numba.njit(nogil=True, error_model="numpy")
+@compiled
 def _to_unknown(seen, row, column, resolution, farthest):  # type: ignore[no-untyped-def]
     """Return how far a cell is from the nearest that was not seen, up to `farthest`, metres."""
     height, width = seen.shape
@@ -243,11 +248,11 @@ def _to_unknown(seen, row, column, resolution, farthest):  # type: ignore[no-unt
             for dy, dx in ((-ring, along), (ring, along), (along, -ring), (along, ring)):
                 y, x = row + dy, column + dx
                 if not (0 <= y < height and 0 <= x < width) or not seen[y, x]:
-                    best = min(best, dy * dy + dx * dx)
+                    best = min(best, np.int64(dy * dy + dx * dx))
     return min((np.sqrt(np.float64(best)) - 0.5) * resolution, farthest)
 
 
-@numba.njit(nogil=True, error_model="numpy")
+@compiled
 def survey_ways(  # type: ignore[no-untyped-def]
     nodes,
     steps,
@@ -316,7 +321,7 @@ def survey_ways(  # type: ignore[no-untyped-def]
             ways[node] = free
 
 
-@numba.njit(nogil=True, error_model="numpy")
+@compiled
 def survey_homes(  # type: ignore[no-untyped-def]
     nodes, corner, neighbours, surveyed, wall_distance, is_place, place_cell, open_cell, open_distance, home
 ):
@@ -349,7 +354,7 @@ def survey_homes(  # type: ignore[no-untyped-def]
                         best, home[node] = neck, other
 
 
-@numba.njit(nogil=True, error_model="numpy")
+@compiled
 def _is_free(  # type: ignore[no-untyped-def]
     start, end, start_height, end_height, corner, clearance, ground, vote, least_clearance, highest_step
 ):
@@ -370,7 +375,7 @@ def _is_free(  # type: ignore[no-untyped-def]
     return abs(end_height - height) <= highest_step
 
 
-@numba.njit(nogil=True, error_model="numpy")
+@compiled
 def _neck(start, end, corner, wall_distance):  # type: ignore[no-untyped-def]
     """Return how far from walls one can stay between two cells: straight or around a corner, whichever is best."""
     best = np.float32(-1.0)
@@ -383,7 +388,7 @@ def _neck(start, end, corner, wall_distance):  # type: ignore[no-untyped-def]
     return best
 
 
-@numba.njit(nogil=True, error_model="numpy")
+@compiled
 def _least(x0, y0, x1, y1, corner, wall_distance):  # type: ignore[no-untyped-def]
     """Return the least distance from walls on the straight way between two cells; -1 through walls or the unknown."""
     count = 2 * max(abs(x1 - x0), abs(y1 - y0))
@@ -396,27 +401,3 @@ def _least(x0, y0, x1, y1, corner, wall_distance):  # type: ignore[no-untyped-de
             return np.float32(-1.0)
         least = min(least, wall_distance[row, column])
     return least
-
-
-@numba.njit(nogil=True, error_model="numpy")
-def are_linked(nodes, steps, neighbours, ways):  # type: ignore[no-untyped-def]
-    """Return whether a free way leads to each node (N,)."""
-    result = np.zeros(len(nodes), dtype=np.bool_)
-    for index in range(len(nodes)):
-        for way in range(len(steps)):
-            for sign in (1, -1):
-                result[index] |= over_way(nodes[index], way, sign, steps, neighbours, ways) >= 0
-    return result
-
-
-@numba.njit(nogil=True, error_model="numpy")
-def ends_of_ways(nodes, steps, neighbours, ways):  # type: ignore[no-untyped-def]
-    """Return the nodes (E, 2) at both ends of the free ways that nodes (N,) hold."""
-    ends = np.empty((len(nodes) * len(steps), 2), dtype=np.int64)
-    count = 0
-    for node in nodes:
-        for way in range(len(steps)):
-            if ways[node] & np.uint8(1 << way):
-                ends[count, 0], ends[count, 1] = node, neighbour(node, steps[way, 0], steps[way, 1], neighbours)
-                count += 1
-    return ends[:count]

@@ -4,9 +4,10 @@
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 from numba import types
+
+from mtl_perception.core.compiled import compiled
 
 GROUND, LOW_SURFACE, LOW_FREE, HIGH_SURFACE, HIGH_FREE = 1, 2, 4, 8, 16
 """Bits of a cell's mark: its ground was seen; there is a surface, or a ray goes through, within the heights of
@@ -41,8 +42,7 @@ def prepare() -> None:
     mark_rays.compile(_MARK_RAYS)
 
 
-# No fastmath: a map must not depend on the processor. Python's lock is let go, so that others can work meanwhile.
-@numba.njit(nogil=True, error_model="numpy")
+@compiled
 def surface_points(depth, rays, label, stride, rotation, translation, points, labels):  # type: ignore[no-untyped-def]
     """Find the measured points of a view.
 
@@ -73,7 +73,7 @@ def surface_points(depth, rays, label, stride, rotation, translation, points, la
     return count
 
 
-@numba.njit(nogil=True, error_model="numpy")
+@compiled
 def ray_ends(depth, rays, stride, rotation, translation, max_depth, margin, ends):  # type: ignore[no-untyped-def]
     """Find up to where the rays of a view are known to be free: `margin` metres before what they hit.
 
@@ -101,7 +101,7 @@ def ray_ends(depth, rays, stride, rotation, translation, max_depth, margin, ends
     return count
 
 
-@numba.njit(nogil=True, error_model="numpy")
+@compiled
 def add_ground(points, classes, corner, resolution, sums, counts):  # type: ignore[no-untyped-def]
     """Add up the heights of ground points per cell, and count them per class.
 
@@ -125,7 +125,7 @@ def add_ground(points, classes, corner, resolution, sums, counts):  # type: igno
             counts[number, row, column] += 1
 
 
-@numba.njit(nogil=True, error_model="numpy")
+@compiled
 def mark_surfaces(  # type: ignore[no-untyped-def]
     points, labels, class_of, is_wall, corner, resolution, ground, heights, bands, marks, counts
 ):
@@ -168,7 +168,7 @@ def mark_surfaces(  # type: ignore[no-untyped-def]
             marks[row, column] |= HIGH_SURFACE if is_wall[labels[point]] else HIGH_FREE
 
 
-@numba.njit(nogil=True, error_model="numpy")
+@compiled
 def mark_rays(origin, ends, samples, corner, resolution, ground, heights, bands, marks):  # type: ignore[no-untyped-def]
     """Mark the cells that rays go through.
 

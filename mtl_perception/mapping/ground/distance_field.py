@@ -6,11 +6,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numba
 import numpy as np
 from numba import types
 from numpy.typing import NDArray
 
+from mtl_perception.core.compiled import compiled
 from mtl_perception.mapping.ground.ground_grid import TILE, moved
 
 _Evidence = types.Array(types.int8, 2, "C")
@@ -113,8 +113,7 @@ class DistanceField:
         self._corner, self._data = state["corner"].copy(), state["data"].copy()
 
 
-# No fastmath: a map must not depend on the processor. Python's lock is let go, so that others can work meanwhile.
-@numba.njit(nogil=True, error_model="numpy")
+@compiled
 def fill_tiles(  # type: ignore[no-untyped-def]
     evidence, known, chosen, first_row, first_column, resolution, max_distance, data, changed
 ):
@@ -161,7 +160,7 @@ def fill_tiles(  # type: ignore[no-untyped-def]
                                     up = along[np.int64(inside), row - top, other - start]
                                     best = min(best, apart * apart + up * up)
                                 elif inside:
-                                    best = min(best, apart * apart)
+                                    best = min(best, np.int64(apart * apart))
                         distance = min((np.sqrt(np.float64(best)) - 0.5) * resolution, max_distance)
                         value = np.float32(-distance if inside else distance)
                     old = data[row, column]
@@ -171,7 +170,7 @@ def fill_tiles(  # type: ignore[no-untyped-def]
             begin = end
 
 
-@numba.njit(nogil=True, error_model="numpy")
+@compiled
 def _along_columns(evidence, top, bottom, start, stop, reach):  # type: ignore[no-untyped-def]
     """Return (2, rows, columns): cells along the column to the nearest obstacle, and to the nearest other cell.
 
