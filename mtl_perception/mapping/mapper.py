@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import open3d as o3d
+import spark_dsg
 from numpy.typing import NDArray
 
 from mtl_perception.core import LabelSpace, Prediction
@@ -22,9 +23,12 @@ from mtl_perception.mapping.fusion.blocks import Key
 from mtl_perception.mapping.fusion.fusion import Fusion
 from mtl_perception.mapping.fusion.instances import Instances
 from mtl_perception.mapping.fusion.views import views_of
+from mtl_perception.mapping.graph.ground_graph import GroundGraph, GroundView
+from mtl_perception.mapping.graph.ground_layers import add_ground, with_ground
 from mtl_perception.mapping.graph.objects import MapObject, ObjectRegistry
 from mtl_perception.mapping.graph.scene_graph import SceneGraphView, spark_graph, view_of
-from mtl_perception.mapping.ground.ground_grid import GridMap, GroundGrid
+from mtl_perception.mapping.ground.distance_field import FieldMap
+from mtl_perception.mapping.ground.ground_grid import GridMap
 from mtl_perception.mapping.surface.meshing import MeshArrays, MeshBlock
 from mtl_perception.mapping.window.active_window import ActiveWindow
 from mtl_perception.mapping.window.archive import RegionArchive
@@ -52,7 +56,8 @@ class MapStats:
     """Sizes of the map, in memory and on disk together.
 
     Attributes:
-        blocks, vertices, objects, places, rooms: what it has.
+        blocks, vertices, objects, places: what it has.
+        rooms: with road segments and junctions.
         archived_blocks: of the blocks, those that are on disk only.
         frames: that were fused.
         evicted_blocks: that went to disk for want of room while they were near enough to stay, each time counted.
@@ -77,9 +82,9 @@ class MapStats:
 class Mapper:
     """Fuses predictions into a labelled surface map with a 2D grid and a scene graph.
 
-    Memory is bounded by `max_blocks` (13 kB a block, and a few kB more for its mesh) and `max_grid_cells` (6 bytes a
-    cell). Blocks that do not fit, or are far from the robot, are in files of a folder of the map's own, some 2 kB each
-    and 50 bytes of memory; they come back when the robot does.
+    Memory is bounded by `max_blocks` (13 kB a block, and a few kB more for its mesh) and `max_grid_cells` (16 bytes a
+    cell); the scene graph grows with what was seen. Blocks that do not fit, or are far from the robot, are in files of
+    a folder of the map's own, some 2 kB each and 50 bytes of memory; they come back when the robot does.
     """
 
     def __init__(
@@ -95,7 +100,7 @@ class Mapper:
         removed by `close`, with this object, or at exit.
 
         Raises:
-            ValueError: `config.ground_labels` names a class that `labels` does not have.
+            ValueError: `config` names a class that `labels` does not have, or that is not possible there.
             OSError: the folder cannot be made.
         """
         depth_gate.prepare()
@@ -151,8 +156,8 @@ class Mapper:
             archived_blocks=self._blocks.archive.blocks,
             vertices=self._blocks.vertices,
             objects=len(self.objects()),
-            places=0,
-            rooms=0,
+            places=self._ground.place_count,
+            rooms=self._ground.region_count,
             frames=self._frames,
             evicted_blocks=self._window.evicted_blocks,
             refused_blocks=self._window.refused_blocks,
@@ -201,7 +206,15 @@ class Mapper:
 
     def occupancy_grid(self) -> GridMap:
         """Return the 2D grid of obstacles and free ground."""
-        return self._grid.map()
+        return self._ground.occupancy()
+
+    def clearance(self) -> FieldMap:
+        """Return the distance to the nearest obstacle in the 2D grid (an ESDF), at most 3 metres."""
+        return self._ground.clearance()
+
+    def ground(self) -> GroundView:
+        """Return places, rooms, road segments, buildings and streets; all keep their ids from call to call."""
+        return self._ground.view()
 
     def objects(self) -> tuple[MapObject, ...]:
         """Return the static things in the map; an object keeps its id from call to call."""
@@ -210,12 +223,13 @@ class Mapper:
 
     def scene_graph(self) -> SceneGraphView:
         """Return the scene graph as plain data."""
-        return view_of(self.objects(), self.labels)
+        objects = self.objects()
+        return with_ground(view_of(objects, self.labels), *self._ground_and(objects), self.labels)
 
     def scene_graph_bytes(self, include_mesh: bool = False) -> bytes:
         """Return the scene graph as spark-dsg's `DynamicSceneGraph.from_binary` reads it."""
         mesh = self.mesh() if include_mesh else None
-        return bytes(spark_graph(self.objects(), self.labels, mesh).to_binary(include_mesh))
+        return bytes(self._spark_graph(mesh).to_binary(include_mesh))
 
     def save(self, folder: str | Path) -> Path:
         """Write the map to a folder, replacing a map that is there; return the folder.
@@ -225,7 +239,7 @@ class Mapper:
             OSError: the files cannot be written; a map that was there is still there.
         """
         mesh = self.mesh()
-        products = storage.MapProducts(mesh, spark_graph(self.objects(), self.labels, mesh))
+        products = storage.MapProducts(mesh, self._spark_graph(mesh))
         regions = self._blocks.contents()
         return storage.save(self._state(), regions, products, Path(folder), self.config, self.labels)
 
@@ -237,20 +251,20 @@ class Mapper:
             OSError: a new folder for what is not in memory cannot be made; the map is unchanged.
         """
         archive = self._new_archive()
-        objects = ObjectRegistry(self.config, self.labels)
+        objects, ground = ObjectRegistry(self.config, self.labels), GroundGraph(self.config, self.labels)
         try:
             saved = storage.load(Path(folder), self.config, self.labels, archive.adopt)
             objects.restore(saved.objects)
+            ground.restore(saved.ground)
         except BaseException:
             archive.close()
             raise
         self.close()
         self._begin(archive)
-        self._objects = objects
+        self._objects, self._ground = objects, ground
         if saved.centre is not None:
             self._window.open_at(saved.centre)
         self._fusion.instances.restore(saved.instances)
-        self._grid.restore(saved.grid)
         self._frames, self._stamp_ns = saved.frames, saved.stamp_ns
 
     def _new_archive(self) -> RegionArchive:
@@ -262,7 +276,7 @@ class Mapper:
         self._surface = MapSurface(self._blocks, self.config.min_weight)
         self._window = ActiveWindow(self.config, self._blocks, self._surface)
         self._fusion = Fusion(self.config, self._blocks.store, self.labels)
-        self._grid = GroundGrid(self.config, self.labels)
+        self._ground = GroundGraph(self.config, self.labels)
         self._objects = ObjectRegistry(self.config, self.labels)
         self._frames = 0
         self._stamp_ns = 0
@@ -282,7 +296,7 @@ class Mapper:
                 self._objects.note_measured(changed)
         with _timed(seconds, "grid"):
             if self._with_grid:
-                self._grid.integrate(views, prediction.world_from_base)
+                self._ground.integrate(views, prediction.world_from_base, prediction.stamp_ns)
         self._frames += 1
         self._stamp_ns = prediction.stamp_ns
 
@@ -303,13 +317,26 @@ class Mapper:
         self._objects.note(meant, removed)
         return changed, removed
 
+    def _ground_and(
+        self, objects: tuple[MapObject, ...]
+    ) -> tuple[GroundView, tuple[MapObject, ...], NDArray[np.int64]]:
+        """Return the layers of the ground, the objects, and in which region each object is."""
+        centroids = np.array([item.centroid for item in objects]).reshape(-1, 3)
+        return self._ground.view(), objects, self._ground.regions_at(centroids)
+
+    def _spark_graph(self, mesh: MeshArrays | None) -> spark_dsg.DynamicSceneGraph:
+        objects = self.objects()
+        graph = spark_graph(objects, self.labels, mesh)
+        add_ground(graph, *self._ground_and(objects), self.labels)
+        return graph
+
     def _state(self) -> storage.SavedMap:
         return storage.SavedMap(
             frames=self._frames,
             stamp_ns=self._stamp_ns,
             centre=self._window.centre,
             instances=self._fusion.instances.state(),
-            grid=self._grid.state(),
+            ground=self._ground.state(),
             objects=self._objects.state(self._blocks.measured, self._stamp_ns),
         )
 

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from mtl_perception.mapping import GridMap, SceneGraphView
 
 _TEXT_HEIGHT = 0.2  # metres
+_BALL = 0.15  # metres, of a place
+_PLACE_LAYER = "PLACES"
 
 
 def to_occupancy_grid(grid: GridMap, stamp_ns: int, frame_id: str) -> OccupancyGrid:
@@ -47,9 +49,13 @@ def to_scene_graph(graph: SceneGraphView, spark_dsg: bytes, stamp_ns: int, frame
 
 
 def scene_graph_markers(graph: SceneGraphView, stamp_ns: int, frame_id: str) -> MarkerArray:
-    """Return all nodes as boxes with their names and all edges as lines; what was shown before is deleted first."""
+    """Return nodes as boxes with their names, places as balls, and edges as lines.
+
+    What was shown before is deleted first. All balls are one marker, for there are thousands of places.
+    """
     message = MarkerArray(markers=[Marker(header=to_header(stamp_ns, frame_id), action=Marker.DELETEALL)])
-    for number, node in enumerate(graph.nodes):
+    places = [node for node in graph.nodes if node.layer == _PLACE_LAYER]
+    for number, node in enumerate(node for node in graph.nodes if node.layer != _PLACE_LAYER):
         x, y, z = (float(value) for value in node.size)
         box = _marker(stamp_ns, frame_id, f"{node.layer} boxes", number, Marker.CUBE)
         box.pose = _pose(node.position)
@@ -61,6 +67,12 @@ def scene_graph_markers(graph: SceneGraphView, stamp_ns: int, frame_id: str) -> 
         text.color = ColorRGBA(r=1.0, g=1.0, b=1.0, a=1.0)
         text.text = f"{node.label_name} {node.name}"
         message.markers += [box, text]
+    if places:
+        balls = _marker(stamp_ns, frame_id, _PLACE_LAYER, 0, Marker.SPHERE_LIST)
+        balls.scale = Vector3(x=_BALL, y=_BALL, z=_BALL)
+        balls.points = [_pose(node.position).position for node in places]
+        balls.colors = [_colour(node.colour, 1.0) for node in places]
+        message.markers.append(balls)
     if graph.edges:
         lines = _marker(stamp_ns, frame_id, "edges", 0, Marker.LINE_LIST)
         lines.scale.x = 0.02

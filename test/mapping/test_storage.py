@@ -66,7 +66,11 @@ def test_other_programs_read_the_products(mapper, tmp_path):
     vertices = np.frombuffer(content, vertex, len(mapper.mesh().vertices), content.index(b"end_header\n") + 11)
     assert np.array_equal(vertices["label"], mapper.mesh().labels)
     graph = spark_dsg.DynamicSceneGraph.load(tmp_path / "map" / "scene_graph.sparkdsg")
-    assert graph.num_nodes() == 1 and graph.mesh.num_vertices() == len(mapper.mesh().vertices)
+    assert graph.num_nodes() == len(mapper.scene_graph().nodes) and graph.mesh.num_vertices() == len(vertices)
+    layers = {layer.name: layer for layer in mapper.scene_graph().layers}
+    for name, number in {"OBJECTS": 2, "PLACES": 3, "ROOMS": 4, "BUILDINGS": 5}.items():
+        assert graph.get_layer(name).id == layers[name].id == number
+        assert graph.get_layer(name).num_nodes() == layers[name].nodes > 0
 
 
 def test_saving_again_replaces_the_map_and_leaves_nothing_else(mapper, walk, labels, tmp_path):
@@ -106,7 +110,7 @@ def edit_manifest(**fields):
     ("damage", "text"),
     [
         (flip_a_byte, r"blocks\.zip is damaged"),
-        (lambda folder: (folder / "grid.npz").unlink(), r"grid\.npz is missing"),
+        (lambda folder: (folder / "ground.npz").unlink(), r"ground\.npz is missing"),
         (lambda folder: (folder / "objects.json").write_text("{}"), r"objects\.json is damaged"),
         (lambda folder: (folder / "manifest.json").unlink(), r"is no readable map: FileNotFoundError"),
         (lambda folder: (folder / "manifest.json").write_text("{"), r"is no readable map: JSONDecodeError"),
@@ -187,7 +191,7 @@ def test_a_map_that_is_larger_than_memory_is_loaded_and_continued(long_wall, lab
         small.integrate(frame)
         large.integrate(frame)
     ours, theirs = small.save(tmp_path / "small"), large.save(tmp_path / "large")
-    for name in ("blocks.zip", "grid.npz", "objects.json", "mesh.ply"):
+    for name in ("blocks.zip", "ground.npz", "objects.json", "mesh.ply"):
         assert (ours / name).read_bytes() == (theirs / name).read_bytes(), name
 
 

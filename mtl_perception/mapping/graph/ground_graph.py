@@ -103,8 +103,10 @@ class GroundGraph:
         home = squares["home"][self._places.nodes()]
         room = self._rooms.of(home)
         place_region = np.where(room >= 0, room, self._segments.of(self._places.nodes()))
-        regions = regions_of(self._region_squares(), places.ids, place_region, places.edges)
-        return GroundView(places, place_region, regions, areas_of(regions))
+        square_region = self._regions_of(np.arange(len(squares)))
+        regions = regions_of(self._region_squares(square_region), places.ids, place_region, places.edges)
+        links = np.concatenate([self._rooms.links(), self._segments.links()])
+        return GroundView(places, place_region, regions, areas_of(regions, square_region, links))
 
     def regions_at(self, positions: NDArray[np.float64]) -> NDArray[np.int64]:
         """Return the id (N,) of the region in which each position (N, 2 or 3) in the world is; -1 for none."""
@@ -121,12 +123,7 @@ class GroundGraph:
         return parts
 
     def restore(self, state: dict[str, NDArray]) -> None:
-        """Set everything to what `state` gave.
-
-        Raises:
-            ValueError: something is missing, or is not what `state` gives.
-        """
-        _check(state)
+        """Set everything to what `state` gave."""
         for name, part in self._parts().items():
             prefix = f"{name}."
             part.restore({key[len(prefix) :]: array for key, array in state.items() if key.startswith(prefix)})
@@ -146,17 +143,16 @@ class GroundGraph:
         room = self._rooms.of(nodes)
         return np.where(room >= 0, room, self._segments.of(nodes))
 
-    def _region_squares(self) -> RegionSquares:
+    def _region_squares(self, region: NDArray[np.int64]) -> RegionSquares:
+        """Return what regions are made of, given the id of the region that each square is of."""
         squares = self._squares
-        nodes = np.arange(len(squares))
-        region = self._regions_of(nodes)
-        nodes = nodes[region >= 0]
+        nodes = np.flatnonzero(region >= 0)
         is_room, junction = self._rooms.of(nodes) >= 0, self._segments.are_junctions(nodes)
         height = squares["ground_height"][nodes].astype(np.float64)
         return RegionSquares(
             region=region[nodes],
             kind=np.where(is_room, 0, np.where(junction, 2, 1)),
-            corner=squares.of(nodes) * self._spacing,
+            corner=squares.of(nodes) * np.float64(self._spacing),
             edge=self._spacing,
             height=np.where(np.isnan(height), squares["place_height"][nodes], height),
             area=np.where(is_room, squares["open_cells"][nodes], squares["ground_cells"][nodes]) * self._cell_area,
@@ -165,8 +161,12 @@ class GroundGraph:
         )
 
 
-def _check(state: dict[str, NDArray]) -> None:
-    """Raise ValueError unless all arrays are there with the types and shapes that they must have."""
+def check_state(state: dict[str, NDArray]) -> None:
+    """Look whether `GroundGraph.restore` can be given this.
+
+    Raises:
+        KeyError, ValueError: something is missing, or has another type or shape than `GroundGraph.state` gives.
+    """
     cells = state["grid.seen"].shape
     nodes = len(state["squares.blocks"]) * SQUARES_OF_BLOCK
     expected: dict[str, tuple[str, tuple[int, ...]]] = {

@@ -46,7 +46,9 @@ class Region:
 
 @dataclass(frozen=True, eq=False)
 class Area:
-    """Rooms, or road segments and junctions, between which one can go: a building or a street, in the world frame.
+    """Rooms that no walls part, or road segments and junctions with ways between them: a building or a street.
+
+    In the world frame.
 
     Attributes:
         id: that of its oldest region; of areas that turn out to be one, the older id stays.
@@ -215,20 +217,25 @@ def regions_of(
     )
 
 
-def areas_of(regions: tuple[Region, ...]) -> tuple[Area, ...]:
-    """Return the areas that regions are parts of, in the order of their ids."""
+def areas_of(
+    regions: tuple[Region, ...], square_region: NDArray[np.int64], links: NDArray[np.int64]
+) -> tuple[Area, ...]:
+    """Return the areas that regions are parts of, in the order of their ids.
+
+    Args:
+        regions: in the order of their ids.
+        square_region: (N,) id of the region that each square is of, -1 for none.
+        links: (L, 2) squares that are of one area, in a region or not.
+    """
     if not regions:
         return ()
-    number = {region.id: index for index, region in enumerate(regions)}
-    pairs = [
-        (number[region.id], number[other])
-        for region in regions
-        for other in region.neighbours
-        if (region.kind == ROOM) == (regions[number[other]].kind == ROOM)
-    ]
-    one, other = np.array(pairs, dtype=np.int64).reshape(-1, 2).T
-    links = coo_array((np.ones(len(one)), (one, other)), shape=(len(regions), len(regions)))
-    part = connected_components(links, directed=False)[1]
+    ids = np.array([region.id for region in regions])
+    squares = np.flatnonzero(square_region >= 0)
+    one = np.concatenate([links[:, 0], squares])
+    other = np.concatenate([links[:, 1], len(square_region) + np.searchsorted(ids, square_region[squares])])
+    size = len(square_region) + len(ids)
+    joined = coo_array((np.ones(len(one), dtype=bool), (one, other)), shape=(size, size))
+    part = connected_components(joined, directed=False)[1][len(square_region) :]
     groups: dict[int, list[Region]] = {}
     for region, which in zip(regions, part.tolist(), strict=True):  # in the order of ids, so the first is the oldest
         groups.setdefault(which, []).append(region)

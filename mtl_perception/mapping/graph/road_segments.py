@@ -18,6 +18,7 @@ from mtl_perception.mapping.config import MapperConfig
 from mtl_perception.mapping.graph import road_walks
 from mtl_perception.mapping.graph.regions import RegionIds
 from mtl_perception.mapping.graph.road_walks import EDGE, FAR, count_arms, parts_of, rim_of, spread
+from mtl_perception.mapping.graph.square_ways import ends_of_ways
 from mtl_perception.mapping.graph.squares import RING, STEPS, Field, Squares, around
 from mtl_perception.mapping.ground.ground_grid import GroundGrid
 
@@ -98,6 +99,12 @@ class RoadSegments:
     def are_junctions(self, nodes: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Return whether the place of each node (N,) is one of a junction."""
         return self._squares["road_kind"][nodes] == _JUNCTION
+
+    def links(self) -> NDArray[np.int64]:
+        """Return the nodes (L, 2) of places of streets between which there are ways."""
+        nodes = np.flatnonzero(self._squares["road_kind"] != _NONE)
+        ends = ends_of_ways(nodes, STEPS, self._squares.neighbours, self._squares["ways"])
+        return ends[(self._squares["road_kind"][ends] != _NONE).all(axis=1)]
 
     def _part_junctions(self, near: NDArray[np.int64]) -> NDArray[np.int64]:
         """Find around `near` what is of junctions and what of stretches; return the nodes (N,) where that is new."""

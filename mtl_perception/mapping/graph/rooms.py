@@ -67,6 +67,13 @@ class Rooms:
         root = np.where(nodes >= 0, self._squares["root"][nodes], -1)
         return np.where(root >= 0, self._squares["room"][root], -1)
 
+    def links(self) -> NDArray[np.int64]:
+        """Return the nodes (L, 2) of squares between which there is no wall, in rooms or not."""
+        squares = self._squares
+        nodes = np.arange(len(squares))
+        first, second, _, _ = links_between(nodes, STEPS, squares.neighbours, squares["necks"], np.float32(0.0))
+        return np.stack([first, second], axis=1)
+
     def _find_rooms(self, starts: NDArray[np.int64]) -> None:
         """Find the rooms of all open squares that are joined to `starts` by necks wider than a door."""
         squares = self._squares

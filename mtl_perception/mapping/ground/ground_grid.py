@@ -292,9 +292,11 @@ class GroundGrid:
         clouds = [cloud for each in seen for cloud in (each.points, each.ends, each.origin[None])]
         if not any(len(each.points) + len(each.ends) for each in seen):
             return None
-        clouds = [np.floor(cloud[:, :2] / self._config.grid_resolution) for cloud in clouds if len(cloud)]
-        first = np.min([cloud.min(axis=0) for cloud in clouds], axis=0).astype(np.int64)
-        last = np.max([cloud.max(axis=0) for cloud in clouds], axis=0).astype(np.int64)
+        lowest, highest = (  # column by column, which is several times faster than along an axis
+            np.array([bound([bound(cloud[:, axis]) for cloud in clouds if len(cloud)]) for axis in (0, 1)])
+            for bound in (np.min, np.max)
+        )
+        first, last = (np.floor(at / self._config.grid_resolution).astype(np.int64) for at in (lowest, highest))
         low, high = first // _GROWTH * _GROWTH, (last // _GROWTH + 1) * _GROWTH
         shape = np.array(self._cells["seen"].shape[::-1])
         if shape.all():
