@@ -5,17 +5,25 @@
 from mtl_perception.mapping.config import MapperConfig
 from mtl_perception.mapping.errors import MapFormatError, MappingError
 from mtl_perception.mapping.fusion.blocks import BLOCK, Key
+from mtl_perception.mapping.graph.ground_graph import GroundView
 from mtl_perception.mapping.graph.objects import MapObject
+from mtl_perception.mapping.graph.places import Places
+from mtl_perception.mapping.graph.regions import Area, Region
 from mtl_perception.mapping.graph.scene_graph import SceneEdge, SceneGraphView, SceneLayer, SceneNode
+from mtl_perception.mapping.ground.distance_field import FieldMap
 from mtl_perception.mapping.ground.ground_grid import GridMap
-from mtl_perception.mapping.mapper import Mapper, MapStats, MapUpdate
+from mtl_perception.mapping.mapper import Mapper
+from mtl_perception.mapping.reports import MapStats, MapUpdate
 from mtl_perception.mapping.slices.esdf_slice import EsdfSlice
 from mtl_perception.mapping.surface.meshing import MeshArrays, MeshBlock
 
 __all__ = [
     "BLOCK",
+    "Area",
     "EsdfSlice",
+    "FieldMap",
     "GridMap",
+    "GroundView",
     "Key",
     "MapFormatError",
     "MapObject",
@@ -26,6 +34,8 @@ __all__ = [
     "MappingError",
     "MeshArrays",
     "MeshBlock",
+    "Places",
+    "Region",
     "SceneEdge",
     "SceneGraphView",
     "SceneLayer",

@@ -86,7 +86,7 @@ class MapperConfig(BaseModel):
         4_000_000,
         ge=4096,
         le=400_000_000,
-        description="Most cells of the 2D grid (6 bytes each); beyond, a square around the robot is kept.",
+        description="Most cells of the 2D grid (16 bytes each); beyond, a square around the robot is kept.",
     )
     ground_labels: tuple[str, ...] = Field(
         ("road", "pavement", "floor"), description="Classes that the robot's ground consists of."
@@ -102,6 +102,32 @@ class MapperConfig(BaseModel):
     )
     obstacle_max_height: float = Field(
         1.8, gt=0.0, le=100.0, description="Higher things are no obstacle, metres over ground."
+    )
+    wall_labels: tuple[str, ...] = Field(
+        ("wall", "building"), description="Classes that part rooms from each other; furniture does not."
+    )
+    wall_min_height: float = Field(0.4, ge=0.0, le=10.0, description="Lower walls part no rooms, metres above ground.")
+    wall_max_height: float = Field(
+        1.9, gt=0.0, le=100.0, description="Walls above this part no rooms: lintels, metres above ground."
+    )
+    room_labels: tuple[str, ...] = Field(
+        ("floor",), description="Those classes of the ground that rooms have; the others are of streets."
+    )
+    road_labels: tuple[str, ...] = Field(
+        ("road",), description="Those classes of the ground whose shape tells where roads meet."
+    )
+    door_width: float = Field(
+        1.0, ge=0.2, le=10.0, description="Ways between walls that are narrower part rooms, metres."
+    )
+    place_spacing: float = Field(
+        0.75,
+        ge=0.1,
+        le=20.0,
+        description="Edge of the squares of ground of which each has at most one place, metres; a street wants 1.5.",
+    )
+    robot_radius: float = Field(0.2, ge=0.0, le=3.0, description="A place has at least so much room around it, metres.")
+    place_max_step: float = Field(
+        0.2, ge=0.0, le=10.0, description="There is no way over a higher step of the ground, metres."
     )
     object_gap: float = Field(
         0.2, ge=0.01, le=10.0, description="Surfaces of one class that are nearer than this are one object, metres."

@@ -8,100 +8,45 @@ import math
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import open3d as o3d
-import spark_dsg
 from numpy.typing import NDArray
 
 from mtl_perception.core import LabelSpace, Prediction
 from mtl_perception.core.transforms import Transform
 from mtl_perception.mapping import storage
 from mtl_perception.mapping.config import MapperConfig
-from mtl_perception.mapping.errors import MappingError
 from mtl_perception.mapping.fusion import depth_gate
-from mtl_perception.mapping.fusion.blocks import BLOCK, Key
-from mtl_perception.mapping.fusion.fusion import Fusion
+from mtl_perception.mapping.fusion.blocks import Key
 from mtl_perception.mapping.fusion.instances import Instances
-from mtl_perception.mapping.fusion.measured import NEVER_NS
 from mtl_perception.mapping.fusion.views import views_of
-from mtl_perception.mapping.graph.agents import add_agents, agent_view
+from mtl_perception.mapping.graph.ground_graph import GroundGraph, GroundView
+from mtl_perception.mapping.graph.layers import Layers
 from mtl_perception.mapping.graph.objects import MapObject, ObjectRegistry
-from mtl_perception.mapping.graph.scene_graph import SceneGraphView, spark_graph, view_of
+from mtl_perception.mapping.graph.scene_graph import SceneGraphView
 from mtl_perception.mapping.graph.track import Track
 from mtl_perception.mapping.graph.tracks import TrackRegistry
-from mtl_perception.mapping.ground.ground_grid import GridMap, GroundGrid
-from mtl_perception.mapping.poses.pose_gate import PoseGate
-from mtl_perception.mapping.poses.reanchoring import anchors_of, moved
+from mtl_perception.mapping.ground.distance_field import FieldMap
+from mtl_perception.mapping.ground.ground_grid import GridMap
+from mtl_perception.mapping.poses.robot_path import RobotPath
 from mtl_perception.mapping.poses.trajectory import Correction, Trajectory
 from mtl_perception.mapping.products.map_products import MapProducts
+from mtl_perception.mapping.reports import MapStats, MapUpdate
 from mtl_perception.mapping.slices.esdf_slice import EsdfSlice, esdf_of
-from mtl_perception.mapping.slices.free_air import FreeAir
 from mtl_perception.mapping.slices.height_band import Area, Bounds, GroundHeights, band_grid, cell_edge
 from mtl_perception.mapping.surface.meshing import MeshArrays, MeshBlock
-from mtl_perception.mapping.window.active_window import ActiveWindow
-from mtl_perception.mapping.window.archive import RegionArchive
-from mtl_perception.mapping.window.map_blocks import MapBlocks
-from mtl_perception.mapping.window.map_surface import MapSurface
-from mtl_perception.mapping.window.set_aside import SetAside
-
-
-@dataclass(frozen=True, eq=False)
-class MapUpdate:
-    """What a frame changed.
-
-    Attributes:
-        changed_blocks: per block key, its new mesh (never empty).
-        removed_blocks: keys of blocks that had a mesh and have none any more.
-        moved: whether the whole map has moved with a corrected pose; all that was known of it is then void.
-        seconds: per stage, the time it took.
-    """
-
-    changed_blocks: dict[Key, MeshBlock]
-    removed_blocks: tuple[Key, ...]
-    moved: bool
-    seconds: dict[str, float]
-
-
-@dataclass(frozen=True)
-class MapStats:
-    """Sizes of the map, in memory and on disk together.
-
-    Attributes:
-        blocks, vertices, objects, places, rooms: what it has.
-        tracks: of things that move, those that have not ended.
-        archived_blocks: of the blocks, those that are on disk only.
-        frames: that were fused.
-        evicted_blocks: that went to disk for want of room while they were near enough to stay, each time counted.
-        refused_blocks: that a view wanted and did not get, because it needs more than `max_blocks` at once.
-        dropped_blocks: that were lost because they could not be written, e.g. to a full disk.
-        aside_blocks: on disk, that newer ones have replaced, until the trajectory is corrected.
-        damaged_regions: parts of the map that were lost because their files could not be read.
-    """
-
-    blocks: int
-    archived_blocks: int
-    vertices: int
-    objects: int
-    places: int
-    rooms: int
-    tracks: int
-    frames: int
-    evicted_blocks: int
-    refused_blocks: int
-    dropped_blocks: int
-    aside_blocks: int
-    damaged_regions: int
+from mtl_perception.mapping.volume import Volume
 
 
 class Mapper:
     """Fuses predictions into a labelled surface map with a 2D grid and a scene graph.
 
-    Memory is bounded by `max_blocks` (13 kB a block, and a few kB more for its mesh) and `max_grid_cells` (6 bytes a
-    cell). Blocks that do not fit, or are far from the robot, are in files of a folder of the map's own, some 2 kB each
-    and 50 bytes of memory; they come back when the robot does.
+    Memory is bounded by `max_blocks` (13 kB a block, and a few kB more for its mesh) and `max_grid_cells` (16 bytes a
+    cell); the scene graph grows with what was seen. Blocks that do not fit, or are far from the robot, are in files of
+    a folder of the map's own, some 2 kB each and 50 bytes of memory; they come back when the robot does.
     """
 
     def __init__(
@@ -118,7 +63,7 @@ class Mapper:
         removed by `close`, with this object, or at exit.
 
         Raises:
-            ValueError: `config.ground_labels` names a class that `labels` does not have.
+            ValueError: `config` names a class that `labels` does not have, or that is not possible there.
             OSError: the folder cannot be made.
         """
         depth_gate.prepare()
@@ -126,7 +71,7 @@ class Mapper:
         self.labels = labels
         self._with_grid = with_grid
         self._archive_folder = None if archive_folder is None else Path(archive_folder)
-        self._begin(self._new_archive(), SetAside(self._archive_folder))
+        self._begin(self._new_volume())
 
     def reset(self) -> None:
         """Forget everything.
@@ -134,14 +79,13 @@ class Mapper:
         Raises:
             OSError: a new folder for what is not in memory cannot be made; nothing is forgotten.
         """
-        archive, aside = self._new_archive(), SetAside(self._archive_folder)
+        volume = self._new_volume()
         self.close()
-        self._begin(archive, aside)
+        self._begin(volume)
 
     def close(self) -> None:
         """Remove what is on disk. Only to be called when the map is not used any more."""
-        self._blocks.archive.close()
-        self._aside.close()
+        self._volume.close()
 
     def integrate(self, prediction: Prediction) -> MapUpdate:
         """Fuse all cameras of a frame and mesh what has changed since the map was last meshed.
@@ -181,61 +125,62 @@ class Mapper:
             ValueError: the poses make no sense, or none is within the trajectory; the map is unchanged.
             OSError: a part of the map cannot be read or written; the map is unchanged.
         """
-        self._correct(self._trajectory.correction(poses))
+        self._correct(self._path.trajectory.correction(poses))
 
     @property
     def stats(self) -> MapStats:
         """Sizes of the map as it stands."""
         self._mesh_changes()
+        blocks, window = self._volume.blocks, self._volume.window
         return MapStats(
-            blocks=len(self._blocks),
-            archived_blocks=self._blocks.archive.blocks,
-            vertices=self._blocks.vertices,
+            blocks=len(blocks),
+            archived_blocks=blocks.archive.blocks,
+            vertices=blocks.vertices,
             objects=len(self.objects()),
-            places=0,
-            rooms=0,
+            places=self._ground.place_count,
+            rooms=self._ground.region_count,
             tracks=len(self.tracks()),
             frames=self._frames,
-            evicted_blocks=self._window.evicted_blocks,
-            refused_blocks=self._window.refused_blocks,
-            dropped_blocks=self._window.dropped_blocks,
-            aside_blocks=len(self._aside),
-            damaged_regions=self._blocks.archive.damaged_regions,
+            evicted_blocks=window.evicted_blocks,
+            refused_blocks=window.refused_blocks,
+            dropped_blocks=window.dropped_blocks,
+            aside_blocks=len(self._volume.aside),
+            damaged_regions=blocks.archive.damaged_regions,
         )
 
     @property
     def instances(self) -> Instances:
         """What the numbers in `MeshArrays.instances` stand for."""
-        return self._fusion.instances
+        return self._volume.instances
 
     @property
     def mesh_keys(self) -> tuple[Key, ...]:
         """The keys of all blocks that have a mesh, in order."""
         self._mesh_changes()
-        return self._surface.keys()
+        return self._volume.surface.keys()
 
     def mesh_block(self, key: Key) -> MeshBlock:
         """Return the mesh of one block, empty where there is no surface."""
         self._mesh_changes()
-        return self._blocks.mesh_of(key)
+        return self._volume.blocks.mesh_of(key)
 
     def mesh_blocks(self, keys: Iterable[Key]) -> dict[Key, MeshBlock]:
         """Return the meshes of blocks, empty where there is no surface; each file on disk is read once."""
         self._mesh_changes()
-        return self._surface.blocks(keys)
+        return self._volume.surface.blocks(keys)
 
     def mesh(self) -> MeshArrays:
         """Return the mesh of the whole map, vertices between blocks merged."""
         self._mesh_changes()
-        return self._surface.joined()
+        return self._volume.surface.joined()
 
     def meshed_anew(self) -> dict[Key, MeshBlock]:
         """Mesh all blocks from their voxels; equal, block by block, to what the updates have built up."""
-        return self._surface.meshed_anew()
+        return self._volume.surface.meshed_anew()
 
     def to_open3d(self) -> o3d.t.geometry.VoxelBlockGrid:
         """Return a copy of the voxels as Open3D's grid, for its own functions; it is in memory as a whole."""
-        return self._blocks.to_open3d()
+        return self._volume.blocks.to_open3d()
 
     def points(self) -> tuple[NDArray[np.float32], NDArray[np.uint8], NDArray[np.uint8]]:
         """Return the surface as points: positions (N, 3) in the world, RGB (N, 3), label ids (N,)."""
@@ -244,7 +189,15 @@ class Mapper:
 
     def occupancy_grid(self) -> GridMap:
         """Return the 2D grid of obstacles and free ground."""
-        return self._grid.map()
+        return self._ground.occupancy()
+
+    def clearance(self) -> FieldMap:
+        """Return the distance to the nearest obstacle in the 2D grid (an ESDF), at most 3 metres."""
+        return self._ground.clearance()
+
+    def ground(self) -> GroundView:
+        """Return places, rooms, road segments, buildings and streets; all keep their ids from call to call."""
+        return self._ground.view()
 
     def occupancy_band(self, low: float, high: float, bounds: Bounds | None = None) -> GridMap:
         """Return obstacles and free space between two heights above the ground, as the voxels know them.
@@ -273,7 +226,7 @@ class Mapper:
     def objects(self) -> tuple[MapObject, ...]:
         """Return the static things in the map; an object keeps its id from call to call."""
         self._mesh_changes()
-        return self._objects.current(self._blocks.measured, self._stamp_ns)
+        return self._objects.current(self._volume.blocks.measured, self._stamp_ns)
 
     def tracks(self) -> tuple[Track, ...]:
         """Return the things that move, as of the newest frame with boxes."""
@@ -281,17 +234,16 @@ class Mapper:
 
     def trajectory(self) -> Trajectory:
         """Return the robot's way since the clock last jumped back; not to be changed."""
-        return self._trajectory
+        return self._path.trajectory
 
     def scene_graph(self) -> SceneGraphView:
         """Return the scene graph as plain data."""
-        static = view_of(self.objects(), self.labels)
-        layer, nodes, edges = agent_view(self._trajectory, self.tracks(), self.labels)
-        return SceneGraphView((*static.layers, layer), static.nodes + nodes, static.edges + edges)
+        return self._layers().view()
 
     def scene_graph_bytes(self, include_mesh: bool = False) -> bytes:
         """Return the scene graph as spark-dsg's `DynamicSceneGraph.from_binary` reads it."""
-        return bytes(self._spark_graph(self.mesh() if include_mesh else None).to_binary(include_mesh))
+        mesh = self.mesh() if include_mesh else None
+        return bytes(self._layers().spark_graph(mesh).to_binary(include_mesh))
 
     def save(self, folder: str | Path) -> Path:
         """Write the map to a folder, replacing a map that is there; return the folder.
@@ -300,9 +252,9 @@ class Mapper:
             MapFormatError: there is something else than a map at that place.
             OSError: the files cannot be written; a map that was there is still there.
         """
-        products = self._products()
-        regions = self._blocks.contents()
-        return storage.save(self._state(), regions, self._aside, products, Path(folder), self.config, self.labels)
+        products, volume = self._products(), self._volume
+        regions = volume.blocks.contents()
+        return storage.save(self._state(), regions, volume.aside, products, Path(folder), self.config, self.labels)
 
     def load(self, folder: str | Path) -> None:
         """Replace the map by a saved one, which may be larger than memory.
@@ -311,215 +263,133 @@ class Mapper:
             MapFormatError: the folder is no map, is damaged, or does not fit this configuration; the map is unchanged.
             OSError: a new folder for what is not in memory cannot be made; the map is unchanged.
         """
-        archive = self._new_archive()
-        objects, tracks = ObjectRegistry(self.config, self.labels), TrackRegistry(self.config, self.labels)
-        trajectory, aside = Trajectory(), SetAside(self._archive_folder)
+        volume = self._new_volume()
+        objects, ground = ObjectRegistry(self.config, self.labels), GroundGraph(self.config, self.labels)
+        tracks, path = TrackRegistry(self.config, self.labels), RobotPath(self.config)
         try:
-            saved = storage.load(Path(folder), self.config, self.labels, archive.adopt, aside)
+            adopt = volume.blocks.archive.adopt
+            saved = storage.load(Path(folder), self.config, self.labels, adopt, volume.aside)
             objects.restore(saved.objects)
+            ground.restore(saved.ground)
             tracks.restore(saved.tracks)
-            trajectory.restore(saved.trajectory)
+            path.trajectory.restore(saved.trajectory)
         except BaseException:
-            archive.close()
-            aside.close()
+            volume.close()
             raise
         self.close()
-        self._begin(archive, aside)
-        self._objects, self._tracks, self._trajectory = objects, tracks, trajectory
+        self._begin(volume)
+        self._objects, self._ground, self._tracks, self._path = objects, ground, tracks, path
         if saved.centre is not None:
-            self._window.open_at(saved.centre)
-        self._fusion.instances.restore(saved.instances)
-        self._grid.restore(saved.grid)
-        self._air.restore(saved.air)
+            volume.window.open_at(saved.centre)
+        volume.instances.restore(saved.instances)
+        volume.air.restore(saved.air)
         self._frames, self._stamp_ns = saved.frames, saved.stamp_ns
 
-    def _new_archive(self) -> RegionArchive:
-        return RegionArchive(self.config.voxel_size, self.config.max_depth, self._archive_folder)
+    def _new_volume(self) -> Volume:
+        return Volume(self.config, self.labels, self._archive_folder)
 
-    def _begin(self, archive: RegionArchive, aside: SetAside) -> None:
-        """Begin with what is in an archive and what was set aside, and nothing else."""
-        self._begin_with(archive)
-        self._aside = aside
-        self._grid = GroundGrid(self.config, self.labels)
-        self._air = FreeAir(self.config)
+    def _begin(self, volume: Volume) -> None:
+        """Begin with a volume, and nothing else."""
+        self._volume = volume
+        self._ground = GroundGraph(self.config, self.labels)
         self._objects = ObjectRegistry(self.config, self.labels)
         self._tracks = TrackRegistry(self.config, self.labels)
-        self._trajectory = Trajectory()
-        self._gate = PoseGate(self.config)
+        self._path = RobotPath(self.config)
         self._frames = 0
         self._stamp_ns = 0
-
-    def _begin_with(self, archive: RegionArchive) -> None:
-        """Let the blocks of an archive be all blocks of the map."""
-        self._blocks = MapBlocks(self.config, archive)
-        self._surface = MapSurface(self._blocks, self.config.min_weight)
-        self._window = ActiveWindow(self.config, self._blocks, self._surface)
-        self._fusion = Fusion(self.config, self._blocks.store, self.labels)
 
     def _fuse(self, prediction: Prediction, seconds: dict[str, float]) -> bool:
         """Fuse a frame; return whether the map has moved before."""
         with _timed(seconds, "gate"):
             views = views_of(prediction, self.config, self.labels)
         assert prediction.world_from_base is not None  # views_of has checked it
-        moved = self._follow_jump(prediction.stamp_ns, prediction.world_from_base)
+        stamp_ns, world_from_base = prediction.stamp_ns, prediction.world_from_base
+        goes_on = not self._frames or stamp_ns > self._stamp_ns
+        if self._frames and stamp_ns < self._stamp_ns:  # the clock has jumped back
+            self._path.begin_again()
+            self._tracks.begin_again()
+        correction = self._path.admit(stamp_ns, world_from_base)
+        if correction is not None:
+            self._correct(correction)
         with _timed(seconds, "window"):
-            reaches = self._window.move(views, prediction.world_from_base[:3, 3])
+            reaches = self._volume.approach(views, world_from_base[:3, 3])
         with _timed(seconds, "fuse"):
+            distance = self.config.revisit_distance
+            before_ns = self._path.trajectory.stamp_before(distance) if distance else None
             for view, reach in zip(views, reaches, strict=True):
-                wanted = self._window.make_room(self._fusion.blocks_at_surfaces(view), reach)
-                touched = self._fusion.touched(view, wanted)
-                self._set_aside(touched)
-                fused, changed = self._fusion.integrate(view, touched)
-                self._blocks.note(fused, changed, prediction.stamp_ns)
-                self._surface.note(changed)
+                changed = self._volume.fuse(view, reach, stamp_ns, before_ns)
                 self._objects.note_measured(changed)
         with _timed(seconds, "grid"):
             if self._with_grid:
-                self._grid.integrate(views, prediction.world_from_base)
+                self._ground.integrate(views, world_from_base, stamp_ns)
                 for view, reach in zip(views, reaches, strict=True):
-                    self._air.integrate(view, reach.low, reach.high)
+                    self._volume.air.integrate(view, reach.low, reach.high)
         with _timed(seconds, "track"):
-            self._follow(prediction, prediction.world_from_base)
+            self._path.add(stamp_ns, world_from_base)
+            if prediction.detections is not None and goes_on:
+                self._tracks.update(prediction.detections, world_from_base, stamp_ns)
         self._frames += 1
-        self._stamp_ns = prediction.stamp_ns
-        return moved
-
-    def _follow_jump(self, stamp_ns: int, world_from_base: Transform) -> bool:
-        """Refuse a pose that has jumped, or move the map after a jump that lasts; return whether it has moved.
-
-        Raises:
-            MappingError: the pose has jumped.
-        """
-        if self._frames and stamp_ns <= self._stamp_ns:
-            if stamp_ns < self._stamp_ns:
-                self._gate = PoseGate(self.config)
-            return False
-        jump = self._gate.check(stamp_ns, world_from_base)
-        if jump is None:
-            return False
-        mode = self.config.on_pose_jump
-        if jump.correction is None or mode == "refuse":
-            raise MappingError(f"world_from_base: {jump.reason}; frames after a jump are not mapped")
-        last_ns = self._stamp_ns
-        poses = [(last_ns, jump.correction @ self._trajectory.at(last_ns))]
-        first_ns = max(self._trajectory.settled_ns, int(self._trajectory.stamps_ns[0]))
-        if mode == "spread" and first_ns < last_ns:
-            poses.insert(0, (first_ns, self._trajectory.at(first_ns)))
-        self._correct(self._trajectory.correction(poses))
-        self._gate.accept()
-        return True
+        self._stamp_ns = stamp_ns
+        return correction is not None
 
     def _correct(self, correction: Correction) -> None:
         """Move with a corrected trajectory."""
         self._mesh_changes()
-        archive = self._new_archive()
-        try:
-            keys = moved(self._blocks, self._aside, correction.at, self._stamp_ns, self.config, archive)
-            aside = SetAside(self._archive_folder)
-        except BaseException:
-            archive.close()
-            raise
-        measured, edge = self._blocks.measured, BLOCK * self.config.voxel_size
 
         def move(points: NDArray[np.float64], first_seen_ns: int) -> NDArray[np.float64]:
-            blocks = np.floor(points / edge).astype(np.int32)
-            anchors = anchors_of(measured.of(blocks, NEVER_NS), first_seen_ns, self.config)
-            stamps_ns, which = np.unique(anchors, return_inverse=True)
+            stamps_ns, which = np.unique(self._volume.anchors(points, first_seen_ns), return_inverse=True)
             transforms = correction.at(stamps_ns)[which]
             return np.einsum("nij,nj->ni", transforms[:, :3, :3], points) + transforms[:, :3, 3]
 
-        self._objects = self._objects.moved(move)
+        objects = self._objects.moved(move)
+        self._volume.move(correction, self._stamp_ns)
+        self._objects = objects
         self._tracks.move(correction.at)
-        instances, centre = self._fusion.instances, self._window.centre
-        self.close()
-        self._aside = aside
-        self._begin_with(archive)
-        self._fusion.instances = instances
-        self._air.move(correction.around)
-        self._trajectory.correct(correction)
-        self._grid = GroundGrid(self.config, self.labels)
-        self._surface.note(keys)
-        if centre is not None:
-            self._window.open_at(correction.at(np.array([self._stamp_ns]))[0][:3] @ [*centre, 1.0])
+        self._ground = GroundGraph(self.config, self.labels)
+        self._path.correct(correction)
         self._mesh_changes()
-
-    def _set_aside(self, touched: NDArray[np.int32]) -> None:
-        """Set aside those of blocks (N, 3) that were seen last before the robot has driven `revisit_distance`."""
-        distance = self.config.revisit_distance
-        before_ns = self._trajectory.stamp_before(distance) if distance else None
-        if before_ns is None:
-            return
-        there = touched[self._blocks.store.find(touched) >= 0]
-        seen_ns = self._blocks.measured.of(there, self._stamp_ns)
-        old = seen_ns[:, 1] < before_ns
-        if old.any():
-            self._aside.put(there[old], seen_ns[old], self._blocks.store.read(there[old]))
-            self._blocks.remove(there[old])
-            self._surface.note(there[old])
-
-    def _follow(self, prediction: Prediction, world_from_base: Transform) -> None:
-        """Follow the robot and what moves around it."""
-        stamp_ns = prediction.stamp_ns
-        if self._frames and stamp_ns < self._stamp_ns:
-            self._tracks.begin_again()
-            self._trajectory = Trajectory()
-        elif self._frames and stamp_ns == self._stamp_ns:
-            return
-        self._trajectory.add(stamp_ns, world_from_base)
-        if prediction.detections is not None:
-            self._tracks.update(prediction.detections, world_from_base, stamp_ns)
 
     def _mesh_changes(self) -> tuple[dict[Key, MeshBlock], tuple[Key, ...]]:
         """Mesh again what depends on changed blocks; return the new meshes and the keys that have none any more."""
-        self._surface.update()
+        self._volume.surface.update()
         return self._take_news()
 
     def _take_news(self) -> tuple[dict[Key, MeshBlock], tuple[Key, ...]]:
         """Tell the objects what has been meshed, and return it."""
-        changed, removed = self._surface.take_news()
+        changed, removed = self._volume.surface.take_news()
         for instance, other in self.instances.take_joined():
             self._objects.join(instance, other)
-        meant = {
-            key: replace(mesh, instances=self.instances.meant(mesh.instances, mesh.labels))
-            for key, mesh in changed.items()
-        }
-        self._objects.note(meant, removed)
+        self._objects.note(self._volume.meant(changed), removed)
         return changed, removed
 
-    def _spark_graph(self, mesh: MeshArrays | None) -> spark_dsg.DynamicSceneGraph:
-        graph = spark_graph(self.objects(), self.labels, mesh)
-        add_agents(graph, self._trajectory, self.tracks(), self.labels)
-        return graph
+    def _layers(self) -> Layers:
+        objects = self.objects()
+        regions = self._ground.regions_at(np.array([item.centroid for item in objects]).reshape(-1, 3))
+        return Layers(objects, regions, self._ground.view(), self._path.trajectory, self.tracks(), self.labels)
 
     def _band(self, low: float, high: float, bounds: Bounds | None, margin: int) -> GridMap:
-        x, y, z = (0.0, 0.0, 0.0) if self._window.centre is None else self._window.centre.tolist()
-        grid = self._grid.state()
-        usual = float(grid["ground_height"])
-        ground = GroundHeights(
-            grid["corner"],
-            self.config.grid_resolution,
-            grid["ground"],
-            z - self.config.base_height if math.isnan(usual) else usual,
-        )
+        centre = self._volume.window.centre
+        x, y, z = (0.0, 0.0, 0.0) if centre is None else centre.tolist()
+        ground = GroundHeights.of(self._ground.grid, z - self.config.base_height)
         area = Area(bounds, margin, (x, y))
-        return band_grid(self._blocks, self._air, ground, self.config, (low, high), area)
+        return band_grid(self._volume.blocks, self._volume.air, ground, self.config, (low, high), area)
 
     def _products(self) -> MapProducts:
         mesh = self.mesh()
         mesh = replace(mesh, instances=self.instances.meant(mesh.instances, mesh.labels))
-        return MapProducts(mesh, self._spark_graph(mesh), self.occupancy_grid())
+        return MapProducts(mesh, self._layers().spark_graph(mesh), self.occupancy_grid())
 
     def _state(self) -> storage.SavedMap:
         return storage.SavedMap(
             frames=self._frames,
             stamp_ns=self._stamp_ns,
-            centre=self._window.centre,
-            instances=self._fusion.instances.state(),
-            grid=self._grid.state(),
-            air=self._air.state(),
-            objects=self._objects.state(self._blocks.measured, self._stamp_ns),
+            centre=self._volume.window.centre,
+            instances=self.instances.state(),
+            ground=self._ground.state(),
+            air=self._volume.air.state(),
+            objects=self._objects.state(self._volume.blocks.measured, self._stamp_ns),
             tracks=self._tracks.state(),
-            trajectory=self._trajectory.state(),
+            trajectory=self._path.trajectory.state(),
         )
 
 

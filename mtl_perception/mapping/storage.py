@@ -6,7 +6,7 @@ manifest.json       format, version, settings, classes, sizes, and the SHA-256 o
 blocks.zip          an entry a region: voxels, stamps and meshes of its blocks (see window/region_file.py)
 aside.zip           blocks that newer ones have replaced, until the trajectory is corrected
 instances.npz       what the voxels' instances are
-grid.npz            the 2D grid's evidence
+ground.npz          the 2D grid's evidence, its distance fields, and what is found of the squares of the ground
 air.npz             blocks without voxels that are known to be free
 objects.json        the objects, what is remembered of others that merged or vanished, and the next free id
 objects.npz         their cells, and the summaries of the mesh that they are made of
@@ -35,6 +35,7 @@ from mtl_perception.mapping.errors import MapFormatError
 from mtl_perception.mapping.fusion.blocks import unpack
 from mtl_perception.mapping.fusion.instances import InstanceState
 from mtl_perception.mapping.graph import object_files
+from mtl_perception.mapping.graph.ground_graph import check_state
 from mtl_perception.mapping.graph.objects import ObjectsState
 from mtl_perception.mapping.products.map_products import MapProducts, write_products
 from mtl_perception.mapping.window.region_file import RegionError
@@ -48,14 +49,13 @@ _READ_BACK = (
     "blocks.zip",
     "aside.zip",
     "instances.npz",
-    "grid.npz",
+    "ground.npz",
     "air.npz",
     "objects.json",
     "objects.npz",
     "tracks.npz",
     "trajectory.npz",
 )
-_GRID_TYPES = {"corner": "int64", "ground_height": "float64", "evidence": "int8", "seen": "bool", "ground": "float32"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,7 +67,7 @@ class SavedMap:
         stamp_ns: of the last one.
         centre: (3,), where the robot was last, in the world; None before the first frame.
         instances: what the voxels' numbers stand for.
-        grid: as in `GroundGrid.state`.
+        ground: as in `GroundGraph.state`.
         air: as in `FreeAir.state`.
         objects: as in `ObjectRegistry.state`.
         tracks: as in `TrackRegistry.state`.
@@ -78,7 +78,7 @@ class SavedMap:
     stamp_ns: int
     centre: NDArray[np.float64] | None
     instances: InstanceState
-    grid: dict[str, NDArray]
+    ground: dict[str, NDArray]
     air: dict[str, NDArray]
     objects: ObjectsState
     tracks: dict[str, NDArray]
@@ -163,7 +163,7 @@ def _read_regions(path: Path, blocks: int, adopt: Callable[[bytes, str], int]) -
 
 def _write_files(folder: Path, state: SavedMap, products: MapProducts) -> None:
     _write_arrays(folder / "instances.npz", vars(state.instances))
-    _write_arrays(folder / "grid.npz", state.grid)
+    _write_arrays(folder / "ground.npz", state.ground)
     _write_arrays(folder / "air.npz", state.air)
     listed, arrays = object_files.to_files(state.objects)
     _write_arrays(folder / "objects.npz", arrays)
@@ -208,7 +208,7 @@ def _checked_manifest(folder: Path) -> dict[str, Any]:
 
 def _check_fit(manifest: dict[str, Any], config: MapperConfig, labels: LabelSpace, folder: Path) -> None:
     saved = MapperConfig.model_validate(manifest["config"])
-    for name in ("voxel_size", "truncation_voxels", "grid_resolution", "object_gap"):
+    for name in ("voxel_size", "truncation_voxels", "grid_resolution", "ground_labels", "place_spacing", "object_gap"):
         theirs, ours = getattr(saved, name), getattr(config, name)
         if theirs != ours:
             raise MapFormatError(f"{folder} was made with {name} {theirs}, this map has {ours}")
@@ -224,17 +224,15 @@ def _read_files(folder: Path, manifest: dict[str, Any]) -> SavedMap:
         rows = len(array) if name == "votes" else len(instances.label)
         _expect(folder / "instances.npz", name, array, dtype, (rows, *width))
     _check_instances(folder / "instances.npz", instances)
-    grid = _arrays(folder / "grid.npz")
-    for name, dtype in _GRID_TYPES.items():
-        shape = {"corner": (2,), "ground_height": ()}.get(name, grid["evidence"].shape)
-        _expect(folder / "grid.npz", name, grid[name], dtype, shape)
+    ground = _arrays(folder / "ground.npz")
+    check_state(ground)
     listed = json.loads((folder / "objects.json").read_text())
     return SavedMap(
         frames=int(manifest["frames"]),
         stamp_ns=int(manifest["stamp_ns"]),
         centre=_centre(manifest["centre"]),
         instances=instances,
-        grid=grid,
+        ground=ground,
         air=_air(folder / "air.npz"),
         objects=object_files.from_files(listed, _arrays(folder / "objects.npz")),
         tracks=_arrays(folder / "tracks.npz"),

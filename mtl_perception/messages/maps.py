@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from mtl_perception.mapping import GridMap, SceneGraphView
 
 _TEXT_HEIGHT = 0.2  # metres
+_BALL = 0.15  # metres, of a place
+_PLACE_LAYER = "PLACES"
 
 
 def to_occupancy_grid(grid: GridMap, stamp_ns: int, frame_id: str) -> OccupancyGrid:
@@ -48,12 +50,14 @@ def to_scene_graph(graph: SceneGraphView, spark_dsg: bytes, stamp_ns: int, frame
 
 
 def scene_graph_markers(graph: SceneGraphView, stamp_ns: int, frame_id: str) -> MarkerArray:
-    """Return nodes that have an extent as boxes with their names, and all edges as lines.
+    """Return nodes that have an extent as boxes with their names, places as balls, and edges as lines.
 
-    What was shown before is deleted first.
+    What was shown before is deleted first. All balls are one marker, for there are thousands of places.
     """
     message = MarkerArray(markers=[Marker(header=to_header(stamp_ns, frame_id), action=Marker.DELETEALL)])
-    extended = [node for node in graph.nodes if np.any(node.size)]  # keyframes are shown by the lines between them
+    places = [node for node in graph.nodes if node.layer == _PLACE_LAYER]
+    # the robot's keyframes have no extent, and are shown by the lines between them
+    extended = [node for node in graph.nodes if node.layer != _PLACE_LAYER and np.any(node.size)]
     for number, node in enumerate(extended):
         x, y, z = (float(value) for value in node.size)
         box = _marker(stamp_ns, frame_id, f"{node.layer} boxes", number, Marker.CUBE)
@@ -66,6 +70,12 @@ def scene_graph_markers(graph: SceneGraphView, stamp_ns: int, frame_id: str) -> 
         text.color = ColorRGBA(r=1.0, g=1.0, b=1.0, a=1.0)
         text.text = f"{node.label_name} {node.name}"
         message.markers += [box, text]
+    if places:
+        balls = _marker(stamp_ns, frame_id, _PLACE_LAYER, 0, Marker.SPHERE_LIST)
+        balls.scale = Vector3(x=_BALL, y=_BALL, z=_BALL)
+        balls.points = [_pose(node.position).position for node in places]
+        balls.colors = [_colour(node.colour, 1.0) for node in places]
+        message.markers.append(balls)
     if graph.edges:
         lines = _marker(stamp_ns, frame_id, "edges", 0, Marker.LINE_LIST)
         lines.scale.x = 0.02

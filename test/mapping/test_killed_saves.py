@@ -25,7 +25,7 @@ class Map:
         self._mapper, self._folder = mapper, folder
         self.frames = mapper.stats.frames
         self._regions, self._products, self._state = (
-            list(mapper._blocks.contents()),
+            list(mapper._volume.blocks.contents()),
             mapper._products(),
             mapper._state(),
         )

@@ -67,8 +67,12 @@ def test_other_programs_read_the_products(mapper, tmp_path):
     vertices = np.frombuffer(content, fields, len(mapper.mesh().vertices), content.index(b"end_header\n") + 11)
     assert np.array_equal(vertices["label"], mapper.mesh().labels)
     graph = spark_dsg.DynamicSceneGraph.load(tmp_path / "map" / "scene_graph.sparkdsg")
-    assert graph.get_layer(2).num_nodes() == 1 and graph.mesh.num_vertices() == len(mapper.mesh().vertices)
+    assert graph.num_nodes() == len(mapper.scene_graph().nodes) and graph.mesh.num_vertices() == len(vertices)
+    layers = {layer.name: layer for layer in mapper.scene_graph().layers}
     assert graph.get_layer(2, spark_dsg.PartitionId("a")).num_nodes() == len(mapper.trajectory())
+    for name, number in {"OBJECTS": 2, "PLACES": 3, "ROOMS": 4, "BUILDINGS": 5}.items():
+        assert graph.get_layer(name).id == layers[name].id == number
+        assert graph.get_layer(name).num_nodes() == layers[name].nodes > 0
     manifest = json.loads((tmp_path / "map" / "manifest.json").read_text())
     products = {"mesh.ply", "mesh.glb", "scene_graph.sparkdsg", "scene_graph.json", "grid.pgm", "grid.yaml"}
     assert products < set(manifest["files"])
@@ -111,7 +115,7 @@ def edit_manifest(**fields):
     ("damage", "text"),
     [
         (flip_a_byte, r"blocks\.zip is damaged"),
-        (lambda folder: (folder / "grid.npz").unlink(), r"grid\.npz is missing"),
+        (lambda folder: (folder / "ground.npz").unlink(), r"ground\.npz is missing"),
         (lambda folder: (folder / "air.npz").unlink(), r"air\.npz is missing"),
         (lambda folder: (folder / "objects.json").write_text("{}"), r"objects\.json is damaged"),
         (lambda folder: (folder / "manifest.json").unlink(), r"is no readable map: FileNotFoundError"),
@@ -193,7 +197,7 @@ def test_a_map_that_is_larger_than_memory_is_loaded_and_continued(long_wall, lab
         small.integrate(frame)
         large.integrate(frame)
     ours, theirs = small.save(tmp_path / "small"), large.save(tmp_path / "large")
-    for name in ("blocks.zip", "grid.npz", "air.npz", "objects.json", "mesh.ply"):
+    for name in ("blocks.zip", "ground.npz", "air.npz", "objects.json", "mesh.ply"):
         assert (ours / name).read_bytes() == (theirs / name).read_bytes(), name
 
 
@@ -202,7 +206,7 @@ def test_a_map_of_which_a_part_is_lost_is_saved_without_it(long_wall, labels, tm
     for frame in long_wall:
         mapper.integrate(frame)
     blocks = mapper.stats.blocks
-    for path in sorted(mapper._blocks.archive.folder.iterdir())[:3]:
+    for path in sorted(mapper._volume.blocks.archive.folder.iterdir())[:3]:
         path.write_bytes(path.read_bytes()[:-1])  # the voxels: found out when they are copied
     other.load(mapper.save(tmp_path / "map"))
     assert mapper.stats.damaged_regions > 0

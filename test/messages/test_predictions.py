@@ -184,6 +184,19 @@ def test_a_scene_graph_carries_nodes_edges_and_spark_dsg_bytes() -> None:
     assert markers_[0].action == Marker.DELETEALL
 
 
+def test_places_of_a_scene_graph_are_balls_of_one_marker() -> None:
+    at = np.array([[0.0, 1.0, 0.0], [2.0, 1.0, 0.0]])
+    nodes = tuple(
+        SceneNode(number, "PLACES", f"p({number})", 3, "floor", 1.0, here, here, np.zeros(3), (255, 0, 51), 5, 7)
+        for number, here in enumerate(at)
+    )
+    graph = SceneGraphView((SceneLayer("PLACES", 3, 2),), nodes, (SceneEdge(0, 1, 2.0),))
+    _, balls, lines = scene_graph_markers(graph, 9, "odom").markers
+    assert (balls.type, lines.type) == (Marker.SPHERE_LIST, Marker.LINE_LIST)
+    assert [(p.x, p.y, p.z) for p in balls.points] == [(0, 1, 0), (2, 1, 0)]
+    assert [round(c.b, 3) for c in balls.colors] == [0.2, 0.2] and len(to_scene_graph(graph, b"", 9, "odom").nodes) == 2
+
+
 def test_a_grid_keeps_its_rows() -> None:
     data = np.array([[-1, 0, 100], [0, 0, -1]], np.int8)
     message = to_occupancy_grid(GridMap(np.array([1.0, -2.0]), 0.1, data), 9, "odom")

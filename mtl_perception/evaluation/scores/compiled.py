@@ -2,19 +2,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """The passes over the pixels of every frame, compiled when they are first used (a second in all).
 
-Python's lock is let go, so that others can work meanwhile. Neighbouring pixels are often in the same bin, and adding to
-one sum again and again must wait for the addition before; so sums are made in LANES, to be added up by the caller.
+Neighbouring pixels are often in the same bin, and adding to one sum again and again must wait for the addition before;
+so sums are made in LANES, to be added up by the caller.
 """
 
 from __future__ import annotations
 
-import numba
 import numpy as np
+
+from mtl_perception.core.compiled import compiled
 
 LANES = 4
 
 
-@numba.njit(nogil=True, error_model="numpy")
+@compiled
 def add_depths(  # type: ignore[no-untyped-def]
     truth,
     predicted,
@@ -116,7 +117,7 @@ def add_depths(  # type: ignore[no-untyped-def]
     return number, found
 
 
-@numba.njit(nogil=True, error_model="numpy")
+@compiled
 def add_labels(  # type: ignore[no-untyped-def]
     truth, predicted, confidence, cells, classes, confusion, pixels, right, sums
 ):

@@ -4,9 +4,10 @@
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 from numba import types
+
+from mtl_perception.core.compiled import compiled
 
 _Floats = types.Array(types.float32, 2, "C")
 _Doubles = types.Array(types.float64, 2, "C")
@@ -29,8 +30,7 @@ def prepare() -> None:
     blocks_in_sight.compile(_IN_SIGHT)
 
 
-# No fastmath: a map must not depend on the processor. Python's lock is let go, so that others can work meanwhile.
-@numba.njit(nogil=True, error_model="numpy")
+@compiled
 def blocks_at_surfaces(depth, rays, facing, band, stride, rotation, translation, edge, found):  # type: ignore[no-untyped-def]
     """Find the blocks that the band around a measured surface reaches.
 
@@ -83,7 +83,7 @@ def blocks_at_surfaces(depth, rays, facing, band, stride, rotation, translation,
     return count
 
 
-@numba.njit(nogil=True, error_model="numpy")
+@compiled
 def farthest_of_tiles(depth, tile, farthest):  # type: ignore[no-untyped-def]
     """Find the largest depth of each tile of an image and its neighbours.
 
@@ -113,7 +113,7 @@ def farthest_of_tiles(depth, tile, farthest):  # type: ignore[no-untyped-def]
                     farthest[near_row, near_column] = max(farthest[near_row, near_column], most)
 
 
-@numba.njit(nogil=True, error_model="numpy")
+@compiled
 def blocks_in_sight(  # type: ignore[no-untyped-def]
     centres, K, radius, max_depth, truncation, height, width, tile, farthest, sees
 ):

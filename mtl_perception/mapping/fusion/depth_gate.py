@@ -4,9 +4,10 @@
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 from numba import types
+
+from mtl_perception.core.compiled import compiled
 
 _Floats = types.Array(types.float32, 2, "C")
 _SIGNATURE = (
@@ -24,8 +25,7 @@ def prepare() -> None:
     surface_facing.compile(_FACING)
 
 
-# No fastmath: a map must not depend on the processor. Python's lock is let go, so that others can work meanwhile.
-@numba.njit(nogil=True, error_model="numpy")
+@compiled
 def gate_depth(  # type: ignore[no-untyped-def]
     depth, logarithm, label, left_out, min_depth, max_depth, ramp, gated
 ):
@@ -62,7 +62,7 @@ def gate_depth(  # type: ignore[no-untyped-def]
                 depth[i, j] = np.inf
 
 
-@numba.njit(nogil=True, error_model="numpy")
+@compiled
 def surface_facing(depth, rays, least, facing):  # type: ignore[no-untyped-def]
     """Find how much nearer to its surface a point comes with each metre that its depth comes nearer to the pixel's.
 

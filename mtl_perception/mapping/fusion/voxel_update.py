@@ -4,11 +4,11 @@
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 from numba import types
 
 from mtl_perception.core import UNKNOWN
+from mtl_perception.core.compiled import compiled
 
 _Floats = types.Array(types.float32, 2, "C")
 _Bytes = types.Array(types.uint8, 2, "C")
@@ -33,8 +33,7 @@ def prepare() -> None:
     update_voxels.compile(_SIGNATURE)
 
 
-# No fastmath: a map must not depend on the processor. Python's lock is let go, so that others can work meanwhile.
-@numba.njit(nogil=True, error_model="numpy")
+@compiled
 def update_voxels(  # type: ignore[no-untyped-def]
     rows,
     corners,

@@ -1,6 +1,6 @@
 # Copyright 2026 The mtl_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""A 2D grid of obstacles and free ground, in the world frame."""
+"""A 2D grid of obstacles, walls and free ground, in the world frame."""
 
 from __future__ import annotations
 
@@ -9,22 +9,52 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mtl_perception.core import LabelSpace
+from mtl_perception.core import UNKNOWN, LabelSpace
 from mtl_perception.core.transforms import Transform
 from mtl_perception.mapping.config import MapperConfig
 from mtl_perception.mapping.fusion.views import DepthView
+from mtl_perception.mapping.ground import cell_marks
+from mtl_perception.mapping.ground.cell_marks import (
+    GROUND,
+    HIGH_FREE,
+    HIGH_SURFACE,
+    LOW_FREE,
+    LOW_SURFACE,
+    NO_GROUND,
+    NOT_LABELLED,
+)
 
 OCCUPIED, FREE, UNSEEN = 100, 0, -1
+
+TILE = 16
+"""Cells along the edge of a tile. Tile (x, y) has the cells from (x, y) * TILE on."""
 
 _STRIDE = 2  # pixels that are looked at for obstacles, along each axis
 _RAY_STRIDE = 4  # pixels whose rays are walked for free space
 _RAY_SAMPLES = 48
-_TILE = 64  # cells by which the grid grows
+_GROWTH = 4 * TILE  # cells by which the grid grows
 _HIT, _MISS = 3, -1  # evidence of a frame: one hit outweighs three looks through (as OctoMap's 0.7 and 0.4 nearly do)
 _MOST, _LEAST = 15, -6
 _GROUND_REACH = 8.0  # metres around the robot whose ground tells the robot's height
 _GROUND_PIXELS = 50
 _GROUND_SHARE = np.float32(0.3)  # of a new ground height in a cell's old one
+
+LEAD_BITS = 3
+"""The lowest bits of a cell's ground vote are by how much its class leads; the bits above are the class's number."""
+_MOST_LEAD = (1 << LEAD_BITS) - 1
+_MOST_CLASSES = (1 << (8 - LEAD_BITS)) - 2  # all numbers but 0, nothing seen, and the one of what is no ground
+
+_LAYERS: dict[str, tuple[str, float]] = {
+    "evidence": ("int8", 0),  # of an obstacle: there is one where it is above 0
+    "walls": ("int8", 0),  # of a wall, likewise
+    "seen": ("bool", False),  # whether an obstacle or free space was ever seen
+    "ground": ("float32", np.nan),  # height in the world, metres; NaN where not seen
+    "ground_vote": ("uint8", 0),  # which class of what lies low leads, and by how much
+}
+"""What each cell holds: type, and value where nothing was seen."""
+
+LAYER_TYPES = {name: dtype for name, (dtype, _) in _LAYERS.items()}
+"""The types of the layers."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,187 +72,262 @@ class GridMap:
     data: NDArray[np.int8]
 
 
+@dataclass(frozen=True, eq=False)
+class GridChanges:
+    """What has changed, as tiles, each int64 (N, 2), x y, in order.
+
+    Attributes:
+        cells: some cell was seen first, or became an obstacle, a wall or free.
+        ground: a height or a class of the ground changed.
+        seen: something was seen, changed or not.
+    """
+
+    cells: NDArray[np.int64]
+    ground: NDArray[np.int64]
+    seen: NDArray[np.int64]
+
+
 class GroundGrid:
-    """Collects evidence of obstacles and free ground from camera views; grows as the robot moves, up to a bound."""
+    """Collects evidence of obstacles, walls and free ground from camera views; grows with the robot, up to a bound.
+
+    A cell takes 8 bytes.
+    """
 
     def __init__(self, config: MapperConfig, labels: LabelSpace) -> None:
         """Make an empty grid.
 
         Raises:
-            ValueError: `config.ground_labels` names a class that `labels` does not have.
+            ValueError: `config.ground_labels` or `config.wall_labels` names a class that `labels` does not have, or
+                there are more than 30 classes of the ground.
         """
+        cell_marks.prepare()
         self._config = config
-        self._is_ground = np.zeros(256, dtype=bool)
-        for name in config.ground_labels:
-            if name not in labels.names:
-                raise ValueError(f"ground_labels names '{name}', which label space '{labels.name}' does not have")
-            self._is_ground[labels.id_of(name)] = True
-        self._corner = np.zeros(2, dtype=np.int64)  # cell index of evidence[0, 0], x y
-        self._evidence = np.zeros((0, 0), dtype=np.int8)
-        self._seen = np.zeros((0, 0), dtype=bool)
-        self._ground = np.zeros((0, 0), dtype=np.float32)  # height of the ground in the world; NaN where not seen
+        ground_ids = _ids("ground_labels", config.ground_labels, labels)
+        if len(ground_ids) > _MOST_CLASSES:
+            raise ValueError(f"ground_labels names {len(ground_ids)} classes, at most {_MOST_CLASSES} are possible")
+        self._classes = len(ground_ids)
+        self._class_of = np.full(256, NO_GROUND, dtype=np.uint8)
+        self._class_of[ground_ids] = np.arange(1, len(ground_ids) + 1)
+        self._class_of[UNKNOWN] = NOT_LABELLED
+        self._label_of = np.full(NO_GROUND + 1, UNKNOWN, dtype=np.uint8)
+        self._label_of[1 : len(ground_ids) + 1] = ground_ids
+        self._is_wall = np.zeros(256, dtype=bool)
+        self._is_wall[_ids("wall_labels", config.wall_labels, labels)] = True
+        self._bands = np.array(
+            [
+                [config.obstacle_min_height, config.obstacle_max_height],
+                [config.wall_min_height, config.wall_max_height],
+            ]
+        )
+
+        self._corner = np.zeros(2, dtype=np.int64)  # index of cell [0, 0], x y; a multiple of TILE, as the shape is
+        self._cells = {name: np.full((0, 0), fill, dtype) for name, (dtype, fill) in _LAYERS.items()}
         self._ground_height = np.nan
-        self._ground_span = (np.inf, -np.inf)  # all heights of `_ground` lie between
+        self._ground_span = (np.inf, -np.inf)  # all heights of the ground lie between
+        self._changed = _no_tiles()
+
+    @property
+    def corner(self) -> NDArray[np.int64]:
+        """The index (2,), x y, of the cell that is [0, 0] in the layers; a multiple of `TILE`."""
+        return self._corner
+
+    @property
+    def resolution(self) -> float:
+        """Edge of a cell, metres."""
+        return self._config.grid_resolution
+
+    @property
+    def ground_height(self) -> float:
+        """How high the ground around the robot is, metres in the world; NaN as long as nothing was seen."""
+        return self._ground_height
+
+    @property
+    def class_labels(self) -> NDArray[np.uint8]:
+        """The label id of each number (32,) that a ground vote can have; 255 where it is no ground or nothing seen."""
+        return self._label_of
+
+    def layer(self, name: str) -> NDArray:
+        """Return a layer of cells (H, W) as it stands, not a copy.
+
+        "evidence" and "walls" (int8; there is an obstacle or a wall where it is above 0), "seen" (bool), "ground"
+        (float32 metres, NaN where it was not seen), "ground_vote" (uint8, see `LEAD_BITS`).
+        """
+        return self._cells[name]
 
     def integrate(self, views: list[DepthView], world_from_base: Transform) -> None:
         """Add what the views of one frame see: each cell counts once, as hit if any view hits it."""
         robot = world_from_base[:3, 3]
-        points, labels = _surface_points(views)
-        on_ground = self._is_ground[labels]
-        ground, others = points[:, on_ground], points[:, ~on_ground]
-        before = _points_before_surfaces(views, self._config)
-        self._learn_height(ground, robot)
-        self._cover([points, before], robot[:2])
-        self._learn_ground(ground)
+        seen = [_seen(view, self._config) for view in views]
+        points = np.concatenate([each.points for each in seen])
+        labels = np.concatenate([each.labels for each in seen])
+        classes = self._class_of[labels]
+        self._learn_height(points[(classes != NO_GROUND) & (classes != NOT_LABELLED)], robot)
+        window = self._cover(seen, robot[:2])
+        if window is None:
+            return
+        low, rows, columns = window
+        cells = {name: layer[rows, columns] for name, layer in self._cells.items()}
+        counts = np.zeros((self._classes + 1, *cells["seen"].shape), dtype=np.int32)
+        self._learn_ground(points, classes, low, cells, counts)
+        self._learn_cells(self._marks(seen, points, labels, low, cells["ground"], counts), low, cells)
+        self._learn_classes(counts, low, cells)
 
-        free = np.concatenate([self._in_band(before), self._cells(ground)[0]])
-        hits, misses = _distinct(self._in_band(others), free)  # a cell counts once a frame
-        evidence = self._evidence.reshape(-1)
-        evidence[hits] = np.minimum(evidence[hits] + _HIT, _MOST)
-        evidence[misses] = np.maximum(evidence[misses] + _MISS, _LEAST)
-        self._seen.reshape(-1)[np.concatenate([hits, misses])] = True
+    def changes(self) -> GridChanges:
+        """Return in which tiles something has changed since this was asked before."""
+        tiles = {name: np.array(sorted(tiles), dtype=np.int64).reshape(-1, 2) for name, tiles in self._changed.items()}
+        self._changed = _no_tiles()
+        return GridChanges(**tiles)
 
     def map(self) -> GridMap:
         """Return the grid as it stands."""
-        data = np.where(self._evidence > 0, OCCUPIED, FREE).astype(np.int8)
-        data[~self._seen] = UNSEEN
+        data = np.where(self._cells["evidence"] > 0, OCCUPIED, FREE).astype(np.int8)
+        data[~self._cells["seen"]] = UNSEEN
         resolution = self._config.grid_resolution
         return GridMap((float(self._corner[0]) * resolution, float(self._corner[1]) * resolution), resolution, data)
 
     def state(self) -> dict[str, NDArray]:
         """Return all that the grid has collected."""
-        return {
-            "corner": self._corner,
-            "ground_height": np.array(self._ground_height),
-            "evidence": self._evidence,
-            "seen": self._seen,
-            "ground": self._ground,
-        }
+        return {"corner": self._corner, "ground_height": np.array(self._ground_height), **self._cells}
 
     def restore(self, state: dict[str, NDArray]) -> None:
-        """Set the grid to what `state` gave."""
+        """Set the grid to what `state` gave; nothing has changed since."""
         self._corner, self._ground_height = state["corner"].copy(), float(state["ground_height"])
-        self._evidence, self._seen, self._ground = (state[name].copy() for name in ("evidence", "seen", "ground"))
-        self._span(self._ground)
+        self._cells = {name: state[name].copy() for name in _LAYERS}
+        self._changed = _no_tiles()
+        self._span(self._cells["ground"])
 
-    def _learn_height(self, ground: NDArray[np.float32], robot: NDArray[np.float64]) -> None:
-        near = np.hypot(ground[0] - robot[0], ground[1] - robot[1]) < _GROUND_REACH
+    def _learn_height(self, ground: NDArray[np.float64], robot: NDArray[np.float64]) -> None:
+        near = np.hypot(ground[:, 0] - robot[0], ground[:, 1] - robot[1]) < _GROUND_REACH
         if np.count_nonzero(near) >= _GROUND_PIXELS:
-            self._ground_height = float(np.median(ground[2, near]))
+            self._ground_height = float(np.median(ground[near, 2]))
         elif np.isnan(self._ground_height):
             self._ground_height = float(robot[2]) - self._config.base_height
 
-    def _learn_ground(self, points: NDArray[np.float32]) -> None:
-        cells, inside = self._cells(points)
-        if not len(cells):
-            return
-        lowest = cells.min()
-        counts = np.bincount(cells - lowest)
-        at = np.flatnonzero(counts)
-        mean = (np.bincount(cells - lowest, weights=points[2, inside])[at] / counts[at]).astype(np.float32)
-        at += lowest
-        ground = self._ground.reshape(-1)
-        old = ground[at]
-        ground[at] = np.where(np.isnan(old), mean, old + _GROUND_SHARE * (mean - old))
-        self._span(ground[at])
+    def _learn_ground(
+        self,
+        points: NDArray[np.float64],
+        classes: NDArray[np.uint8],
+        low: NDArray[np.int64],
+        cells: dict[str, NDArray],
+        counts: NDArray[np.int32],
+    ) -> None:
+        """Add the heights of the ground to cells, of which [0, 0] has index `low`; count its points per class."""
+        sums = np.zeros(cells["ground"].shape)
+        cell_marks.add_ground(points, classes, low, self._config.grid_resolution, sums, counts)
+        total = counts.sum(axis=0)
+        at = np.nonzero(total)
+        mean = (sums[at] / total[at]).astype(np.float32)
+        old = cells["ground"][at]
+        new = np.where(np.isnan(old), mean, old + _GROUND_SHARE * (mean - old))
+        cells["ground"][at] = new
+        self._span(new)
+        changed = np.zeros(total.shape, dtype=bool)
+        changed[at] = new != old
+        self._note("ground", changed, low)
 
     def _span(self, heights: NDArray[np.float32]) -> None:
         lowest, highest = self._ground_span
         lowest = float(np.fmin.reduce(heights, axis=None, initial=lowest))
         self._ground_span = lowest, float(np.fmax.reduce(heights, axis=None, initial=highest))
 
-    def _in_band(self, points: NDArray[np.float32]) -> NDArray[np.int64]:
-        """Return the flat cells of those points (3, N) that are within the obstacle heights over the ground."""
-        least, most = self._config.obstacle_min_height, self._config.obstacle_max_height
-        usual = np.float32(self._ground_height)
-        lowest, highest = np.minimum(usual, self._ground_span[0]), np.maximum(usual, self._ground_span[1])
-        possible = (points[2] - np.float32(lowest) >= least) & (points[2] - np.float32(highest) <= most)
-        points = points[:, possible]  # most points are too high or too low wherever they are
-        cells, inside = self._cells(points)
-        ground = self._ground.reshape(-1)[cells]
-        above = points[2, inside] - np.where(np.isnan(ground), usual, ground)
-        return cells[(above >= least) & (above <= most)]
+    def _marks(
+        self,
+        seen: list[_Seen],
+        points: NDArray[np.float64],
+        labels: NDArray[np.uint8],
+        low: NDArray[np.int64],
+        ground: NDArray[np.float32],
+        counts: NDArray[np.int32],
+    ) -> NDArray[np.uint8]:
+        """Return the bits of `cell_marks` for cells (H, W), of which [0, 0] has index `low`; count what lies low."""
+        marks = np.zeros(ground.shape, dtype=np.uint8)
+        lowest, highest = self._ground_span
+        heights = np.array([self._ground_height, lowest, highest])
+        heights[1:] = np.fmin(heights[0], lowest), np.fmax(heights[0], highest)
+        where = (low, self._config.grid_resolution, np.ascontiguousarray(ground), heights, self._bands, marks)
+        cell_marks.mark_surfaces(points, labels, self._class_of, self._is_wall, *where, counts)
+        for each in seen:
+            cell_marks.mark_rays(each.origin, each.ends, _RAY_SAMPLES, *where)
+        return marks
 
-    def _cells(self, points: NDArray[np.float32]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Return the flat cells of those points (3, N) that are inside the grid, and which points those are."""
-        height, width = self._evidence.shape
-        column, row = (
-            np.floor(points[axis] / np.float32(self._config.grid_resolution)).astype(np.int64) - self._corner[axis]
-            for axis in (0, 1)
+    def _learn_cells(self, marks: NDArray[np.uint8], low: NDArray[np.int64], cells: dict[str, NDArray]) -> None:
+        free = LOW_FREE | GROUND
+        changed = np.zeros(marks.shape, dtype=bool)
+        for layer, hit, missed in (
+            (cells["evidence"], LOW_SURFACE, free),
+            (cells["walls"], HIGH_SURFACE, HIGH_FREE),
+        ):
+            hits = marks & hit > 0
+            at = np.nonzero(hits | (marks & missed > 0))
+            old = layer[at]
+            new = np.where(hits[at], np.minimum(old + _HIT, _MOST), np.maximum(old + _MISS, _LEAST))
+            layer[at] = new
+            changed[at] |= (old > 0) != (new > 0)
+        seen = marks & (LOW_SURFACE | free) > 0
+        self._note("cells", changed | (seen & ~cells["seen"]), low)
+        self._note("seen", seen, low)
+        cells["seen"] |= seen
+
+    def _learn_classes(self, counts: NDArray[np.int32], low: NDArray[np.int64], cells: dict[str, NDArray]) -> None:
+        """Let each cell vote once for the class of which most points lie low in it.
+
+        The vote is the majority vote after Boyer and Moore (1981): one class, and by how much it leads.
+        """
+        changed = np.zeros(counts.shape[1:], dtype=bool)
+        at = np.nonzero(counts.any(axis=0))
+        number = counts[:, at[0], at[1]].argmax(axis=0)
+        number = np.where(number == 0, NO_GROUND, number)
+        vote = cells["ground_vote"][at]
+        leader, lead = vote >> LEAD_BITS, (vote & _MOST_LEAD).astype(np.int64)
+        new = np.where(lead == 0, number, leader)
+        lead = np.where(new == number, np.minimum(lead + 1, _MOST_LEAD), lead - 1)
+        cells["ground_vote"][at] = new << LEAD_BITS | lead
+        changed[at] = new != leader
+        self._note("ground", changed, low)
+
+    def _note(self, what: str, changed: NDArray[np.bool_], low: NDArray[np.int64]) -> None:
+        """Keep that something has changed in cells (H, W), of which [0, 0] has index `low`; both in whole tiles."""
+        rows, columns = changed.shape
+        tiles = changed.reshape(rows // TILE, TILE, columns // TILE, TILE).any(axis=(1, 3))
+        y, x = np.nonzero(tiles)
+        self._changed[what].update(zip((x + low[0] // TILE).tolist(), (y + low[1] // TILE).tolist(), strict=True))
+
+    def _cover(self, seen: list[_Seen], robot: NDArray[np.float64]) -> tuple[NDArray[np.int64], slice, slice] | None:
+        """Grow the grid to hold what was seen, or as much around the robot as the bound allows.
+
+        Returns:
+            The index (2,), x y, of the first cell, and the rows and columns, of the tiles in which something may have
+            been seen; None if there are none.
+        """
+        clouds = [cloud for each in seen for cloud in (each.points, each.ends, each.origin[None])]
+        if not any(len(each.points) + len(each.ends) for each in seen):
+            return None
+        lowest, highest = (  # column by column, which is several times faster than along an axis
+            np.array([bound([bound(cloud[:, axis]) for cloud in clouds if len(cloud)]) for axis in (0, 1)])
+            for bound in (np.min, np.max)
         )
-        inside = np.flatnonzero((column >= 0) & (column < width) & (row >= 0) & (row < height))
-        return row.take(inside) * width + column.take(inside), inside
-
-    def _cover(self, clouds: list[NDArray[np.float32]], robot: NDArray[np.float64]) -> None:
-        """Grow the grid so that it holds the points (3, N), or as much around the robot as the bound allows."""
-        clouds = [cloud for cloud in clouds if cloud.shape[1]]
-        if not clouds:
-            return
-        lowest = np.min([cloud[:2].min(axis=1) for cloud in clouds], axis=0)
-        highest = np.max([cloud[:2].max(axis=1) for cloud in clouds], axis=0)
-        low = np.floor(lowest / self._config.grid_resolution).astype(np.int64) // _TILE * _TILE
-        high = (np.floor(highest / self._config.grid_resolution).astype(np.int64) // _TILE + 1) * _TILE
-        shape = np.array(self._evidence.shape[::-1])
+        first, last = (np.floor(at / self._config.grid_resolution).astype(np.int64) for at in (lowest, highest))
+        low, high = first // _GROWTH * _GROWTH, (last // _GROWTH + 1) * _GROWTH
+        shape = np.array(self._cells["seen"].shape[::-1])
         if shape.all():
             low, high = np.minimum(low, self._corner), np.maximum(high, self._corner + shape)
         if np.prod(high - low) > self._config.max_grid_cells:
-            half = int(np.sqrt(self._config.max_grid_cells)) // 2
-            centre = np.floor(robot / self._config.grid_resolution).astype(np.int64) // _TILE * _TILE
+            half = int(np.sqrt(self._config.max_grid_cells)) // (2 * TILE) * TILE
+            centre = np.floor(robot / self._config.grid_resolution).astype(np.int64) // _GROWTH * _GROWTH
             low = np.maximum(low, centre - half)
             high = np.maximum(low, np.minimum(high, centre + half))
         if (low != self._corner).any() or (high - low != shape).any():
-            self._evidence = _moved(self._evidence, self._corner, low, high, 0)
-            self._seen = _moved(self._seen, self._corner, low, high, False)
-            self._ground = _moved(self._ground, self._corner, low, high, np.nan)
+            for name, (_, fill) in _LAYERS.items():
+                self._cells[name] = moved(self._cells[name], self._corner, low, high, fill)
             self._corner = low
+        first, end = np.maximum(first // TILE * TILE, low), np.minimum((last // TILE + 1) * TILE, high)
+        if (first >= end).any():
+            return None
+        (x0, y0), (x1, y1) = (first - low).tolist(), (end - low).tolist()
+        return first, slice(y0, y1), slice(x0, x1)
 
 
-def _distinct(first: NDArray[np.int64], second: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return the distinct cells of `first`, and those of `second` that are not in it; faster than by sorting."""
-    if not len(first) + len(second):
-        return first, second
-    lowest = min(cells.min() for cells in (first, second) if len(cells))
-    highest = max(cells.max() for cells in (first, second) if len(cells))
-    kind = np.zeros(highest - lowest + 1, dtype=np.uint8)
-    kind[second - lowest] = 2
-    kind[first - lowest] = 1
-    return np.flatnonzero(kind == 1) + lowest, np.flatnonzero(kind == 2) + lowest
-
-
-def _surface_points(views: list[DepthView]) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
-    """Return the measured points (3, N) in the world and their labels (N,)."""
-    points, labels = [], []
-    for view in views:
-        depth = view.depth[::_STRIDE, ::_STRIDE]
-        solid = np.isfinite(depth)
-        rays = view.rays[::_STRIDE, ::_STRIDE][solid]
-        points.append(_along(view.world_from_camera, rays, depth[solid][:, None]))
-        labels.append(view.label[::_STRIDE, ::_STRIDE][solid])
-    return np.concatenate(points, axis=1), np.concatenate(labels)
-
-
-def _points_before_surfaces(views: list[DepthView], config: MapperConfig) -> NDArray[np.float32]:
-    """Return points (3, N) in the world along the rays, in front of what they hit by more than a cell."""
-    shares = ((np.arange(_RAY_SAMPLES) + 0.5) / _RAY_SAMPLES).astype(np.float32)
-    points = []
-    for view in views:
-        depth = view.depth[::_RAY_STRIDE, ::_RAY_STRIDE]
-        valid = ~np.isnan(depth)
-        reach = np.minimum(depth[valid], np.float32(config.max_depth)) - np.float32(1.5 * config.grid_resolution)
-        rays = view.rays[::_RAY_STRIDE, ::_RAY_STRIDE][valid]
-        rays, reach = rays[reach > 0], reach[reach > 0]
-        points.append(_along(view.world_from_camera, rays, reach[:, None] * shares))
-    return np.concatenate(points, axis=1)
-
-
-def _along(world_from_camera: Transform, rays: NDArray[np.float32], depths: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the points (3, N * S) in the world at depths (N, S) along rays (N, 3) of the optical frame."""
-    directions = (rays @ world_from_camera[:3, :3].T.astype(np.float32)).T
-    origin = world_from_camera[:3, 3].astype(np.float32)
-    return (directions[:, :, None] * depths + origin[:, None, None]).reshape(3, -1)
-
-
-def _moved(
+def moved(
     array: NDArray, corner: NDArray[np.int64], low: NDArray[np.int64], high: NDArray[np.int64], fill: float
 ) -> NDArray:
     """Return what `array`, which begins at cell `corner`, holds in cells `low` to `high`; `fill` elsewhere."""
@@ -235,3 +340,37 @@ def _moved(
         (u0, v0), (u1, v1) = start - corner, stop - corner
         result[y0:y1, x0:x1] = array[v0:v1, u0:u1]
     return result
+
+
+@dataclass(frozen=True, eq=False)
+class _Seen:
+    """What a view has measured, in the world: points (N, 3) with labels (N,); ends (M, 3) of free rays from origin."""
+
+    points: NDArray[np.float64]
+    labels: NDArray[np.uint8]
+    origin: NDArray[np.float64]
+    ends: NDArray[np.float64]
+
+
+def _seen(view: DepthView, config: MapperConfig) -> _Seen:
+    rotation = np.ascontiguousarray(view.world_from_camera[:3, :3], dtype=np.float64)
+    origin = np.ascontiguousarray(view.world_from_camera[:3, 3], dtype=np.float64)
+    points = np.empty((view.depth[::_STRIDE, ::_STRIDE].size, 3))
+    labels = np.empty(len(points), dtype=np.uint8)
+    label = np.ascontiguousarray(view.label)
+    count = cell_marks.surface_points(view.depth, view.rays, label, _STRIDE, rotation, origin, points, labels)
+    ends = np.empty((view.depth[::_RAY_STRIDE, ::_RAY_STRIDE].size, 3))
+    margin = 1.5 * config.grid_resolution
+    rays = cell_marks.ray_ends(view.depth, view.rays, _RAY_STRIDE, rotation, origin, config.max_depth, margin, ends)
+    return _Seen(points[:count], labels[:count], origin, ends[:rays])
+
+
+def _no_tiles() -> dict[str, set[tuple[int, int]]]:
+    return {"cells": set(), "ground": set(), "seen": set()}
+
+
+def _ids(setting: str, names: tuple[str, ...], labels: LabelSpace) -> list[int]:
+    for name in names:
+        if name not in labels.names:
+            raise ValueError(f"{setting} names '{name}', which label space '{labels.name}' does not have")
+    return [labels.id_of(name) for name in names]

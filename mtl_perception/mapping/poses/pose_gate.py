@@ -12,6 +12,7 @@ from scipy.spatial.transform import Rotation
 
 from mtl_perception.core.transforms import Transform, inverse
 from mtl_perception.mapping.config import MapperConfig
+from mtl_perception.mapping.poses.trajectory import Correction
 
 _MAX_SPEED = 60.0  # m/s, as long as the velocity is not known
 _MAX_TURNING = np.deg2rad(360.0)  # per second, likewise
@@ -98,10 +99,14 @@ class PoseGate:
         self._jump = stamp_ns, correction, reason
         return Jump(reason, None)
 
-    def accept(self) -> None:
-        """Take what is known since the jump for true."""
+    def correct(self, correction: Correction) -> None:
+        """Move what is expected with the world. After a jump, take what is known since for true."""
         if self._new is not None:
             self._known, self._new, self._jump = self._new, None, None
+        elif self._known is not None:
+            transform = correction.at(np.array([self._known.stamp_ns], np.int64))[0]
+            velocity = transform[:3, :3] @ self._known.velocity
+            self._known = replace(self._known, pose=transform @ self._known.pose, velocity=velocity)
 
     def _lasting(self, stamp_ns: int, pose: Transform) -> Jump:
         """Return the jump after which a pose follows."""

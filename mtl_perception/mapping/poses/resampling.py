@@ -9,11 +9,11 @@ other block says anything.
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 from numba import types
 
 from mtl_perception.core import UNKNOWN
+from mtl_perception.core.compiled import compiled
 from mtl_perception.mapping.fusion.blocks import BLOCK
 
 MARGIN = 1.0
@@ -46,8 +46,7 @@ def prepare() -> None:
     find_neighbours.compile(_NEIGHBOURS)
 
 
-# No fastmath: a map must not depend on the processor. Python's lock is let go, so that others can work meanwhile.
-@numba.njit(nogil=True, error_model="numpy")
+@compiled
 def find_neighbours(packed, first_ns, keys, rotations, translations, found):  # type: ignore[no-untyped-def]
     """Find the blocks around each block, of those at the same place the one of the most similar time.
 
@@ -78,7 +77,7 @@ def find_neighbours(packed, first_ns, keys, rotations, translations, found):  # 
                     found[block, dz + 1, dy + 1, dx + 1] = best
 
 
-@numba.njit(nogil=True, error_model="numpy")
+@compiled
 def resample(  # type: ignore[no-untyped-def]
     keys,
     neighbours,
@@ -224,7 +223,7 @@ def resample(  # type: ignore[no-untyped-def]
     return used
 
 
-@numba.njit(nogil=True, error_model="numpy")
+@compiled
 def _note_stamps(rows, corner, edge, low, high, said, counts, to_stamps, first_ns, last_ns):  # type: ignore[no-untyped-def]
     """Give the stamps of a block to the rows it has said something to; forget how much that was."""
     for z in range(low[2] // BLOCK - corner[2], high[2] // BLOCK - corner[2] + 1):

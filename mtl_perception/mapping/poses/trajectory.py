@@ -107,8 +107,8 @@ class Trajectory:
         Raises:
             MappingError: the stamp is not later, or the pose is not finite.
         """
-        if self._count and stamp_ns <= self._last_ns:
-            raise MappingError(f"pose of {stamp_ns} ns is not later than the one before, of {self._last_ns} ns")
+        if self._count and stamp_ns <= self.last_ns:
+            raise MappingError(f"pose of {stamp_ns} ns is not later than the one before, of {self.last_ns} ns")
         if not np.isfinite(world_from_base).all():
             raise MappingError(f"pose of {stamp_ns} ns is not finite")
         pose = np.array(world_from_base, dtype=np.float64)
@@ -146,11 +146,11 @@ class Trajectory:
             raise ValueError("the corrected poses are not finite, or their stamps do not increase")
         if not self._count:
             raise ValueError(f"none of {len(stamps)} corrected poses is within the trajectory, which has no pose yet")
-        within = (stamps >= self._first_ns) & (stamps <= self._last_ns)
+        within = (stamps >= self._first_ns) & (stamps <= self.last_ns)
         if not within.any():
             raise ValueError(
                 f"none of {len(stamps)} corrected poses is within the trajectory, from {self._first_ns} to "
-                f"{self._last_ns} ns"
+                f"{self.last_ns} ns"
             )
         stamps, new = stamps[within], new[within]
         old = Trajectory()
@@ -163,11 +163,11 @@ class Trajectory:
         if self._recent:
             self._recent = list(correction.moved(np.array(self._recent_ns, np.int64), np.array(self._recent)))
         self._measure()
-        self._settled_ns = self._last_ns
+        self._settled_ns = self.last_ns
 
     def nearest(self, stamps_ns: NDArray[np.int64]) -> NDArray[np.float64]:
         """Return world_from_base (N, 4, 4) at stamps (N,), of the first or the newest pose outside of these."""
-        return self._interpolated(np.clip(stamps_ns, self._first_ns, self._last_ns))
+        return self._interpolated(np.clip(stamps_ns, self._first_ns, self.last_ns))
 
     def stamp_before(self, distance: float) -> int | None:
         """Return the stamp of the last keyframe after which the robot has driven farther; None if it has not."""
@@ -220,7 +220,8 @@ class Trajectory:
         return int(self._stamps_ns[0])
 
     @property
-    def _last_ns(self) -> int:
+    def last_ns(self) -> int:
+        """The stamp of the newest pose; there must be one."""
         return self._recent_ns[-1] if self._recent_ns else int(self._stamps_ns[self._count - 1])
 
     def _keep(self, stamp_ns: int, pose: Transform) -> None:
@@ -260,8 +261,8 @@ class Trajectory:
 
     def _interpolated(self, stamps_ns: NDArray[np.int64]) -> NDArray[np.float64]:
         """Return the poses (M, 4, 4) at stamps (M,)."""
-        if not self._count or stamps_ns.min() < self._first_ns or stamps_ns.max() > self._last_ns:
-            known = f"from {self._first_ns} to {self._last_ns} ns" if self._count else "at no stamp"
+        if not self._count or stamps_ns.min() < self._first_ns or stamps_ns.max() > self.last_ns:
+            known = f"from {self._first_ns} to {self.last_ns} ns" if self._count else "at no stamp"
             raise ValueError(f"poses are known {known}, not from {stamps_ns.min()} to {stamps_ns.max()} ns")
         newest = self._count if self._recent else self._count - 1
         after = np.minimum(np.searchsorted(self._stamps_ns[: self._count], stamps_ns, side="right"), newest)

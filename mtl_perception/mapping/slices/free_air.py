@@ -10,11 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-import numba
 import numpy as np
 from numba import types
 from numpy.typing import NDArray
 
+from mtl_perception.core.compiled import compiled
 from mtl_perception.core.transforms import inverse
 from mtl_perception.mapping.config import MapperConfig
 from mtl_perception.mapping.fusion.blocks import BLOCK, unpack
@@ -116,8 +116,7 @@ class FreeAir:
             self._masks[region] = self._masks.get(region, 0) | mask
 
 
-# No fastmath: a map must not depend on the processor. Python's lock is let go, so that others can work meanwhile.
-@numba.njit(nogil=True, error_model="numpy")
+@compiled
 def nearest_of_tiles(depth, tile, nearest, valid):  # type: ignore[no-untyped-def]
     """Find the smallest depth of each tile of an image, and how many of its pixels have one.
 
@@ -142,7 +141,7 @@ def nearest_of_tiles(depth, tile, nearest, valid):  # type: ignore[no-untyped-de
             valid[row, column] = count
 
 
-@numba.njit(nogil=True, error_model="numpy")
+@compiled
 def empty_blocks(  # type: ignore[no-untyped-def]
     first, count, K, camera_from_world, edge, max_depth, height, width, tile, nearest, valid, found
 ):
@@ -202,6 +201,6 @@ def empty_blocks(  # type: ignore[no-untyped-def]
     return number
 
 
-@numba.njit(nogil=True, error_model="numpy")
+@compiled
 def _row(transform, row, x, y, z):  # type: ignore[no-untyped-def]
     return transform[row, 0] * x + transform[row, 1] * y + transform[row, 2] * z + transform[row, 3]

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from mtl_perception.mapping.config import MapperConfig
 from mtl_perception.mapping.fusion.blocks import BLOCK, unpack
-from mtl_perception.mapping.ground.ground_grid import FREE, OCCUPIED, UNSEEN, GridMap
+from mtl_perception.mapping.ground.ground_grid import FREE, OCCUPIED, UNSEEN, GridMap, GroundGrid
 from mtl_perception.mapping.slices.free_air import FreeAir
 from mtl_perception.mapping.window.map_blocks import MapBlocks
 from mtl_perception.mapping.window.regions import REGION
@@ -57,6 +57,12 @@ class GroundHeights:
     resolution: float
     heights: NDArray[np.float32]
     usual: float
+
+    @classmethod
+    def of(cls, grid: GroundGrid, otherwise: float) -> GroundHeights:
+        """Return what a grid knows, and `otherwise`, metres, if it has seen nothing."""
+        usual = otherwise if np.isnan(grid.ground_height) else grid.ground_height
+        return cls(grid.corner, grid.resolution, grid.layer("ground"), usual)
 
     def at(self, x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the heights (H, W) at all pairs of coordinates x (W,) and y (H,), metres."""

@@ -40,7 +40,8 @@ def driven(drive, labels):
 
 def test_the_layer_of_agents_has_the_keyframes_and_the_tracks(driven, labels):
     graph = driven.scene_graph()
-    assert [(layer.name, layer.id) for layer in graph.layers] == [("OBJECTS", 2), ("AGENTS", 2)]
+    names = ["OBJECTS", "PLACES", "ROOMS", "BUILDINGS", "AGENTS"]
+    assert [(layer.name, layer.id) for layer in graph.layers] == list(zip(names, (2, 3, 4, 5, 2), strict=True))
     agents = [node for node in graph.nodes if node.layer == "AGENTS"]
     (track,) = [node for node in agents if node.name.startswith("T")]
     assert (track.name, track.label_name, driven.stats.tracks) == ("T(0)", "car", 1)

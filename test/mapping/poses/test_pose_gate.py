@@ -8,6 +8,7 @@ from scipy.spatial.transform import Rotation
 
 from mtl_perception.mapping import MapperConfig
 from mtl_perception.mapping.poses.pose_gate import PoseGate
+from mtl_perception.mapping.poses.trajectory import Trajectory
 
 PERIOD_NS = 10**8
 
@@ -63,7 +64,9 @@ def test_a_jump_that_lasts_tells_how_the_world_has_moved(gate):
     assert all(jumps) and all(jump.correction is None for jump in jumps[:10])
     np.testing.assert_allclose(jumps[10].correction, shift, atol=1e-9)
     assert jumps[10].reason == "the pose jumped by 3.03 m within 0.10 s, 1.0 s ago"
-    gate.accept()
+    trajectory = Trajectory()
+    trajectory.add(0, pose(0))
+    gate.correct(trajectory.correction([(0, shift)]))
     assert checked(gate, [shift @ pose(0.1 * number) for number in range(20, 25)], first=20) == [None] * 5
 
 

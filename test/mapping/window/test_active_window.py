@@ -15,7 +15,7 @@ def assert_same_map(one, other):
     """Bit by bit: voxels, stamps and meshes of all blocks, and what is made of them."""
     ours, theirs = one.stats, other.stats
     assert (ours.blocks, ours.vertices, ours.objects) == (theirs.blocks, theirs.vertices, theirs.objects)
-    assert list(one._blocks.contents()) == list(other._blocks.contents())
+    assert list(one._volume.blocks.contents()) == list(other._volume.blocks.contents())
     assert one.mesh_keys == other.mesh_keys
     for field in FIELDS:
         assert np.array_equal(getattr(one.mesh(), field), getattr(other.mesh(), field)), field
@@ -77,9 +77,9 @@ def test_regions_in_memory_are_those_around_the_robot(there_and_back, narrow, la
     for frame in there_and_back:
         mapper.fuse(frame)
         edge, robot = REGION * 8 * narrow.voxel_size, frame.world_from_base[:3, 3]
-        archived = np.array(mapper._blocks.archive.regions(), np.int64)
+        archived = np.array(mapper._volume.blocks.archive.regions(), np.int64)
         assert not len(archived) or distances(archived, robot, edge).min() > narrow.max_depth
-        assert distances(mapper._blocks.resident, robot, edge).max() < narrow.window_radius + 2 * edge
+        assert distances(mapper._volume.blocks.resident, robot, edge).max() < narrow.window_radius + 2 * edge
 
 
 def test_a_robot_on_a_border_moves_nothing(there_and_back, narrow, labels):
@@ -89,15 +89,15 @@ def test_a_robot_on_a_border_moves_nothing(there_and_back, narrow, labels):
     for frame in [*there_and_back[13:15], *there_and_back[13:15]]:  # one step is a third of a region
         mapper.integrate(frame)
     before = files(mapper)
-    resident = mapper._blocks.resident
+    resident = mapper._volume.blocks.resident
     for frame in there_and_back[13:15] * 5:
         mapper.integrate(frame)
-        assert np.array_equal(mapper._blocks.resident, resident)
+        assert np.array_equal(mapper._volume.blocks.resident, resident)
     assert files(mapper) == before and before
 
 
 def files(mapper):
-    return {path.name: path.stat().st_mtime_ns for path in mapper._blocks.archive.folder.iterdir()}
+    return {path.name: path.stat().st_mtime_ns for path in mapper._volume.blocks.archive.folder.iterdir()}
 
 
 def test_a_robot_that_is_carried_away_leaves_all_of_it_on_disk(there_and_back, narrow, labels, new_scene, frame):
@@ -120,7 +120,7 @@ def test_a_damaged_file_is_named_and_counted_and_the_map_goes_on(there_and_back,
     for step in there_and_back[:22]:
         follow(shown, mapper.integrate(step))
     stats = mapper.stats
-    victim = sorted(mapper._blocks.archive.folder.iterdir())[3]
+    victim = sorted(mapper._volume.blocks.archive.folder.iterdir())[3]
     content = bytearray(victim.read_bytes())
     content[-1] ^= 4
     victim.write_bytes(content)
@@ -148,7 +148,7 @@ def follow(shown, update):
 
 def test_what_cannot_be_written_stays_while_there_is_room(there_and_back, narrow, wide, labels, tmp_path, caplog):
     mapper, staying = Mapper(narrow, labels, archive_folder=tmp_path), Mapper(wide, labels)
-    folder = mapper._blocks.archive.folder
+    folder = mapper._volume.blocks.archive.folder
     for number, step in enumerate(there_and_back):
         mapper.integrate(step)
         staying.integrate(step)
@@ -167,7 +167,7 @@ def test_what_cannot_be_written_stays_while_there_is_room(there_and_back, narrow
 
 def test_what_must_leave_and_cannot_be_written_is_dropped_and_counted(there_and_back, narrow, labels, tmp_path):
     mapper = Mapper(narrow.model_copy(update={"max_blocks": 260}), labels, archive_folder=tmp_path)
-    mapper._blocks.archive.folder.rmdir()
+    mapper._volume.blocks.archive.folder.rmdir()
     shown = {}
     for step in there_and_back:
         follow(shown, mapper.integrate(step))

@@ -1,0 +1,193 @@
+# Copyright 2026 The mtl_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""What the scene graph knows of the ground: a 2D grid, and the places, rooms, road segments and areas found in it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mtl_perception.core import LabelSpace
+from mtl_perception.core.transforms import Transform
+from mtl_perception.mapping.config import MapperConfig
+from mtl_perception.mapping.fusion.views import DepthView
+from mtl_perception.mapping.graph import places, road_segments, rooms
+from mtl_perception.mapping.graph.places import MAX_CLEARANCE, PlaceGraph, Places
+from mtl_perception.mapping.graph.regions import Area, Region, RegionIds, RegionSquares, areas_of, regions_of
+from mtl_perception.mapping.graph.road_segments import RoadSegments
+from mtl_perception.mapping.graph.rooms import Rooms
+from mtl_perception.mapping.graph.squares import SQUARES_OF_BLOCK, Squares
+from mtl_perception.mapping.ground.distance_field import DistanceField, FieldMap
+from mtl_perception.mapping.ground.ground_grid import LAYER_TYPES, GridMap, GroundGrid
+
+_FIELDS = {**places.FIELDS, **rooms.FIELDS, **road_segments.FIELDS}
+
+
+@dataclass(frozen=True, eq=False)
+class GroundView:
+    """The layers of the ground.
+
+    Attributes:
+        places: the places.
+        place_region: int64 (N,), per place the id of its region; -1 for none.
+        regions: rooms, road segments and junctions, in the order of their ids.
+        areas: buildings and streets, in the order of their ids.
+    """
+
+    places: Places
+    place_region: NDArray[np.int64]
+    regions: tuple[Region, ...]
+    areas: tuple[Area, ...]
+
+
+class GroundGraph:
+    """Keeps the grid and all that is found in it, looking again only where something has changed.
+
+    A cell of the grid takes 16 bytes of memory, a square of the ground (see `places`) some 170. The grid is bounded;
+    squares are kept wherever the robot was.
+    """
+
+    def __init__(self, config: MapperConfig, labels: LabelSpace) -> None:
+        """Start with nothing seen.
+
+        Raises:
+            ValueError: a setting names a class that `labels` does not have, or that is not possible there.
+        """
+        self.grid = GroundGrid(config, labels)
+        self._spacing = config.place_spacing
+        self._cell_area = config.grid_resolution**2
+        self._clearance = DistanceField(config.grid_resolution, MAX_CLEARANCE)
+        self._walls = DistanceField(config.grid_resolution, MAX_CLEARANCE)
+        self._squares = Squares(_FIELDS)
+        self._ids = RegionIds()
+        self._places = PlaceGraph(config, labels, self.grid, self._squares)
+        self._rooms = Rooms(config, self._squares, self._ids)
+        self._segments = RoadSegments(config, labels, self.grid, self._squares, self._ids)
+
+    @property
+    def place_count(self) -> int:
+        """How many places there are."""
+        return self._places.count
+
+    @property
+    def region_count(self) -> int:
+        """How many rooms, road segments and junctions there are."""
+        return len(self._ids)
+
+    def integrate(self, views: list[DepthView], world_from_base: Transform, now_ns: int) -> None:
+        """Add what the views of one frame see."""
+        grid = self.grid
+        grid.integrate(views, world_from_base)
+        changes = grid.changes()
+        fields = ((self._clearance, "evidence"), (self._walls, "walls"))
+        moved = [
+            field.update(grid.corner, grid.layer(name), grid.layer("seen"), changes.cells) for field, name in fields
+        ]
+        changed = self._places.update(self._clearance, self._walls, changes, np.concatenate(moved), now_ns)
+        self._rooms.update(changed.rooms)
+        self._segments.update(changed.places)
+
+    def occupancy(self) -> GridMap:
+        """Return the 2D grid of obstacles and free ground."""
+        return self.grid.map()
+
+    def clearance(self) -> FieldMap:
+        """Return the distance to the nearest obstacle in the grid, at most `MAX_CLEARANCE`."""
+        return self._clearance.map()
+
+    def view(self) -> GroundView:
+        """Return the places, regions and areas as they stand."""
+        squares, places = self._squares, self._places.places()
+        home = squares["home"][self._places.nodes()]
+        room = self._rooms.of(home)
+        place_region = np.where(room >= 0, room, self._segments.of(self._places.nodes()))
+        square_region = self._regions_of(np.arange(len(squares)))
+        regions = regions_of(self._region_squares(square_region), places.ids, place_region, places.edges)
+        links = np.concatenate([self._rooms.links(), self._segments.links()])
+        return GroundView(places, place_region, regions, areas_of(regions, square_region, links))
+
+    def regions_at(self, positions: NDArray[np.float64]) -> NDArray[np.int64]:
+        """Return the id (N,) of the region in which each position (N, 2 or 3) in the world is; -1 for none."""
+        nodes = self._squares.nodes(np.floor(positions[:, :2] / self._spacing).astype(np.int64))
+        region = np.full(len(nodes), -1, dtype=np.int64)
+        region[nodes >= 0] = self._regions_of(nodes[nodes >= 0])
+        return region
+
+    def state(self) -> dict[str, NDArray]:
+        """Return all that is needed to continue."""
+        parts = {"next_region": np.array(self._ids.next)}
+        for name, part in self._parts().items():
+            parts |= {f"{name}.{key}": array for key, array in part.state().items()}
+        return parts
+
+    def restore(self, state: dict[str, NDArray]) -> None:
+        """Set everything to what `state` gave."""
+        for name, part in self._parts().items():
+            prefix = f"{name}."
+            part.restore({key[len(prefix) :]: array for key, array in state.items() if key.startswith(prefix)})
+        self._ids.restore(int(state["next_region"]), [self._squares["room"], self._squares["segment"]])
+
+    def _parts(self) -> dict[str, GroundGrid | DistanceField | Squares | PlaceGraph]:
+        return {
+            "grid": self.grid,
+            "clearance": self._clearance,
+            "walls": self._walls,
+            "squares": self._squares,
+            "places": self._places,  # after the squares, which it counts
+        }
+
+    def _regions_of(self, nodes: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the id (N,) of the region in which the squares of nodes (N,) are, -1 for none."""
+        room = self._rooms.of(nodes)
+        return np.where(room >= 0, room, self._segments.of(nodes))
+
+    def _region_squares(self, region: NDArray[np.int64]) -> RegionSquares:
+        """Return what regions are made of, given the id of the region that each square is of."""
+        squares = self._squares
+        nodes = np.flatnonzero(region >= 0)
+        is_room, junction = self._rooms.of(nodes) >= 0, self._segments.are_junctions(nodes)
+        height = squares["ground_height"][nodes].astype(np.float64)
+        return RegionSquares(
+            region=region[nodes],
+            kind=np.where(is_room, 0, np.where(junction, 2, 1)),
+            corner=squares.of(nodes) * np.float64(self._spacing),
+            edge=self._spacing,
+            height=np.where(np.isnan(height), squares["place_height"][nodes], height),
+            area=np.where(is_room, squares["open_cells"][nodes], squares["ground_cells"][nodes]) * self._cell_area,
+            first_seen_ns=squares["first_seen_ns"][nodes],
+            last_seen_ns=squares["last_seen_ns"][nodes],
+        )
+
+
+def check_state(state: dict[str, NDArray]) -> None:
+    """Look whether `GroundGraph.restore` can be given this.
+
+    Raises:
+        KeyError, ValueError: something is missing, or has another type or shape than `GroundGraph.state` gives.
+    """
+    cells = state["grid.seen"].shape
+    nodes = len(state["squares.blocks"]) * SQUARES_OF_BLOCK
+    expected: dict[str, tuple[str, tuple[int, ...]]] = {
+        "next_region": ("int64", ()),
+        "grid.corner": ("int64", (2,)),
+        "grid.ground_height": ("float64", ()),
+        "squares.blocks": ("int64", (len(state["squares.blocks"]), 2)),
+        "places.corner": ("int64", (2,)),
+        "places.shape": ("int64", (2,)),
+    }
+    expected |= {f"grid.{name}": (dtype, cells) for name, dtype in LAYER_TYPES.items()}
+    for name in ("clearance", "walls"):
+        expected |= {f"{name}.corner": ("int64", (2,)), f"{name}.data": ("float32", cells)}
+    expected |= {f"squares.{name}": (dtype, (nodes, *shape)) for name, (dtype, shape, _) in _FIELDS.items()}
+    if expected.keys() != state.keys():
+        raise ValueError(f"the ground has {sorted(state)}, expected {sorted(expected)}")
+    for name, (dtype, shape) in expected.items():
+        array = state[name]
+        if array.dtype != np.dtype(dtype) or array.shape != shape:
+            raise ValueError(f"the ground's {name} is {array.dtype} {array.shape}, expected {dtype} {shape}")
+    for name in ("root", "home", "anchor", "road_place"):
+        references = state[f"squares.{name}"]
+        if len(references) and not (references.min() >= -1 and references.max() < nodes):
+            raise ValueError(f"the ground's squares.{name} names squares that are not there")

@@ -1,0 +1,131 @@
+# Copyright 2026 The mtl_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""The voxels of a map and their surface, in memory around the robot and on disk elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mtl_perception.core import LabelSpace
+from mtl_perception.mapping.config import MapperConfig
+from mtl_perception.mapping.fusion.blocks import BLOCK, Key
+from mtl_perception.mapping.fusion.fusion import Fusion
+from mtl_perception.mapping.fusion.instances import Instances
+from mtl_perception.mapping.fusion.measured import NEVER_NS
+from mtl_perception.mapping.fusion.views import DepthView
+from mtl_perception.mapping.poses.reanchoring import anchors_of, moved
+from mtl_perception.mapping.poses.trajectory import Correction
+from mtl_perception.mapping.slices.free_air import FreeAir
+from mtl_perception.mapping.surface.meshing import MeshBlock
+from mtl_perception.mapping.window.active_window import ActiveWindow
+from mtl_perception.mapping.window.archive import RegionArchive
+from mtl_perception.mapping.window.map_blocks import MapBlocks
+from mtl_perception.mapping.window.map_surface import MapSurface
+from mtl_perception.mapping.window.reach import Reach
+from mtl_perception.mapping.window.set_aside import SetAside
+
+
+class Volume:
+    """All voxel blocks of a map, what is fused into them, and the meshes that follow.
+
+    Attributes:
+        blocks: in memory and in the archive.
+        aside: blocks that newer ones have replaced, until the trajectory is corrected.
+        surface: the meshes of the blocks.
+        window: which blocks are in memory.
+        air: blocks without voxels that are known to be free.
+    """
+
+    def __init__(self, config: MapperConfig, labels: LabelSpace, folder: Path | None) -> None:
+        """Make an empty volume; the folder for what is not in memory is made in `folder`, see `PrivateFolder`.
+
+        Raises:
+            OSError: it cannot be made.
+        """
+        self._config, self._labels, self._folder = config, labels, folder
+        self._take(RegionArchive(config.voxel_size, config.max_depth, folder))
+        self.aside = SetAside(folder)
+        self.air = FreeAir(config)
+
+    @property
+    def instances(self) -> Instances:
+        """What the instances of voxels stand for."""
+        return self._fusion.instances
+
+    def close(self) -> None:
+        """Remove what is on disk."""
+        self.blocks.archive.close()
+        self.aside.close()
+
+    def approach(self, views: Sequence[DepthView], robot: NDArray[np.float64]) -> list[Reach]:
+        """Follow the robot to `robot` (3,) in the world, before `views` are fused; return what each view reaches."""
+        return self.window.move(views, robot)
+
+    def fuse(self, view: DepthView, reach: Reach, stamp_ns: int, before_ns: int | None) -> NDArray[np.int32]:
+        """Fuse a view; return the keys (N, 3) of blocks whose mesh may have changed.
+
+        What the view looks at and was seen last before `before_ns` is set aside first.
+        """
+        wanted = self.window.make_room(self._fusion.blocks_at_surfaces(view), reach)
+        touched = self._fusion.touched(view, wanted)
+        if before_ns is not None:
+            self._set_aside(touched, stamp_ns, before_ns)
+        fused, changed = self._fusion.integrate(view, touched)
+        self.blocks.note(fused, changed, stamp_ns)
+        self.surface.note(changed)
+        return changed
+
+    def meant(self, meshes: dict[Key, MeshBlock]) -> dict[Key, MeshBlock]:
+        """Return meshes with the things that their instances stand for."""
+        return {
+            key: replace(mesh, instances=self.instances.meant(mesh.instances, mesh.labels))
+            for key, mesh in meshes.items()
+        }
+
+    def anchors(self, points: NDArray[np.float64], otherwise_ns: int) -> NDArray[np.int64]:
+        """Return the stamps (N,) of the poses on which the blocks around points (N, 3) hang; see `anchors_of`."""
+        blocks = np.floor(points / (BLOCK * self._config.voxel_size)).astype(np.int32)
+        return anchors_of(self.blocks.measured.of(blocks, NEVER_NS), otherwise_ns, self._config)
+
+    def move(self, correction: Correction, now_ns: int) -> None:
+        """Move with a corrected trajectory; nothing is set aside any more.
+
+        Raises:
+            OSError: a part of the map cannot be read or written; the volume is unchanged.
+        """
+        archive = RegionArchive(self._config.voxel_size, self._config.max_depth, self._folder)
+        try:
+            keys = moved(self.blocks, self.aside, correction.at, now_ns, self._config, archive)
+        except BaseException:
+            archive.close()
+            raise
+        instances, centre = self.instances, self.window.centre
+        self.close()
+        self._take(archive)
+        self._fusion.instances = instances
+        self.aside = SetAside(self._folder)
+        self.air.move(correction.around)
+        self.surface.note(keys)
+        if centre is not None:
+            self.window.open_at(correction.at(np.array([now_ns]))[0][:3] @ [*centre, 1.0])
+
+    def _take(self, archive: RegionArchive) -> None:
+        """Let the blocks of an archive be all blocks."""
+        self.blocks = MapBlocks(self._config, archive)
+        self.surface = MapSurface(self.blocks, self._config.min_weight)
+        self.window = ActiveWindow(self._config, self.blocks, self.surface)
+        self._fusion = Fusion(self._config, self.blocks.store, self._labels)
+
+    def _set_aside(self, touched: NDArray[np.int32], now_ns: int, before_ns: int) -> None:
+        there = touched[self.blocks.store.find(touched) >= 0]
+        seen_ns = self.blocks.measured.of(there, now_ns)
+        old = seen_ns[:, 1] < before_ns
+        if old.any():
+            self.aside.put(there[old], seen_ns[old], self.blocks.store.read(there[old]))
+            self.blocks.remove(there[old])
+            self.surface.note(there[old])
