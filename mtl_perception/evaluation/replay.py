@@ -252,7 +252,7 @@ class _BagReplay:
         else:
             found = {
                 MAP: self._world.map_statistics(mesh),
-                SCENE_GRAPH: self._world.object_statistics(self._mapper.objects()),
+                SCENE_GRAPH: self._world.graph_statistics(self._mapper.objects(), self._mapper.ground()),
             }
         for task, row in found.items():
             if row is not None:

@@ -15,10 +15,11 @@ from scipy.optimize import linear_sum_assignment
 from mtl_perception.core import LabelSpace, pixel_rays
 from mtl_perception.core.transforms import inverse, transform_points
 from mtl_perception.data.world.truth.world_truth import WorldObject, WorldTruth
+from mtl_perception.evaluation.ground_reference import ground_statistics
 from mtl_perception.evaluation.judged import JudgedFrame
 from mtl_perception.evaluation.meshes import surface_distances
 from mtl_perception.evaluation.statistics import FrameStatistics
-from mtl_perception.mapping import MapObject, MeshArrays
+from mtl_perception.mapping import GroundView, MapObject, MeshArrays
 from mtl_perception.mapping.fusion.blocks import pack
 
 REACH_M = 20.0
@@ -101,8 +102,8 @@ class WorldReference:
             sums["label_hits"] = int((mesh.labels == label)[right].sum())
         return FrameStatistics(sums)
 
-    def object_statistics(self, objects: Sequence[MapObject]) -> FrameStatistics | None:
-        """Return how a map's objects compare, for `SceneGraphScore`; None when nothing was seen.
+    def graph_statistics(self, objects: Sequence[MapObject], ground: GroundView) -> FrameStatistics | None:
+        """Return how a map's objects, places and rooms compare, for `SceneGraphScore`; None when nothing was seen.
 
         A thing is found by one object of its class whose centroid is within `OBJECT_M` of that of its seen surface. An
         object is right if it finds a thing, even one of which too little was seen to ask for it.
@@ -117,6 +118,7 @@ class WorldReference:
                 "objects_right": len(_pairs(seen, objects)),
                 "things": len(asked),
                 "things_found": len(_pairs(asked, objects)),
+                **ground_statistics(self._truth, self._points()[0], ground),
             }
         )
 

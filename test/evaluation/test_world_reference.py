@@ -20,10 +20,12 @@ from mtl_perception.evaluation.scores.scene_graph import SceneGraphScore
 from mtl_perception.evaluation.statistics import TaskStatistics
 from mtl_perception.evaluation.world_reference import WorldReference
 from mtl_perception.mapping import MapObject, Mapper, MapperConfig
+from mtl_perception.mapping.graph.ground_graph import GroundGraph
 from mtl_perception.resources import config_file
 
 LABELS = LabelSpace.load(config_file("labels", "default"))
 CUPBOARD, BEHIND = (2.3, 0.0, 0.4), (8.0, 0.0, 0.4)
+NO_GROUND = GroundGraph(MapperConfig(), LABELS).view()
 _NO_PLACES = Places(np.zeros((0, 3)), np.zeros(0), np.zeros(0, np.int32), np.zeros((0, 2), np.int32))
 
 
@@ -120,6 +122,11 @@ def thing(label, centroid, number=0):
     )
 
 
+def of_objects(reference, objects):
+    found = metrics(SceneGraphScore, reference.graph_statistics(objects, NO_GROUND))
+    return {name: value for name, value in found.items() if name.startswith("object")}
+
+
 def test_a_map_of_exact_depth_comes_near_the_worlds_surface(seen):
     reference, mapper = seen
     found = metrics(MapScore, reference.map_statistics(mapper.mesh()))
@@ -140,7 +147,7 @@ def test_things_are_asked_for_as_far_as_they_were_seen(seen):
     reference, mapper = seen
     (cupboard,) = reference.seen_objects()  # nobody looked behind the wall
     assert cupboard.label == LABELS.id_of("furniture") and cupboard.centroid[0] < CUPBOARD[0]  # its front was seen
-    found = metrics(SceneGraphScore, reference.object_statistics(mapper.objects()))
+    found = of_objects(reference, mapper.objects())
     assert found == {"object_precision": 1.0, "object_recall": 1.0, "object_f1": 1.0}
 
 
@@ -149,17 +156,17 @@ def test_objects_that_are_elsewhere_or_else_or_twice_are_wrong(seen):
     (cupboard,) = reference.seen_objects()
     right = thing("furniture", cupboard.centroid)
     for other in (thing("furniture", cupboard.centroid, 1), thing("furniture", (0, 2, 0), 1)):
-        found = metrics(SceneGraphScore, reference.object_statistics([right, other]))
+        found = of_objects(reference, [right, other])
         assert found["object_precision"] == 0.5 and found["object_recall"] == 1.0
         assert found["object_f1"] == pytest.approx(2 / 3)
     for other in (thing("sign", cupboard.centroid), thing("furniture", cupboard.centroid + [0.6, 0, 0])):
-        found = metrics(SceneGraphScore, reference.object_statistics([other]))
+        found = of_objects(reference, [other])
         assert found == {"object_precision": 0.0, "object_recall": 0.0, "object_f1": 0.0}
 
 
 def test_nothing_seen_is_nothing_to_judge_by(seen):
     empty = WorldReference(world(), LABELS)
-    assert empty.map_statistics(seen[1].mesh()) is None and empty.object_statistics([]) is None
+    assert empty.map_statistics(seen[1].mesh()) is None and empty.graph_statistics([], NO_GROUND) is None
 
 
 def test_a_world_of_other_classes_is_refused():

@@ -1,6 +1,6 @@
 # Copyright 2026 The mtl_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""How much of a world's things a scene graph has, and how much of what it has is there."""
+"""How much of a world's things, ground and rooms a scene graph has, and how much of what it has is there."""
 
 from __future__ import annotations
 
@@ -18,6 +18,13 @@ class SceneGraphScore(Score):
     Metrics: `object_precision`, the share of the graph's objects that are a thing of the world; `object_recall`, the
     share of the things that were seen which are an object; `object_f1`, the harmonic mean. An object is a thing when
     both have one class and the centroids of their seen surfaces are at most half a metre apart.
+
+    `place_precision`, the share of the graph's places on truly free ground, that is in the free circle around a place
+    of the world; `place_recall`, the share of the world's places that were seen near which, as near as such places are
+    to each other, the graph has one; `room_purity`, the share of places in rooms (or road segments and junctions) that
+    lie in that region of the world in which most places of their room lie; `room_coverage`, the share of the regions of
+    the world that were seen in which most of some room's places lie. Places outside of all regions do not count for
+    rooms.
     """
 
     task: ClassVar[str] = "scene_graph"
@@ -25,6 +32,10 @@ class SceneGraphScore(Score):
         "object_precision": "higher",
         "object_recall": "higher",
         "object_f1": "higher",
+        "place_precision": "higher",
+        "place_recall": "higher",
+        "room_purity": "higher",
+        "room_coverage": "higher",
     }
     key: ClassVar[str] = "object_f1"
 
@@ -36,4 +47,12 @@ class SceneGraphScore(Score):
         """Return shares; those of nothing are NaN."""
         precision = ratio(totals["objects_right"], totals["objects"])
         recall = ratio(totals["things_found"], totals["things"])
-        return {"object_precision": precision, "object_recall": recall, "object_f1": f_score(precision, recall)}
+        return {
+            "object_precision": precision,
+            "object_recall": recall,
+            "object_f1": f_score(precision, recall),
+            "place_precision": ratio(totals["places_free"], totals["places"]),
+            "place_recall": ratio(totals["ground_found"], totals["ground_seen"]),
+            "room_purity": ratio(totals["room_places_pure"], totals["room_places"]),
+            "room_coverage": ratio(totals["rooms_found"], totals["rooms_seen"]),
+        }
