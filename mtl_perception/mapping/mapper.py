@@ -23,18 +23,17 @@ from mtl_perception.mapping.fusion import depth_gate
 from mtl_perception.mapping.fusion.blocks import Key
 from mtl_perception.mapping.fusion.instances import Instances
 from mtl_perception.mapping.fusion.views import views_of
-from mtl_perception.mapping.graph.ground_graph import GroundGraph, GroundView
+from mtl_perception.mapping.graph.ground_graph import GroundView
 from mtl_perception.mapping.graph.layers import Layers
-from mtl_perception.mapping.graph.objects import MapObject, ObjectRegistry
+from mtl_perception.mapping.graph.objects import MapObject
 from mtl_perception.mapping.graph.scene_graph import SceneGraphView
 from mtl_perception.mapping.graph.track import Track
-from mtl_perception.mapping.graph.tracks import TrackRegistry
 from mtl_perception.mapping.ground.distance_field import FieldMap
 from mtl_perception.mapping.ground.ground_grid import GridMap
-from mtl_perception.mapping.poses.robot_path import RobotPath
 from mtl_perception.mapping.poses.trajectory import Correction, Trajectory
 from mtl_perception.mapping.products.map_products import MapProducts
 from mtl_perception.mapping.reports import MapStats, MapUpdate
+from mtl_perception.mapping.scene import Scene
 from mtl_perception.mapping.slices.esdf_slice import EsdfSlice, esdf_of
 from mtl_perception.mapping.slices.height_band import Area, Bounds, GroundHeights, band_grid, cell_edge
 from mtl_perception.mapping.surface.meshing import MeshArrays, MeshBlock
@@ -71,7 +70,7 @@ class Mapper:
         self.labels = labels
         self._with_grid = with_grid
         self._archive_folder = None if archive_folder is None else Path(archive_folder)
-        self._begin(self._new_volume())
+        self._begin(Volume(self.config, self.labels, self._archive_folder))
 
     def reset(self) -> None:
         """Forget everything.
@@ -79,7 +78,7 @@ class Mapper:
         Raises:
             OSError: a new folder for what is not in memory cannot be made; nothing is forgotten.
         """
-        volume = self._new_volume()
+        volume = Volume(self.config, self.labels, self._archive_folder)
         self.close()
         self._begin(volume)
 
@@ -125,7 +124,7 @@ class Mapper:
             ValueError: the poses make no sense, or none is within the trajectory; the map is unchanged.
             OSError: a part of the map cannot be read or written; the map is unchanged.
         """
-        self._correct(self._path.trajectory.correction(poses))
+        self._correct(self._scene.path.trajectory.correction(poses))
 
     @property
     def stats(self) -> MapStats:
@@ -137,8 +136,8 @@ class Mapper:
             archived_blocks=blocks.archive.blocks,
             vertices=blocks.vertices,
             objects=len(self.objects()),
-            places=self._ground.place_count,
-            rooms=self._ground.region_count,
+            places=self._scene.ground.place_count,
+            rooms=self._scene.ground.region_count,
             tracks=len(self.tracks()),
             frames=self._frames,
             evicted_blocks=window.evicted_blocks,
@@ -152,6 +151,11 @@ class Mapper:
     def instances(self) -> Instances:
         """What the numbers in `MeshArrays.instances` stand for."""
         return self._volume.instances
+
+    @property
+    def position(self) -> NDArray[np.float64] | None:
+        """Where the robot was last, (3,) in the world, metres; None before the first frame."""
+        return self._volume.window.centre
 
     @property
     def mesh_keys(self) -> tuple[Key, ...]:
@@ -189,15 +193,15 @@ class Mapper:
 
     def occupancy_grid(self) -> GridMap:
         """Return the 2D grid of obstacles and free ground."""
-        return self._ground.occupancy()
+        return self._scene.ground.occupancy()
 
     def clearance(self) -> FieldMap:
         """Return the distance to the nearest obstacle in the 2D grid (an ESDF), at most 3 metres."""
-        return self._ground.clearance()
+        return self._scene.ground.clearance()
 
     def ground(self) -> GroundView:
         """Return places, rooms, road segments, buildings and streets; all keep their ids from call to call."""
-        return self._ground.view()
+        return self._scene.ground.view()
 
     def occupancy_band(self, low: float, high: float, bounds: Bounds | None = None) -> GridMap:
         """Return obstacles and free space between two heights above the ground, as the voxels know them.
@@ -221,20 +225,21 @@ class Mapper:
         Obstacles beyond the bounds count, up to `max_distance` metres, where distances end. See `occupancy_band`.
         """
         margin = 0 if bounds is None else math.ceil(max_distance / cell_edge(self.config)) + 1
-        return esdf_of(self._band(low, high, bounds, margin), max_distance, margin)
+        height = self._heights().usual + (low + high) / 2
+        return esdf_of(self._band(low, high, bounds, margin), height, max_distance, margin)
 
     def objects(self) -> tuple[MapObject, ...]:
         """Return the static things in the map; an object keeps its id from call to call."""
         self._mesh_changes()
-        return self._objects.current(self._volume.blocks.measured, self._stamp_ns)
+        return self._scene.objects.current(self._volume.blocks.measured, self._stamp_ns)
 
     def tracks(self) -> tuple[Track, ...]:
         """Return the things that move, as of the newest frame with boxes."""
-        return self._tracks.tracks
+        return self._scene.tracks.tracks
 
     def trajectory(self) -> Trajectory:
         """Return the robot's way since the clock last jumped back; not to be changed."""
-        return self._path.trajectory
+        return self._scene.path.trajectory
 
     def scene_graph(self) -> SceneGraphView:
         """Return the scene graph as plain data."""
@@ -263,40 +268,51 @@ class Mapper:
             MapFormatError: the folder is no map, is damaged, or does not fit this configuration; the map is unchanged.
             OSError: a new folder for what is not in memory cannot be made; the map is unchanged.
         """
-        volume = self._new_volume()
-        objects, ground = ObjectRegistry(self.config, self.labels), GroundGraph(self.config, self.labels)
-        tracks, path = TrackRegistry(self.config, self.labels), RobotPath(self.config)
+        volume, scene = Volume(self.config, self.labels, self._archive_folder), Scene(self.config, self.labels)
         try:
             adopt = volume.blocks.archive.adopt
             saved = storage.load(Path(folder), self.config, self.labels, adopt, volume.aside)
-            objects.restore(saved.objects)
-            ground.restore(saved.ground)
-            tracks.restore(saved.tracks)
-            path.trajectory.restore(saved.trajectory)
+            scene.restore(saved)
         except BaseException:
             volume.close()
             raise
         self.close()
         self._begin(volume)
-        self._objects, self._ground, self._tracks, self._path = objects, ground, tracks, path
         if saved.centre is not None:
             volume.window.open_at(saved.centre)
-        volume.instances.restore(saved.instances)
-        volume.air.restore(saved.air)
-        self._frames, self._stamp_ns = saved.frames, saved.stamp_ns
+        self._take_over(saved, scene)
 
-    def _new_volume(self) -> Volume:
-        return Volume(self.config, self.labels, self._archive_folder)
+    def copy(self) -> Mapper:
+        """Return another map that equals this one, for example to be saved by another thread while this one goes on.
+
+        It takes as long as copying what is in memory, a tenth of saving it, and as much memory again until it is
+        closed. What is on disk is shared by links.
+
+        Raises:
+            OSError: a folder for what is not in memory cannot be made.
+        """
+        self._mesh_changes()
+        saved = self._state()
+        other = Mapper(self.config, self.labels, self._with_grid, self._archive_folder)
+        self._volume.blocks.copy_to(other._volume.blocks)
+        self._volume.aside.copy_to(other._volume.aside)
+        other._volume.window.centre = None if saved.centre is None else saved.centre.copy()
+        scene = Scene(self.config, self.labels)
+        scene.restore(saved)
+        other._take_over(saved, scene)
+        return other
+
+    def _take_over(self, saved: storage.SavedMap, scene: Scene) -> None:
+        """Take over all that is saved beside the blocks."""
+        self._scene = scene
+        self.instances.restore(saved.instances)
+        self._volume.air.restore(saved.air)
+        self._frames, self._stamp_ns = saved.frames, saved.stamp_ns
 
     def _begin(self, volume: Volume) -> None:
         """Begin with a volume, and nothing else."""
-        self._volume = volume
-        self._ground = GroundGraph(self.config, self.labels)
-        self._objects = ObjectRegistry(self.config, self.labels)
-        self._tracks = TrackRegistry(self.config, self.labels)
-        self._path = RobotPath(self.config)
-        self._frames = 0
-        self._stamp_ns = 0
+        self._volume, self._scene = volume, Scene(self.config, self.labels)
+        self._frames = self._stamp_ns = 0
 
     def _fuse(self, prediction: Prediction, seconds: dict[str, float]) -> bool:
         """Fuse a frame; return whether the map has moved before."""
@@ -304,30 +320,25 @@ class Mapper:
             views = views_of(prediction, self.config, self.labels)
         assert prediction.world_from_base is not None  # views_of has checked it
         stamp_ns, world_from_base = prediction.stamp_ns, prediction.world_from_base
-        goes_on = not self._frames or stamp_ns > self._stamp_ns
         if self._frames and stamp_ns < self._stamp_ns:  # the clock has jumped back
-            self._path.begin_again()
-            self._tracks.begin_again()
-        correction = self._path.admit(stamp_ns, world_from_base)
+            self._scene.begin_again()
+        correction = self._scene.path.admit(stamp_ns, world_from_base)
         if correction is not None:
             self._correct(correction)
         with _timed(seconds, "window"):
             reaches = self._volume.approach(views, world_from_base[:3, 3])
         with _timed(seconds, "fuse"):
             distance = self.config.revisit_distance
-            before_ns = self._path.trajectory.stamp_before(distance) if distance else None
+            before_ns = self._scene.path.trajectory.stamp_before(distance) if distance else None
             for view, reach in zip(views, reaches, strict=True):
-                changed = self._volume.fuse(view, reach, stamp_ns, before_ns)
-                self._objects.note_measured(changed)
+                self._scene.objects.note_measured(self._volume.fuse(view, reach, stamp_ns, before_ns))
         with _timed(seconds, "grid"):
             if self._with_grid:
-                self._ground.integrate(views, world_from_base, stamp_ns)
+                self._scene.ground.integrate(views, world_from_base, stamp_ns)
                 for view, reach in zip(views, reaches, strict=True):
                     self._volume.air.integrate(view, reach.low, reach.high)
         with _timed(seconds, "track"):
-            self._path.add(stamp_ns, world_from_base)
-            if prediction.detections is not None and goes_on:
-                self._tracks.update(prediction.detections, world_from_base, stamp_ns)
+            self._scene.follow(stamp_ns, world_from_base, prediction.detections)
         self._frames += 1
         self._stamp_ns = stamp_ns
         return correction is not None
@@ -335,18 +346,9 @@ class Mapper:
     def _correct(self, correction: Correction) -> None:
         """Move with a corrected trajectory."""
         self._mesh_changes()
-
-        def move(points: NDArray[np.float64], first_seen_ns: int) -> NDArray[np.float64]:
-            stamps_ns, which = np.unique(self._volume.anchors(points, first_seen_ns), return_inverse=True)
-            transforms = correction.at(stamps_ns)[which]
-            return np.einsum("nij,nj->ni", transforms[:, :3, :3], points) + transforms[:, :3, 3]
-
-        objects = self._objects.moved(move)
+        objects = self._scene.moved_objects(correction, self._volume.anchors)
         self._volume.move(correction, self._stamp_ns)
-        self._objects = objects
-        self._tracks.move(correction.at)
-        self._ground = GroundGraph(self.config, self.labels)
-        self._path.correct(correction)
+        self._scene.move(correction, objects)
         self._mesh_changes()
 
     def _mesh_changes(self) -> tuple[dict[Key, MeshBlock], tuple[Key, ...]]:
@@ -358,26 +360,29 @@ class Mapper:
         """Tell the objects what has been meshed, and return it."""
         changed, removed = self._volume.surface.take_news()
         for instance, other in self.instances.take_joined():
-            self._objects.join(instance, other)
-        self._objects.note(self._volume.meant(changed), removed)
+            self._scene.objects.join(instance, other)
+        self._scene.objects.note(self._volume.meant(changed), removed)
         return changed, removed
 
     def _layers(self) -> Layers:
-        objects = self.objects()
-        regions = self._ground.regions_at(np.array([item.centroid for item in objects]).reshape(-1, 3))
-        return Layers(objects, regions, self._ground.view(), self._path.trajectory, self.tracks(), self.labels)
+        self._mesh_changes()
+        return self._scene.layers(self._volume.blocks.measured, self._stamp_ns)
 
     def _band(self, low: float, high: float, bounds: Bounds | None, margin: int) -> GridMap:
-        centre = self._volume.window.centre
-        x, y, z = (0.0, 0.0, 0.0) if centre is None else centre.tolist()
-        ground = GroundHeights.of(self._ground.grid, z - self.config.base_height)
-        area = Area(bounds, margin, (x, y))
-        return band_grid(self._volume.blocks, self._volume.air, ground, self.config, (low, high), area)
+        x, y = (0.0, 0.0) if self.position is None else self.position[:2].tolist()
+        volume, area = self._volume, Area(bounds, margin, (x, y))
+        return band_grid(volume.blocks, volume.air, self._heights(), self.config, (low, high), area)
+
+    def _heights(self) -> GroundHeights:
+        below = 0.0 if self.position is None else float(self.position[2]) - self.config.base_height
+        return GroundHeights.of(self._scene.ground.grid, below)
 
     def _products(self) -> MapProducts:
         mesh = self.mesh()
         mesh = replace(mesh, instances=self.instances.meant(mesh.instances, mesh.labels))
-        return MapProducts(mesh, self._layers().spark_graph(mesh), self.occupancy_grid())
+        graph = self._layers().spark_graph(mesh)
+        band = (self.config.obstacle_min_height, self.config.obstacle_max_height)
+        return MapProducts(mesh, graph, self.occupancy_grid(), self.esdf_slice(*band), band)
 
     def _state(self) -> storage.SavedMap:
         return storage.SavedMap(
@@ -385,11 +390,11 @@ class Mapper:
             stamp_ns=self._stamp_ns,
             centre=self._volume.window.centre,
             instances=self.instances.state(),
-            ground=self._ground.state(),
+            ground=self._scene.ground.state(),
             air=self._volume.air.state(),
-            objects=self._objects.state(self._volume.blocks.measured, self._stamp_ns),
-            tracks=self._tracks.state(),
-            trajectory=self._path.trajectory.state(),
+            objects=self._scene.objects.state(self._volume.blocks.measured, self._stamp_ns),
+            tracks=self._scene.tracks.state(),
+            trajectory=self._scene.path.trajectory.state(),
         )
 
 

@@ -104,8 +104,7 @@ def save(
         OSError: the files cannot be written.
     """
     folder = folder.absolute()
-    is_map = (current(folder, MANIFEST) / MANIFEST).is_file()
-    if folder.exists() and not is_map and not (folder.is_dir() and not any(folder.iterdir())):
+    if folder.exists() and not is_map(folder) and not (folder.is_dir() and not any(folder.iterdir())):
         raise MapFormatError(f"{folder} exists and is no map (it has no {MANIFEST}): it is not overwritten")
     with replacing(folder, MANIFEST) as new:
         blocks = _write_regions(new / "blocks.zip", regions)
@@ -113,6 +112,11 @@ def save(
         _write_files(new, state, products)
         _write_manifest(new, state, blocks, config, labels)
     return folder
+
+
+def is_map(folder: Path) -> bool:
+    """Return whether there is a saved map, readable or not."""
+    return (current(folder, MANIFEST) / MANIFEST).is_file()
 
 
 def load(

@@ -1,6 +1,6 @@
 # Copyright 2026 The mtl_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""The map's 2D grid and scene graph as messages. The mesh is in `mesh`, points are in `points`."""
+"""The map's 2D grids, distance field and scene graph as messages. The mesh is in `mesh`, points are in `points`."""
 
 from __future__ import annotations
 
@@ -11,14 +11,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from geometry_msgs.msg import Point, Pose, Quaternion, Vector3
 from nav_msgs.msg import OccupancyGrid
+from sensor_msgs.msg import PointCloud2
 from std_msgs.msg import ColorRGBA
 from visualization_msgs.msg import Marker, MarkerArray
 
+from mtl_perception.messages.points import to_point_cloud
 from mtl_perception.messages.stamps import to_header, to_time
 from mtl_perception_msgs.msg import SceneGraph, SceneGraphEdge, SceneGraphLayer, SceneGraphNode
 
 if TYPE_CHECKING:
-    from mtl_perception.mapping import GridMap, SceneGraphView
+    from mtl_perception.mapping import EsdfSlice, GridMap, SceneGraphView
 
 _TEXT_HEIGHT = 0.2  # metres
 _BALL = 0.15  # metres, of a place
@@ -35,6 +37,20 @@ def to_occupancy_grid(grid: GridMap, stamp_ns: int, frame_id: str) -> OccupancyG
     message.info.origin = Pose(position=Point(x=x, y=y, z=0.0), orientation=Quaternion(w=1.0))
     message.data = array.array("b", np.ascontiguousarray(grid.data, dtype=np.int8).tobytes())
     return message
+
+
+def to_esdf_points(esdf: EsdfSlice, stamp_ns: int, frame_id: str) -> PointCloud2:
+    """Return the known cells of a distance field as points at its height.
+
+    Their field `intensity` is the distance to the nearest obstacle in metres, negative inside of one, as voxblox and
+    nvblox publish it.
+    """
+    row, column = np.nonzero(~np.isnan(esdf.data))
+    xyz = np.empty((len(row), 3), np.float32)
+    xyz[:, 0] = esdf.origin[0] + (column + 0.5) * esdf.resolution
+    xyz[:, 1] = esdf.origin[1] + (row + 0.5) * esdf.resolution
+    xyz[:, 2] = esdf.height
+    return to_point_cloud(xyz, stamp_ns, frame_id, fields={"intensity": esdf.data[row, column]})
 
 
 def to_scene_graph(graph: SceneGraphView, spark_dsg: bytes, stamp_ns: int, frame_id: str) -> SceneGraph:

@@ -17,14 +17,16 @@ from std_srvs.srv import Trigger
 from mtl_perception.core import LabelSpace, Prediction
 from mtl_perception.mapping import MapFormatError, Mapper, MappingError
 from mtl_perception.mapping.fusion.views import as_published
+from mtl_perception.mapping.storage import is_map
 from mtl_perception.messages.predictions import from_rig_prediction
 from mtl_perception.messages.stamps import stamp_ns_from
 from mtl_perception.resources import config_file
 from mtl_perception.ros import qos
+from mtl_perception.ros.autosave import Autosave
 from mtl_perception.ros.diagnostics import Level, Status, TopicMonitor
 from mtl_perception.ros.files import map_path
 from mtl_perception.ros.lifecycle import ManagedNode
-from mtl_perception.ros.map_outputs import MapOutputs
+from mtl_perception.ros.map_outputs import BandSettings, MapOutputs
 from mtl_perception.ros.mapping_parameters import MappingParameters
 from mtl_perception.ros.parameters import Parameters
 from mtl_perception.ros.process import run
@@ -51,6 +53,7 @@ class MappingNode(ManagedNode):
     _progress: ProgressReporter
     _worker: Worker[_Frame] | None = None
     _monitor: TopicMonitor | None = None
+    _autosave: Autosave | None = None
 
     def __init__(self, *, in_process: bool = False, **node_arguments: Any) -> None:
         """Make an unconfigured node called `mapping`; see rclpy.node.Node for the other arguments.
@@ -65,6 +68,7 @@ class MappingNode(ManagedNode):
         self._settings = Parameters(self, MappingParameters, is_configured=lambda: self.is_configured)
         self._subscriptions_made: list[Any] = []
         self._services_made: list[Any] = []
+        self._timers_made: list[Any] = []
         self._refusal = ""  # why the newest frame did not go into the map
 
     def submit(self, prediction: Prediction, clock: FrameClock | None = None) -> None:
@@ -84,7 +88,8 @@ class MappingNode(ManagedNode):
         values = self._settings.value
         labels = LabelSpace.load(config_file("labels", values.labels))
         self._mapper = Mapper(values.mapper_config(), labels, archive_folder=values.archive_folder or None)
-        self._outputs = MapOutputs(self, self._mapper, values.map_frame, self._rates)
+        self._outputs = MapOutputs(self, self._mapper, values.map_frame, self._rates, self._band)
+        self._resume()
         self._progress = ProgressReporter(self.create_output(Progress, "mapping/progress", qos.progress()), "mapping")
         self._worker = Worker(
             "mapping",
@@ -93,12 +98,21 @@ class MappingNode(ManagedNode):
             on_dropped=lambda frame, reason: self._progress.report_dropped(frame.stamp_ns, reason),
             on_error=self._failed,
         )
+        self._autosave = Autosave(
+            lambda: self._save_copy(self._settings.value.autosave_path),
+            lambda: self._changes if self._sizes["frames"] else 0,
+            lambda: self._settings.value.autosave_period,
+            lambda reason: self.get_logger().error(reason),
+        )
         self._services_made = [
             self.create_service(SaveMap, "mapping/save", self._save),
             self.create_service(LoadMap, "mapping/load", self._load),
             self.create_service(Trigger, "mapping/reset", self._reset),
         ]
-        self._publish_timer = self.create_steady_timer(0.1, self._publish)
+        self._timers_made = [
+            self.create_steady_timer(0.1, self._publish),
+            self.create_steady_timer(0.2, self._autosave.poll),
+        ]
 
     def activate(self) -> None:
         """Begin to listen."""
@@ -128,20 +142,26 @@ class MappingNode(ManagedNode):
         if self._worker is not None:
             self._worker.discard(lambda _: True, "the node was deactivated")
             self._worker.call(lambda: self._outputs.publish(all_now=True)).result()
+        if self._autosave is not None:
+            self._autosave.finish()
 
     def cleanup(self) -> None:
         """Give the map's memory back."""
+        for timer in self._timers_made:
+            self.destroy_timer(timer)
+        self._timers_made.clear()
+        if self._autosave is not None and not self._autosave.stop():
+            self.get_logger().error("saving the map does not come to its end")
+        self._autosave = None
         if self._worker is not None and not self._worker.stop():
             self.get_logger().error("the frame at hand does not come to its end")
         self._worker = None
         for service in self._services_made:
             self.destroy_service(service)
         self._services_made.clear()
-        if "_publish_timer" in self.__dict__:
-            self.destroy_timer(self._publish_timer)
         if "_mapper" in self.__dict__:
             self._mapper.close()
-        for name in ("_mapper", "_outputs", "_progress", "_publish_timer"):
+        for name in ("_mapper", "_outputs", "_progress"):
             self.__dict__.pop(name, None)
 
     def clock_jumped_back(self, clock_ns: int) -> None:
@@ -159,8 +179,12 @@ class MappingNode(ManagedNode):
         yield Status(
             "map", Level.WARN if refusal else Level.OK, refusal or f"in frame '{self._outputs.frame}'", self._sizes
         )
+        autosave = self._autosave.status() if self._autosave is not None else None
+        if autosave is not None:
+            yield autosave
 
-    _sizes: dict[str, object] = {}
+    _sizes: dict[str, int] = {}
+    _changes = 0  # of the map since the node was configured
 
     def _receive(self, message: RigPrediction) -> None:
         if self._monitor is not None and self._worker is not None:
@@ -179,7 +203,7 @@ class MappingNode(ManagedNode):
         prediction = frame.read()
         update = self._mapper.integrate(prediction)
         self._refusal = ""
-        self._sizes = dataclasses.asdict(self._mapper.stats)
+        self._note_change()
         frame.clock.end("fuse")
         if update.moved:
             self._outputs.note_replaced()
@@ -201,10 +225,7 @@ class MappingNode(ManagedNode):
             self._worker.call(self._outputs.publish)
 
     def _save(self, request: SaveMap.Request, response: SaveMap.Response) -> SaveMap.Response:
-        def save() -> str:
-            return str(self._mapper.save(map_path(self._settings.value.map_folder, request.path)))
-
-        response.success, response.message = self._on_worker(save)
+        response.success, response.message = self._attempted(lambda: self._save_copy(request.path))
         if response.success:
             response.path, response.message = response.message, "saved"
         return response
@@ -213,7 +234,7 @@ class MappingNode(ManagedNode):
         def load() -> str:
             self._mapper.load(map_path(self._settings.value.map_folder, request.path))
             self._outputs.note_replaced()
-            self._sizes = dataclasses.asdict(self._mapper.stats)
+            self._note_change()
             return "loaded"
 
         response.success, response.message = self._on_worker(load)
@@ -223,11 +244,35 @@ class MappingNode(ManagedNode):
         response.success, response.message = self._on_worker(self._empty)
         return response
 
-    def _on_worker(self, action: Callable[[], str]) -> tuple[bool, str]:
+    def _save_copy(self, name: str) -> str:
+        """Save the map as it is now, while frames go on; return where."""
         if self._worker is None:
-            return False, "the node is not configured"
+            raise ValueError("the node is not configured")
+        folder = map_path(self._settings.value.map_folder, name)
+        copy = self._worker.call(self._mapper.copy, keep_items=True).result()
         try:
-            return True, self._worker.call(action).result()
+            return str(copy.save(folder))
+        finally:
+            copy.close()
+
+    def _resume(self) -> None:
+        values = self._settings.value
+        folder = map_path(values.map_folder, values.autosave_path)
+        if values.autosave_resume and is_map(folder):
+            self._mapper.load(folder)
+            self._outputs.note_replaced()
+            self.get_logger().info(f"continuing the map at {folder}")
+        self._sizes, self._changes = dataclasses.asdict(self._mapper.stats), 0
+
+    def _on_worker(self, action: Callable[[], str]) -> tuple[bool, str]:
+        worker = self._worker
+        if worker is None:
+            return False, "the node is not configured"
+        return self._attempted(lambda: worker.call(action).result())
+
+    def _attempted(self, action: Callable[[], str]) -> tuple[bool, str]:
+        try:
+            return True, action()
         except (MapFormatError, ValueError, OSError) as error:
             self.get_logger().error(str(error))
             return False, str(error)
@@ -237,8 +282,12 @@ class MappingNode(ManagedNode):
     def _empty(self) -> str:
         self._mapper.reset()
         self._outputs.note_replaced()
-        self._sizes = dataclasses.asdict(self._mapper.stats)
+        self._note_change()
         return "the map is empty"
+
+    def _note_change(self) -> None:
+        self._sizes = dataclasses.asdict(self._mapper.stats)
+        self._changes += 1
 
     def _rates(self) -> dict[str, float]:
         values = self._settings.value
@@ -247,7 +296,15 @@ class MappingNode(ManagedNode):
             "points": values.points_rate,
             "occupancy_grid": values.occupancy_grid_rate,
             "scene_graph": values.scene_graph_rate,
+            "occupancy_band": values.occupancy_band_rate,
+            "esdf_slice": values.esdf_slice_rate,
         }
+
+    def _band(self) -> BandSettings:
+        values = self._settings.value
+        return BandSettings(
+            values.band_min_height, values.band_max_height, values.band_radius, values.esdf_max_distance
+        )
 
     def _arrival(self, stamp_ns: int) -> FrameClock:
         return FrameClock(stamp_ns, self.clock_ns, time.monotonic_ns())

@@ -14,7 +14,8 @@ from sensor_msgs.msg import PointCloud2
 from visualization_msgs.msg import MarkerArray
 
 from mtl_perception.mapping import Key, Mapper, MapUpdate
-from mtl_perception.messages.maps import scene_graph_markers, to_occupancy_grid, to_scene_graph
+from mtl_perception.mapping.slices.height_band import Bounds
+from mtl_perception.messages.maps import scene_graph_markers, to_esdf_points, to_occupancy_grid, to_scene_graph
 from mtl_perception.messages.mesh import MeshMarkers
 from mtl_perception.messages.points import to_point_cloud
 from mtl_perception.ros.lifecycle import ManagedNode
@@ -31,19 +32,46 @@ class _Output:
     subscribers: int = 0
 
 
+@dataclass(frozen=True)
+class BandSettings:
+    """What `mapping/occupancy_band` and `mapping/esdf_slice` show.
+
+    Attributes:
+        low, high: metres above the ground.
+        radius: how far they reach from the robot to each side, metres.
+        max_distance: of the distance field, metres.
+    """
+
+    low: float
+    high: float
+    radius: float
+    max_distance: float
+
+
 class MapOutputs:
     """Publishes a `Mapper`'s map under `mapping/`. Like the mapper, it belongs to one thread."""
 
-    def __init__(self, node: ManagedNode, mapper: Mapper, frame: str, rates_hz: Callable[[], dict[str, float]]) -> None:
+    def __init__(
+        self,
+        node: ManagedNode,
+        mapper: Mapper,
+        frame: str,
+        rates_hz: Callable[[], dict[str, float]],
+        band: Callable[[], BandSettings],
+    ) -> None:
         """Make the publishers.
 
         Args:
             node: has the publishers.
             mapper: has the map.
             frame: the map's frame until a frame with poses says another.
-            rates_hz: the rates of `mesh`, `points`, `occupancy_grid` and `scene_graph` as they are now; 0 means never.
+            rates_hz: the rates of `mesh`, `points`, `occupancy_grid`, `scene_graph`, `occupancy_band` and `esdf_slice`
+                as they are now; 0 means never.
+            band: what the last two show now.
         """
         self._mapper = mapper
+        self._band = band
+        self._shown_band = band()
         self._frame = frame
         self._markers = MeshMarkers(frame)
         self._changed: set[Key] = set()
@@ -56,6 +84,8 @@ class MapOutputs:
             self._output(node, PointCloud2, "points", rates_hz, self._publish_points),
             self._output(node, OccupancyGrid, "occupancy_grid", rates_hz, self._publish_grid),
             self._output(node, SceneGraph, "scene_graph", rates_hz, self._publish_graph),
+            self._output(node, OccupancyGrid, "occupancy_band", rates_hz, self._publish_band),
+            self._output(node, PointCloud2, "esdf_slice", rates_hz, self._publish_esdf),
         ]
 
     @property
@@ -83,6 +113,10 @@ class MapOutputs:
     def publish(self, *, all_now: bool = False) -> None:
         """Publish what has changed and whose time has come, or all that has changed."""
         now = time.monotonic()
+        if self._band() != self._shown_band:
+            self._shown_band = self._band()
+            for output in self._outputs[4:]:
+                output.is_current = False
         for output in self._outputs:
             rate, subscribers = output.rate_hz(), self._subscribers(output)
             if subscribers > output.subscribers:  # somebody new has seen nothing yet
@@ -140,3 +174,20 @@ class MapOutputs:
         message = to_scene_graph(graph, self._mapper.scene_graph_bytes(), self._stamp_ns, self._frame)
         self._outputs[3].publisher.publish(message)
         self._graph_markers.publish(scene_graph_markers(graph, self._stamp_ns, self._frame))
+
+    def _publish_band(self) -> None:
+        band = self._shown_band
+        grid = self._mapper.occupancy_band(band.low, band.high, self._around(band.radius))
+        self._outputs[4].publisher.publish(to_occupancy_grid(grid, self._stamp_ns, self._frame))
+
+    def _publish_esdf(self) -> None:
+        band = self._shown_band
+        esdf = self._mapper.esdf_slice(band.low, band.high, self._around(band.radius), band.max_distance)
+        self._outputs[5].publisher.publish(to_esdf_points(esdf, self._stamp_ns, self._frame))
+
+    def _around(self, radius: float) -> Bounds | None:
+        """Return a square around the robot; None before the first frame, when there is nothing to show anyway."""
+        if self._mapper.position is None:
+            return None
+        x, y, _ = self._mapper.position.tolist()
+        return (x - radius, y - radius, x + radius, y + radius)

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from mtl_perception.mapping import MapperConfig
 from mtl_perception.ros.parameters import Live
@@ -44,6 +44,44 @@ class MappingParameters(MapperConfig):
     scene_graph_rate: Annotated[float, Live] = Field(
         1.0, ge=0.0, le=30.0, description="Rate of mapping/scene_graph and mapping/scene_graph_markers, Hz; 0: never."
     )
+
+    occupancy_band_rate: Annotated[float, Live] = Field(
+        1.0, ge=0.0, le=30.0, description="Rate of mapping/occupancy_band, Hz; 0: never."
+    )
+    esdf_slice_rate: Annotated[float, Live] = Field(
+        1.0, ge=0.0, le=30.0, description="Rate of mapping/esdf_slice, Hz; 0: never."
+    )
+    band_min_height: Annotated[float, Live] = Field(
+        0.2,
+        ge=-100.0,
+        le=100.0,
+        description="Least height of mapping/occupancy_band and mapping/esdf_slice, metres above the ground.",
+    )
+    band_max_height: Annotated[float, Live] = Field(
+        1.8, ge=-100.0, le=100.0, description="Their greatest height, metres above the ground."
+    )
+    band_radius: Annotated[float, Live] = Field(
+        10.0, ge=1.0, le=200.0, description="How far they reach from the robot to each side, metres."
+    )
+    esdf_max_distance: Annotated[float, Live] = Field(
+        5.0, ge=0.1, le=50.0, description="Distances in mapping/esdf_slice end here, metres."
+    )
+    autosave_period: Annotated[float, Live] = Field(
+        0.0,
+        ge=0.0,
+        le=86400.0,
+        description="The map is saved so often if it has changed, and when the node is deactivated, seconds; 0: never.",
+    )
+    autosave_path: str = Field("autosave", description="Where to, inside of map_folder; one for each mapping node.")
+    autosave_resume: bool = Field(
+        False, description="Whether the node continues the map at autosave_path when it is configured, if there is one."
+    )
+
+    @model_validator(mode="after")
+    def _band_in_order(self) -> MappingParameters:
+        if self.band_min_height > self.band_max_height:
+            raise ValueError(f"band_min_height {self.band_min_height} is above band_max_height {self.band_max_height}")
+        return self
 
     def mapper_config(self) -> MapperConfig:
         """Return the part that the map is made with."""

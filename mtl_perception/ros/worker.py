@@ -51,7 +51,10 @@ class Worker(Generic[Item]):
         self._on_dropped = on_dropped
         self._on_error = on_error
         self._items: deque[Item] = deque()
-        self._calls: deque[tuple[Callable[[], Any], Future[Any]]] = deque()
+        self._calls: deque[tuple[Callable[[], Any], Future[Any], bool]] = deque()
+        self._queue_size = queue_size
+        self._is_keeping = False
+        self._kept = 0  # of the items, so many at the front came while items were kept
         self._condition = threading.Condition()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
@@ -75,14 +78,18 @@ class Worker(Generic[Item]):
                 dropped.append((item, STOPPED))
             else:
                 self._items.append(item)
-                while len(self._items) > self._limit:
-                    dropped.append((self._items.popleft(), self._overflow))
+                if self._is_keeping and len(self._items) <= self._queue_size:
+                    self._kept = len(self._items)
+                while len(self._items) > self._kept + self._limit:
+                    dropped.append((self._items[self._kept], self._overflow))
+                    del self._items[self._kept]
                 self._condition.notify()
         self._tell(dropped)
 
-    def call(self, function: Callable[[], Any]) -> Future[Any]:
+    def call(self, function: Callable[[], Any], *, keep_items: bool = False) -> Future[Any]:
         """Run a function on the thread before the next item, so that it never meets a handler half-way.
 
+        With `keep_items`, what comes meanwhile is handled afterwards, up to `queue_size` of it, whatever the policy.
         The future is cancelled when the worker stops first.
         """
         future: Future[Any] = Future()
@@ -90,7 +97,7 @@ class Worker(Generic[Item]):
             if self.stopping:
                 future.cancel()
             else:
-                self._calls.append((function, future))
+                self._calls.append((function, future, keep_items))
                 self._condition.notify()
         return future
 
@@ -98,9 +105,10 @@ class Worker(Generic[Item]):
         """Drop the waiting items that fulfil a condition."""
         with self._condition:
             dropped = [(item, reason) for item in self._items if condition(item)]
-            kept = [item for item in self._items if not condition(item)]
+            kept = [(item, place < self._kept) for place, item in enumerate(self._items) if not condition(item)]
             self._items.clear()
-            self._items.extend(kept)
+            self._items.extend(item for item, _ in kept)
+            self._kept = sum(was_kept for _, was_kept in kept)
         self._tell(dropped)
 
     def stop(self, timeout_s: float = 30.0) -> bool:
@@ -112,7 +120,7 @@ class Worker(Generic[Item]):
             calls = list(self._calls)
             self._calls.clear()
             self._condition.notify()
-        for _, future in calls:
+        for _, future, _ in calls:
             future.cancel()
         self._tell(dropped)
         self._thread.join(timeout_s)
@@ -126,8 +134,11 @@ class Worker(Generic[Item]):
                     return
                 call = self._calls.popleft() if self._calls else None
                 item = None if call is not None else self._items.popleft()
+                self._is_keeping = call is not None and call[2] and self._limit < self._queue_size
+                self._kept = len(self._items) if self._is_keeping else max(self._kept - (call is None), 0)
             if call is not None:
-                self._answer(*call)
+                self._answer(*call[:2])
+                self._is_keeping = False
             elif item is not None:
                 self._work(item)
 

@@ -28,7 +28,7 @@ from mtl_perception.resources import config_file
 from mtl_perception.ros.process import Spinning, close
 from mtl_perception_msgs.msg import Progress
 
-NODE_THREADS = ("perception", "mapping", "evaluation", "executor")
+NODE_THREADS = ("perception", "mapping", "evaluation", "executor", "map saver")
 WAIT_S = 30.0  # only as long as something is wrong; the machine may be busy
 
 

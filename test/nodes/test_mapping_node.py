@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The mapping node: by topic and by reference, its outputs and its services."""
 
+import threading
+
 import numpy as np
 import pytest
 from nav_msgs.msg import OccupancyGrid
@@ -12,13 +14,23 @@ from visualization_msgs.msg import Marker, MarkerArray
 
 from mtl_perception.core import CameraPrediction, LabelSpace, Prediction
 from mtl_perception.data.world import World
+from mtl_perception.messages.points import read_point_cloud
 from mtl_perception.messages.predictions import to_rig_prediction
+from mtl_perception.messages.stamps import to_time
 from mtl_perception.nodes.mapping_node import MappingNode
 from mtl_perception.resources import config_file
 from mtl_perception.ros import qos
 from mtl_perception_msgs.msg import Progress, RigPrediction, SceneGraph
 from mtl_perception_msgs.srv import LoadMap, SaveMap
 
+KINDS = {
+    "mesh": MarkerArray,
+    "points": PointCloud2,
+    "occupancy_grid": OccupancyGrid,
+    "scene_graph": SceneGraph,
+    "occupancy_band": OccupancyGrid,
+    "esdf_slice": PointCloud2,
+}
 SUCCESS = TransitionCallbackReturn.SUCCESS
 
 
@@ -60,7 +72,7 @@ def perfect(world, seconds):
 def start(graph, tmp_path):
     def start(namespace="", in_process=False, **values):
         values = {"frame_policy": "every", "voxel_size": 0.1, "map_folder": str(tmp_path), **values}
-        rates = {f"{name}_rate": 30.0 for name in ("mesh", "points", "occupancy_grid", "scene_graph")}
+        rates = {f"{name}_rate": 30.0 for name in KINDS}
         node = MappingNode(
             context=graph.context,
             namespace=namespace,
@@ -97,8 +109,7 @@ def test_by_topic_and_by_reference_give_the_same_map(graph, start, predictions):
 
 def test_every_output_of_a_map(graph, start, predictions):
     node = start(in_process=True)
-    kinds = {"mesh": MarkerArray, "points": PointCloud2, "occupancy_grid": OccupancyGrid, "scene_graph": SceneGraph}
-    heard = {topic: graph.hear(kind, f"mapping/{topic}") for topic, kind in kinds.items()}
+    heard = {topic: graph.hear(kind, f"mapping/{topic}") for topic, kind in KINDS.items()}
     markers = graph.hear(MarkerArray, "mapping/scene_graph_markers")
     node.submit(predictions[0])
     graph.until(lambda: all(heard.values()) and markers, "every topic")
@@ -112,6 +123,87 @@ def test_every_output_of_a_map(graph, start, predictions):
     graph.until(lambda: sum(m.action == Marker.ADD for a in late for m in a.markers) > 1, "all blocks")
 
 
+def test_the_band_and_the_distance_field_around_the_robot(graph, start, predictions):
+    node = start(in_process=True, band_radius=3.0, esdf_max_distance=1.0)
+    bands, fields = graph.hear(OccupancyGrid, "mapping/occupancy_band"), graph.hear(PointCloud2, "mapping/esdf_slice")
+    for prediction in predictions:
+        node.submit(prediction)
+    graph.until(lambda: len(graph.progress["mapping"]) == len(predictions), "progress")
+    stamp = to_time(predictions[-1].stamp_ns)
+    graph.until(lambda: all(heard and heard[-1].header.stamp == stamp for heard in (bands, fields)), "the newest")
+    x, y, _ = predictions[-1].world_from_base[:3, 3].tolist()
+    bounds = (x - 3, y - 3, x + 3, y + 3)
+    expected, field = node._mapper.occupancy_band(0.2, 1.8, bounds), node._mapper.esdf_slice(0.2, 1.8, bounds, 1.0)
+    band, points = bands[-1], read_point_cloud(fields[-1])
+    assert np.array_equal(np.array(band.data).reshape(expected.data.shape), expected.data)
+    assert (band.info.origin.position.x, band.info.origin.position.y) == pytest.approx(expected.origin)
+    assert band.info.width == pytest.approx(6 / band.info.resolution, abs=2) and {0, 100} < set(band.data)
+    assert np.array_equal(points["intensity"], field.data[~np.isnan(field.data)])
+    assert (np.hypot(points["x"] - x, points["y"] - y) < 4.5).all() and np.ptp(points["z"]) == 0
+    count = len(bands)
+    node.set_parameters_atomically(graph.overrides(band_min_height=50.0, band_max_height=51.0))
+    graph.until(lambda: len(bands) > count, "another band without another frame")
+    assert set(bands[-1].data) == {-1}
+
+
+def test_a_band_upside_down_is_refused(graph, start):
+    node = start(in_process=True)
+    (result,) = node.set_parameters(graph.overrides(band_max_height=0.1))
+    assert not result.successful and "band_min_height 0.2 is above band_max_height 0.1" in result.reason
+
+
+def test_saving_loses_no_frame(graph, start, predictions):
+    node = start(in_process=True, frame_policy="newest")
+    copy, copying, go_on = node._mapper.copy, threading.Event(), threading.Event()
+
+    def slow_copy():
+        copying.set()
+        assert go_on.wait(10.0)
+        return copy()
+
+    node._mapper.copy = slow_copy
+    saved = []
+    caller = threading.Thread(target=lambda: saved.append(graph.call(SaveMap, "mapping/save", path="room")))
+    caller.start()
+    assert copying.wait(10.0)
+    for prediction in predictions:
+        node.submit(prediction)
+    go_on.set()
+    caller.join()
+    graph.until(lambda: len(graph.progress["mapping"]) == len(predictions), "progress")
+    assert saved[0].success and all(progress.used for progress in graph.progress["mapping"])
+
+
+def test_the_map_is_saved_by_itself_and_continued(graph, start, predictions, tmp_path):
+    node = start(in_process=True, autosave_period=0.1, autosave_path="home", autosave_resume=True)  # nothing there yet
+    node.submit(predictions[0])
+    graph.until(lambda: (tmp_path / "home" / "manifest.json").is_file(), "a saved map")
+    graph.until(lambda: "mapping: autosave" in graph.statuses, "diagnostics")
+    node.submit(predictions[1])
+    graph.until(lambda: len(graph.progress["mapping"]) == 2, "progress")
+    assert node.trigger_deactivate() == SUCCESS  # saves what has changed since
+    before = vertices(node)
+    assert node.trigger_cleanup() == SUCCESS
+    assert node.trigger_configure() == SUCCESS
+    np.testing.assert_array_equal(vertices(node), before)
+    assert node._mapper.stats.frames == 2
+    assert node.trigger_cleanup() == SUCCESS
+    content = (tmp_path / "home" / "manifest.json").read_bytes()
+    (tmp_path / "home" / "manifest.json").write_text("{")
+    assert node.trigger_configure() != SUCCESS  # a map that cannot be continued is not replaced by another
+    (tmp_path / "home" / "manifest.json").write_bytes(content)
+    assert node.trigger_configure() == SUCCESS
+
+
+def test_an_empty_map_does_not_replace_a_saved_one(graph, start, predictions, tmp_path):
+    node = start(in_process=True, autosave_period=0.1)
+    node.submit(predictions[0])
+    graph.until(lambda: (tmp_path / "autosave").is_dir(), "a saved map")
+    assert graph.call(Trigger, "mapping/reset").success
+    assert node.trigger_deactivate() == SUCCESS
+    assert '"frames": 1' in (tmp_path / "autosave" / "manifest.json").read_text()
+
+
 def test_save_reset_load(graph, start, predictions, tmp_path):
     node = start(in_process=True)
     node.submit(predictions[0])
@@ -120,6 +212,8 @@ def test_save_reset_load(graph, start, predictions, tmp_path):
     saved = graph.call(SaveMap, "mapping/save", path="room")
     assert saved.success, saved.message
     assert saved.path == str(tmp_path / "room")
+    products = {"mesh.ply", "mesh.glb", "scene_graph.sparkdsg", "scene_graph.json", "grid.yaml", "grid.pgm", "esdf.npz"}
+    assert products < {path.name for path in (tmp_path / "room").iterdir()}
     assert graph.call(Trigger, "mapping/reset").success
     assert len(vertices(node)) == 0
     assert graph.call(LoadMap, "mapping/load", path="room").success

@@ -55,6 +55,29 @@ def test_newest_wins():
     assert bench.dropped == [(1, SUPERSEDED), (2, SUPERSEDED)]
 
 
+def test_what_comes_during_a_call_can_be_kept():
+    bench = Bench("newest", queue_size=3)
+    started, go_on = threading.Event(), threading.Event()
+
+    def call():
+        started.set()
+        assert go_on.wait(5.0)
+
+    bench.worker.call(call, keep_items=True)
+    assert started.wait(5.0)
+    for item in range(5):
+        bench.worker.submit(item)  # one waits by the policy, whatever else is kept
+    assert bench.dropped == [(3, SUPERSEDED)] and bench.worker.waiting == 4
+    bench.worker.discard(lambda item: item == 1, "not wanted")
+    go_on.set()
+    assert bench.started.wait(5.0)  # with 0
+    for item in (5, 6):
+        bench.worker.submit(item)
+    bench.finish()
+    assert bench.handled == [0, 2, 6]
+    assert bench.dropped[1:] == [(1, "not wanted"), (4, SUPERSEDED), (5, SUPERSEDED)]
+
+
 def test_every_keeps_all_up_to_its_bound():
     bench = Bench("every", queue_size=2)
     bench.hold(0)

@@ -18,9 +18,9 @@ def write_graph(path: Path, graph: spark_dsg.DynamicSceneGraph) -> None:
         OSError: the file cannot be written, e.g. because the disk is full.
     """
     graph.save(str(path), True)
-    least = len(graph.to_binary(True))  # the file has a header, too
-    if not path.is_file() or path.stat().st_size <= least:
-        raise OSError(errno.ENOSPC, f"not all of the {least} bytes of the scene graph could be written", str(path))
+    content = bytes(graph.to_binary(True))  # before it, the file has a header
+    if not path.is_file() or not path.read_bytes().endswith(content):
+        raise OSError(errno.ENOSPC, f"not all of the {len(content)} bytes of the scene graph could be written", str(path))
 
 
 def write_graph_json(path: Path, graph: spark_dsg.DynamicSceneGraph) -> None:

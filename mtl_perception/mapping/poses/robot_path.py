@@ -51,10 +51,12 @@ class RobotPath:
             poses.insert(0, (first_ns, trajectory.at(first_ns)))
         return trajectory.correction(poses)
 
-    def add(self, stamp_ns: int, world_from_base: Transform) -> None:
-        """Learn the pose of a frame that was mapped; one that is not later than the last says nothing."""
-        if not len(self.trajectory) or stamp_ns > self.trajectory.last_ns:
+    def add(self, stamp_ns: int, world_from_base: Transform) -> bool:
+        """Learn the pose of a frame that was mapped, if it is later than the last; return whether it is."""
+        is_later = not len(self.trajectory) or stamp_ns > self.trajectory.last_ns
+        if is_later:
             self.trajectory.add(stamp_ns, world_from_base)
+        return is_later
 
     def correct(self, correction: Correction) -> None:
         """Move with the world; after a jump, what is known since is taken for true."""

@@ -7,6 +7,9 @@ mesh.glb              the mesh with colours, labels and instances as binary glTF
 scene_graph.sparkdsg  the scene graph with the mesh, for spark-dsg and Hydra's tools
 scene_graph.json      the scene graph without the mesh, in spark-dsg's own JSON
 grid.pgm, grid.yaml   the 2D grid as nav2_map_server loads it
+esdf.npz              distances to the nearest obstacle: `distance` (H, W), row = y, column = x, NaN where unknown;
+                      `origin` (x, y) of the outer corner of cell [0, 0], `resolution`, and `band`, the obstacles' least
+                      and greatest height above the ground; all in metres
 """
 
 from __future__ import annotations
@@ -15,12 +18,14 @@ import logging
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import spark_dsg
 
 from mtl_perception.mapping.graph.graph_files import write_graph, write_graph_json
 from mtl_perception.mapping.ground.ground_grid import GridMap
 from mtl_perception.mapping.products.glb import MOST_BYTES, file_size, write_glb
 from mtl_perception.mapping.products.nav2_map import write_nav2_map
+from mtl_perception.mapping.slices.esdf_slice import EsdfSlice
 from mtl_perception.mapping.surface.meshing import MeshArrays
 from mtl_perception.mapping.surface.ply import write_ply
 
@@ -35,11 +40,15 @@ class MapProducts:
         mesh: of the whole map; the instances are those of `MapObject.instance`.
         graph: with the mesh.
         grid: the obstacles and free ground.
+        esdf: distances to the obstacles.
+        band: least and greatest height of these above the ground, metres.
     """
 
     mesh: MeshArrays
     graph: spark_dsg.DynamicSceneGraph
     grid: GridMap
+    esdf: EsdfSlice
+    band: tuple[float, float]
 
 
 def write_products(folder: Path, products: MapProducts) -> None:
@@ -56,3 +65,7 @@ def write_products(folder: Path, products: MapProducts) -> None:
     write_graph(folder / "scene_graph.sparkdsg", products.graph)
     write_graph_json(folder / "scene_graph.json", products.graph)
     write_nav2_map(folder / "grid.yaml", products.grid)
+    esdf = products.esdf
+    np.savez(
+        folder / "esdf.npz", distance=esdf.data, origin=esdf.origin, resolution=esdf.resolution, band=products.band
+    )

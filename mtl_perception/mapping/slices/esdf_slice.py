@@ -21,14 +21,16 @@ class EsdfSlice:
         origin: (x, y) of the outer corner of cell [0, 0], metres.
         resolution: edge of a cell, metres.
         data: float32 (H, W), row = y, column = x: metres to the nearest obstacle, negative inside; NaN where unknown.
+        height: of the middle of the band in the world, over ground that has not been seen, metres.
     """
 
     origin: tuple[float, float]
     resolution: float
     data: NDArray[np.float32]
+    height: float
 
 
-def esdf_of(grid: GridMap, max_distance: float, margin: int = 0) -> EsdfSlice:
+def esdf_of(grid: GridMap, height: float, max_distance: float, margin: int = 0) -> EsdfSlice:
     """Return the distances in a grid. What is unknown is no obstacle, but has no distance.
 
     A cell outside of obstacles has the distance from its centre to the centre of the nearest obstacle cell, less half a
@@ -37,6 +39,7 @@ def esdf_of(grid: GridMap, max_distance: float, margin: int = 0) -> EsdfSlice:
 
     Args:
         grid: with `margin` cells on each side whose obstacles count, but which the result leaves out.
+        height: see `EsdfSlice`.
         max_distance: distances end here, metres.
         margin: cells.
     """
@@ -49,7 +52,7 @@ def esdf_of(grid: GridMap, max_distance: float, margin: int = 0) -> EsdfSlice:
             distance[chosen] = sign * np.minimum(apart[chosen], max_distance)
     distance[occupied & (distance > 0)] = -max_distance  # there are obstacles only
     distance[grid.data == UNSEEN] = np.nan
-    height, width = grid.data.shape
-    kept = distance[margin : height - margin, margin : width - margin]
+    rows, columns = grid.data.shape
+    kept = distance[margin : rows - margin, margin : columns - margin]
     x, y = (float(value) + margin * grid.resolution for value in grid.origin)
-    return EsdfSlice((x, y), grid.resolution, kept.astype(np.float32))
+    return EsdfSlice((x, y), grid.resolution, kept.astype(np.float32), height)

@@ -31,7 +31,8 @@ def mesh_bytes(mesh: MeshArrays) -> bytes:
 
 
 def _vertices(mesh: MeshArrays) -> NDArray:
-    vertices = np.zeros(len(mesh.vertices), dtype=[*_VERTEX, ("confidence", "f4"), ("instance", "u2")])
+    # Open3D leaves properties of 16 bits out, so instances have 32.
+    vertices = np.zeros(len(mesh.vertices), dtype=[*_VERTEX, ("confidence", "f4"), ("instance", "i4")])
     for names, values in ((("x", "y", "z"), mesh.vertices), (("red", "green", "blue"), mesh.colours)):
         for name, column in zip(names, values.T, strict=True):
             vertices[name] = column

@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import io
 import logging
+import os
+import shutil
 from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -211,6 +213,22 @@ class RegionArchive:
         if content is not None:
             merged = {**content.meshes, **meshes}
             self.put(replace(content, meshes={key: mesh for key, mesh in merged.items() if mesh is not None}))
+
+    def copy_to(self, other: RegionArchive) -> None:
+        """Make an empty archive equal to this one. Files are replaced, never changed, so they can be shared by links.
+
+        Raises:
+            OSError: a file can be neither linked nor copied.
+        """
+        for region, entry in sorted(self._entries.items()):
+            try:
+                os.link(self._path(region), other._path(region))
+            except FileNotFoundError as error:
+                self._lose(region, error)
+                continue
+            except OSError:  # e.g. a file system without links
+                shutil.copyfile(self._path(region), other._path(region))
+            other._enter(region, entry)
 
     def stamps(self, keys: NDArray[np.int32]) -> NDArray[np.int64]:
         """Return when blocks (N, 3) were first and last measured (N, 2); NEVER_NS for those that are not here."""

@@ -172,6 +172,21 @@ class MapBlocks:
         voxels = self.store.read(keys) if with_voxels else {}
         return Region(region, keys, self.measured.of(keys, NEVER_NS), {}, voxels)
 
+    def copy_to(self, other: MapBlocks) -> None:
+        """Make an empty map of blocks equal to this one; meshes, which never change, are shared.
+
+        Raises:
+            OSError: the archive's files can be neither linked nor copied.
+        """
+        self.archive.copy_to(other.archive)
+        keys = self.store.keys()
+        for start in range(0, len(keys), _PART):
+            part = keys[start : start + _PART]
+            other.store.fill(part, self.store.read(part))
+        other.measured.add(keys, self.measured.of(keys, NEVER_NS))
+        other.meshes, other._vertices = dict(self.meshes), self._vertices
+        other.resident = self.resident.copy()
+
     def have(self, keys: NDArray[np.int32]) -> NDArray[np.bool_]:
         """Return for blocks (N, 3) whether they are in memory or in the archive."""
         return (self.store.find(keys) >= 0) | self.archive.has_blocks(keys)

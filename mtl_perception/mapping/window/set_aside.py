@@ -89,6 +89,15 @@ class SetAside:
         self._path(number).write_bytes(content)
         self.parts.append(Part(number, region.keys, region.seen_ns))
 
+    def copy_to(self, other: SetAside) -> None:
+        """Make an empty set equal to this one.
+
+        Raises:
+            OSError: files cannot be read or written.
+        """
+        for number, (_, content) in enumerate(self.contents()):
+            other.adopt(content, f"part {number} of what was set aside")
+
     def contents(self) -> Iterator[tuple[int, bytes]]:
         """Give all parts: how many blocks each has, and its bytes.
 

@@ -41,7 +41,7 @@ def street_frames(new_scene, frame):
         frame(
             scene.look((x, 0, 1.6), 0.0, 0.15, "front"),
             scene.look((x, 0, 1.6), 1.5, 0.15, "left"),
-            stamp_ns=x * 10**8,
+            stamp_ns=x * 10**9,
             base=(x, 0, 0),
         )
         for x in range(0, 64, 3)
@@ -64,7 +64,7 @@ def test_a_flat_has_two_rooms_in_one_building(flat_frames, labels):
         [6.1, 2, 0], abs=0.6
     )
     assert 13 < first.area <= 16.5 and 10 < second.area <= 16.5
-    assert (first.first_seen_ns, second.last_seen_ns) == (0, 7 * 10**8)
+    assert (first.first_seen_ns, second.last_seen_ns) == (0, 7 * 10**9)
     (building,) = view.areas
     assert building.kind == "building" and building.regions == (first.id, second.id) and building.id == first.id
     places = view.places

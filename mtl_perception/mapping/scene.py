@@ -1,0 +1,92 @@
+# Copyright 2026 The mtl_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""What a map knows beside its voxels: things, places, what moves, and where the robot has been."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mtl_perception.core import Detection, LabelSpace
+from mtl_perception.core.transforms import Transform
+from mtl_perception.mapping.config import MapperConfig
+from mtl_perception.mapping.fusion.measured import MeasuredBlocks
+from mtl_perception.mapping.graph.ground_graph import GroundGraph
+from mtl_perception.mapping.graph.layers import Layers
+from mtl_perception.mapping.graph.objects import ObjectRegistry
+from mtl_perception.mapping.graph.tracks import TrackRegistry
+from mtl_perception.mapping.poses.robot_path import RobotPath
+from mtl_perception.mapping.poses.trajectory import Correction
+from mtl_perception.mapping.storage import SavedMap
+
+Anchors = Callable[[NDArray[np.float64], int], NDArray[np.int64]]
+"""Returns the stamps (N,) of the poses on which points (N, 3) hang; the second argument is for those without a pose."""
+
+
+class Scene:
+    """The parts of which the scene graph is made.
+
+    Attributes:
+        objects: static things.
+        ground: the 2D grid, places, regions and areas.
+        tracks: of things that move.
+        path: of the robot.
+    """
+
+    def __init__(self, config: MapperConfig, labels: LabelSpace) -> None:
+        """Know nothing.
+
+        Raises:
+            ValueError: `config` names a class that `labels` does not have, or that is not possible there.
+        """
+        self._config, self._labels = config, labels
+        self.objects = ObjectRegistry(config, labels)
+        self.ground = GroundGraph(config, labels)
+        self.tracks = TrackRegistry(config, labels)
+        self.path = RobotPath(config)
+
+    def restore(self, saved: SavedMap) -> None:
+        """Continue, from knowing nothing, with what was saved.
+
+        Raises:
+            MapFormatError: something in it makes no sense.
+        """
+        self.objects.restore(saved.objects)
+        self.ground.restore(saved.ground)
+        self.tracks.restore(saved.tracks)
+        self.path.trajectory.restore(saved.trajectory)
+
+    def begin_again(self) -> None:
+        """Begin new tracks and a new way, for stamps that begin at an earlier time."""
+        self.path.begin_again()
+        self.tracks.begin_again()
+
+    def follow(self, stamp_ns: int, world_from_base: Transform, detections: Sequence[Detection] | None) -> None:
+        """Learn where the robot is and which boxes it sees; None where nothing has looked for boxes."""
+        if self.path.add(stamp_ns, world_from_base) and detections is not None:
+            self.tracks.update(detections, world_from_base, stamp_ns)
+
+    def moved_objects(self, correction: Correction, anchors: Anchors) -> ObjectRegistry:
+        """Return the objects where they come to with the world, waiting for the mesh that is there then."""
+
+        def move(points: NDArray[np.float64], first_seen_ns: int) -> NDArray[np.float64]:
+            stamps_ns, which = np.unique(anchors(points, first_seen_ns), return_inverse=True)
+            transforms = correction.at(stamps_ns)[which]
+            return np.einsum("nij,nj->ni", transforms[:, :3, :3], points) + transforms[:, :3, 3]
+
+        return self.objects.moved(move)
+
+    def move(self, correction: Correction, objects: ObjectRegistry) -> None:
+        """Move with the world; `objects` is what `moved_objects` gave before the voxels moved."""
+        self.objects = objects
+        self.ground = GroundGraph(self._config, self._labels)
+        self.tracks.move(correction.at)
+        self.path.correct(correction)
+
+    def layers(self, measured: MeasuredBlocks, now_ns: int) -> Layers:
+        """Return the layers of the scene graph; `measured` tells when the blocks of the mesh were seen."""
+        objects = self.objects.current(measured, now_ns)
+        regions = self.ground.regions_at(np.array([item.centroid for item in objects]).reshape(-1, 3))
+        return Layers(objects, regions, self.ground.view(), self.path.trajectory, self.tracks.tracks, self._labels)
