@@ -78,17 +78,47 @@ def test_step_by_step_the_same_is_found_as_at_once(new_plan, seed):
             at = random.uniform(low, high - 0.1)
             plan.draw(kind, *at, *np.minimum(at + size, high), height=float(random.choice([0.0, 0.0, 0.5])))
         plan.update()
+    assert_as_at_once(plan)
+    assert plan.graph.count > 5
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_small_changes_of_walls_are_followed(new_plan, seed):
+    random = np.random.default_rng(seed)
+    plan = new_plan((12.8, 12.8)).draw("floor", 0.5, 0.5, 12, 12)
+    for _ in range(12):
+        plan.draw(
+            "wall", *(at := random.uniform(0.5, 11, 2)), *(at + random.uniform(0.1, 3, 2)[:: random.choice([-1, 1])])
+        )
+        plan.draw("floor", *(at := random.uniform(0.5, 11, 2)), *(at + random.uniform(0.5, 2, 2)))
+    plan.update()
+    for _ in range(12):
+        for _ in range(3):
+            kind = str(random.choice(["wall", "floor"]))
+            plan.draw(kind, *(at := random.uniform(0.5, 12, 2)), *(at + random.integers(1, 4, 2) * 0.1))
+            plan.update()
+        assert_as_at_once(plan)
+
+
+def test_squares_at_the_border_of_a_grid_are_looked_at_when_it_grows(new_plan):
+    plan = new_plan((12.8, 12.8)).draw("floor", 1, 1, 12.8, 12.8).update()
+    plan.reshape((25.6, 12.8), (0.0, 0.0))
+    plan.draw("floor", 20, 1, 24, 5).update()
+    assert_as_at_once(plan)
+
+
+def assert_as_at_once(plan):
     other = plan.anew()
-    assert plan.found("surveyed").keys() == other.found("surveyed").keys()
-    for name in GROUND + PLACES + ROOMS:
-        mine, theirs = plan.found(name)[name], other.found(name)[name]
-        differ = {
-            at: (mine[at], theirs[at])
-            for at in mine
-            if not np.array_equal(mine[at], theirs[at], equal_nan=name not in ("home", "root", "room"))
-        }
+    mine, theirs = plan.found("surveyed", *GROUND, *PLACES, *ROOMS), other.found("surveyed", *GROUND, *PLACES, *ROOMS)
+    for name, squares in mine.items():
+        assert squares.keys() == theirs[name].keys()
+        differ = {at: (value, theirs[name][at]) for at, value in squares.items() if not same(value, theirs[name][at])}
         assert not differ, (name, differ)
-    assert plan.graph.count == other.graph.count == len(plan.graph.places()) > 5
+    assert plan.graph.count == other.graph.count == len(plan.graph.places())
     assert len(plan.ids) == len(other.ids)
     for name, field in plan.fields.items():
         assert np.array_equal(field.data, other.fields[name].data, equal_nan=True)
+
+
+def same(one, other):
+    return one == other or (one != one and other != other)  # NaN
