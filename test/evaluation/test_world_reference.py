@@ -77,9 +77,9 @@ def looks(truth):
         semantic = np.where(there, truth.mesh.labels[corner], LABELS.id_of("sky")).astype(np.uint8)
         known = CameraTruth(depth=depth, semantic=semantic)
         seen = CameraPrediction(
-            camera, step, tilted, np.zeros((150, 200, 3), np.uint8), np.where(there, depth, np.nan), semantic=semantic
+            camera, step * 10**9, tilted, np.zeros((150, 200, 3), np.uint8), np.where(there, depth, np.nan), semantic=semantic
         )
-        prediction = Prediction(step, {"front": seen}, "base_link", "odom", pose, tasks=("depth", "semantic"))
+        prediction = Prediction(step * 10**9, {"front": seen}, "base_link", "odom", pose, tasks=("depth", "semantic"))
         judged = {"front": JudgedCamera(camera, seen, known)}
         frames.append(JudgedFrame(prediction, GroundTruth({"front": known}), judged, Rig((camera,))))
     return frames
