@@ -81,16 +81,9 @@ class BlockStore:
         Raises:
             MemoryError: there is no room for so many blocks.
         """
-        rows = self.find(keys)
-        missing = np.flatnonzero(rows < 0)
-        if len(missing):
-            if len(self) + len(missing) > len(self.voxels["tsdf"]):
-                raise MemoryError(f"{len(self) + len(missing)} blocks do not fit, {len(self.voxels['tsdf'])} do")
-            made, _ = self._rows.insert(_tensor(keys[missing]))
-            rows[missing] = made.numpy()
-            self._keys[rows[missing]], self._is_used[rows[missing]] = keys[missing], True
-            for name in ATTRIBUTES:  # a row may have belonged to a block that was erased
-                self.voxels[name][rows[missing]] = 255 if name == "label" else 0
+        rows, is_new = self._made(keys)
+        for name in ATTRIBUTES:  # a row may have belonged to a block that was erased
+            self.voxels[name][rows[is_new]] = 255 if name == "label" else 0
         return rows
 
     def erase(self, keys: NDArray[np.int32]) -> None:
@@ -111,9 +104,21 @@ class BlockStore:
         Raises:
             MemoryError: there is no room for so many blocks.
         """
-        rows = self.activate(keys)
+        rows, _ = self._made(keys)
         for name, array in self.voxels.items():
             array[rows] = voxels[name]
+
+    def _made(self, keys: NDArray[np.int32]) -> tuple[NDArray[np.int64], NDArray[np.intp]]:
+        """Return the rows (N,) of distinct keys (N, 3), and the places (M,) of those that have just been made."""
+        rows = self.find(keys)
+        missing = np.flatnonzero(rows < 0)
+        if len(missing):
+            if len(self) + len(missing) > len(self.voxels["tsdf"]):
+                raise MemoryError(f"{len(self) + len(missing)} blocks do not fit, {len(self.voxels['tsdf'])} do")
+            made, _ = self._rows.insert(_tensor(keys[missing]))
+            rows[missing] = made.numpy()
+            self._keys[rows[missing]], self._is_used[rows[missing]] = keys[missing], True
+        return rows, missing
 
 
 def pack(keys: NDArray) -> NDArray[np.int64]:

@@ -18,9 +18,9 @@ def write_graph(path: Path, graph: spark_dsg.DynamicSceneGraph) -> None:
         OSError: the file cannot be written, e.g. because the disk is full.
     """
     graph.save(str(path), True)
-    content = bytes(graph.to_binary(True))  # before it, the file has a header
-    if not path.is_file() or not path.read_bytes().endswith(content):
-        raise OSError(errno.ENOSPC, f"not all of the {len(content)} bytes of the scene graph could be written", str(path))
+    content = bytes(graph.to_binary(True))
+    if not _ends_after(path, content):
+        raise OSError(errno.ENOSPC, "not all of the scene graph could be written", str(path))
 
 
 def write_graph_json(path: Path, graph: spark_dsg.DynamicSceneGraph) -> None:
@@ -34,3 +34,10 @@ def write_graph_json(path: Path, graph: spark_dsg.DynamicSceneGraph) -> None:
         json.loads(path.read_bytes())
     except ValueError as error:
         raise OSError(errno.ENOSPC, "not all of the scene graph could be written", str(path)) from error
+
+
+def _ends_after(path: Path, content: bytes) -> bool:
+    """Return whether a file has, after some short header, the first bytes of `content` and as many in all."""
+    with path.open("rb") as file:
+        header = file.read(4096).find(content[:256])
+    return header >= 0 and path.stat().st_size == header + len(content)
