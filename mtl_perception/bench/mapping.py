@@ -28,6 +28,7 @@ STEPS = 5
 """How often `advanced` is called."""
 
 _TIMED = 30  # frames
+_SPEED = 10.0  # m/s
 _PACE_M = 0.5  # from a timed frame to the next
 _DRIVE_M = 2.0  # from frame to frame between
 _HEIGHT_M = 1.5  # of the camera
@@ -46,7 +47,6 @@ class Canyon:
         self._camera = Camera("front", width, height, K, np.eye(4))
         self._left = np.broadcast_to(-(np.arange(width) - K[0, 2]) / K[0, 0], (height, width))
         self._up = np.broadcast_to(-(np.arange(height)[:, None] - K[1, 2]) / K[1, 1], (height, width))
-        self._frames = 0
 
     def look(self, x: float) -> Prediction:
         """Return what is seen `x` metres down the street."""
@@ -62,8 +62,7 @@ class Canyon:
         world_from_base[0, 3] = x
         world_from_camera = world_from_base @ BODY_FROM_OPTICAL
         world_from_camera[2, 3] = _HEIGHT_M
-        self._frames += 1
-        stamp_ns = self._frames * 10**8
+        stamp_ns = round(x / _SPEED * 1e9)
         look = CameraPrediction(
             camera=self._camera,
             stamp_ns=stamp_ns,

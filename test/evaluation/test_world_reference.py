@@ -76,10 +76,9 @@ def looks(truth):
         corner = truth.mesh.triangles[np.where(there, triangle, 0), 0]
         semantic = np.where(there, truth.mesh.labels[corner], LABELS.id_of("sky")).astype(np.uint8)
         known = CameraTruth(depth=depth, semantic=semantic)
-        seen = CameraPrediction(
-            camera, step * 10**9, tilted, np.zeros((150, 200, 3), np.uint8), np.where(there, depth, np.nan), semantic=semantic
-        )
-        prediction = Prediction(step * 10**9, {"front": seen}, "base_link", "odom", pose, tasks=("depth", "semantic"))
+        stamp_ns, colour = step * 10**9, np.zeros((150, 200, 3), np.uint8)
+        seen = CameraPrediction(camera, stamp_ns, tilted, colour, np.where(there, depth, np.nan), semantic=semantic)
+        prediction = Prediction(stamp_ns, {"front": seen}, "base_link", "odom", pose, tasks=("depth", "semantic"))
         judged = {"front": JudgedCamera(camera, seen, known)}
         frames.append(JudgedFrame(prediction, GroundTruth({"front": known}), judged, Rig((camera,))))
     return frames
