@@ -7,7 +7,7 @@ from __future__ import annotations
 import dataclasses
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import CancelledError
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +15,7 @@ from typing import Any
 from std_srvs.srv import Trigger
 
 from mtl_perception.core import LabelSpace, Prediction
+from mtl_perception.core.transforms import Transform
 from mtl_perception.mapping import MapFormatError, Mapper, MappingError
 from mtl_perception.mapping.fusion.views import as_published
 from mtl_perception.mapping.storage import is_map
@@ -31,6 +32,7 @@ from mtl_perception.ros.mapping_parameters import MappingParameters
 from mtl_perception.ros.parameters import Parameters
 from mtl_perception.ros.process import run
 from mtl_perception.ros.progress import FrameClock, ProgressReporter, frame_status
+from mtl_perception.ros.trajectory_corrections import TrajectoryCorrections
 from mtl_perception.ros.worker import Worker
 from mtl_perception_msgs.msg import Progress, RigPrediction
 from mtl_perception_msgs.srv import LoadMap, SaveMap
@@ -53,6 +55,7 @@ class MappingNode(ManagedNode):
     _progress: ProgressReporter
     _worker: Worker[_Frame] | None = None
     _monitor: TopicMonitor | None = None
+    _corrections: TrajectoryCorrections | None = None
     _autosave: Autosave | None = None
 
     def __init__(self, *, in_process: bool = False, **node_arguments: Any) -> None:
@@ -125,6 +128,8 @@ class MappingNode(ManagedNode):
                 qos_overriding_options=qos.overridable(),
             )
         ]
+        assert self._worker is not None  # the node is configured
+        self._corrections = TrajectoryCorrections(self, self._worker, self._correct, lambda: self._outputs.frame)
         if self._in_process:
             return
         frames = self.create_subscription(
@@ -138,7 +143,9 @@ class MappingNode(ManagedNode):
         for subscription in self._subscriptions_made:
             self.destroy_subscription(subscription)
         self._subscriptions_made.clear()
-        self._monitor = None
+        if self._corrections is not None:
+            self._corrections.close()
+        self._corrections = self._monitor = None
         if self._worker is not None:
             self._worker.discard(lambda _: True, "the node was deactivated")
             self._worker.call(lambda: self._outputs.publish(all_now=True)).result()
@@ -179,9 +186,10 @@ class MappingNode(ManagedNode):
         yield Status(
             "map", Level.WARN if refusal else Level.OK, refusal or f"in frame '{self._outputs.frame}'", self._sizes
         )
-        autosave = self._autosave.status() if self._autosave is not None else None
-        if autosave is not None:
-            yield autosave
+        for part in (self._autosave, self._corrections):
+            status = None if part is None else part.status()
+            if status is not None:
+                yield status
 
     _sizes: dict[str, int] = {}
     _changes = 0  # of the map since the node was configured
@@ -278,6 +286,11 @@ class MappingNode(ManagedNode):
             return False, str(error)
         except CancelledError:
             return False, "the node was cleaned up"
+
+    def _correct(self, poses: Sequence[tuple[int, Transform]]) -> None:
+        self._mapper.correct(poses)
+        self._outputs.note_replaced()
+        self._note_change()
 
     def _empty(self) -> str:
         self._mapper.reset()

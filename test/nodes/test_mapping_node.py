@@ -6,7 +6,8 @@ import threading
 
 import numpy as np
 import pytest
-from nav_msgs.msg import OccupancyGrid
+from geometry_msgs.msg import PoseStamped
+from nav_msgs.msg import OccupancyGrid, Path
 from rclpy.lifecycle import TransitionCallbackReturn
 from sensor_msgs.msg import PointCloud2
 from std_srvs.srv import Trigger
@@ -15,6 +16,7 @@ from visualization_msgs.msg import Marker, MarkerArray
 from mtl_perception.core import CameraPrediction, LabelSpace, Prediction
 from mtl_perception.data.world import World
 from mtl_perception.messages.points import read_point_cloud
+from mtl_perception.messages.poses import to_pose
 from mtl_perception.messages.predictions import to_rig_prediction
 from mtl_perception.messages.stamps import to_time
 from mtl_perception.nodes.mapping_node import MappingNode
@@ -261,3 +263,44 @@ def test_frame_that_perception_dropped_is_reported_by_mapping_too(graph, start):
     publisher.publish(Progress(node="perception", used=False, reason="bad image"))
     graph.until(lambda: graph.progress["mapping"], "progress")
     assert graph.progress["mapping"][0].reason == "perception: bad image"
+
+
+def path_of(predictions, shift, frame_id="odom"):
+    """A nav_msgs/Path with the poses of predictions, moved by `shift` metres."""
+    path = Path()
+    path.header.frame_id = frame_id
+    for prediction in predictions:
+        pose = PoseStamped()
+        pose.header.stamp = to_time(prediction.stamp_ns)
+        moved = prediction.world_from_base.copy()
+        moved[:3, 3] += shift
+        pose.pose = to_pose(moved)
+        path.poses.append(pose)
+    return path
+
+
+def test_the_map_moves_with_a_corrected_trajectory_and_bad_ones_are_refused(graph, start, predictions):
+    node = start()
+    publisher = graph.watcher.create_publisher(RigPrediction, "perception/frame", qos.output())
+    paths = graph.watcher.create_publisher(Path, "mapping/corrected_trajectory", qos.output())
+    graph.until(lambda: publisher.get_subscription_count() and paths.get_subscription_count(), "subscriptions")
+    for index, prediction in enumerate(predictions):
+        publisher.publish(to_rig_prediction(prediction))
+        graph.until(lambda count=index + 1: len(graph.progress["mapping"]) == count, "progress")
+    before = vertices(node)
+    name = "mapping: trajectory corrections"
+
+    paths.publish(path_of(predictions, (5.0, 0.0, 0.0)))
+    graph.until(lambda: name in graph.statuses, "the correction in diagnostics")
+    after = vertices(node)
+    assert np.median(after[:, 0]) == pytest.approx(np.median(before[:, 0]) + 5.0, abs=0.1)
+    for bad, text in (
+        (path_of(predictions, (0.0, 0.0, 0.0), "map"), "header.frame_id is 'map', expected 'odom'"),
+        (path_of(predictions, (np.nan, 0.0, 0.0)), "poses[0].pose"),
+        (path_of([], (0.0, 0.0, 0.0)), "within the trajectory"),
+    ):
+        paths.publish(bad)
+        graph.until(lambda text=text: text in graph.statuses[name].message, text)
+    counts = {entry.key: entry.value for entry in graph.statuses[name].values}
+    assert counts == {"applied": "1", "refused": "3"}
+    np.testing.assert_array_equal(vertices(node), after)
