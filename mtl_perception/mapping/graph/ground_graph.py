@@ -45,8 +45,8 @@ class GroundView:
 class GroundGraph:
     """Keeps the grid and all that is found in it, looking again only where something has changed.
 
-    A cell of the grid takes 16 bytes of memory, a square of the ground (see `places`) some 170. The grid is bounded;
-    squares are kept wherever the robot was.
+    A cell of the grid takes 16 bytes of memory, a square of the ground (see `places`) 140. The grid is bounded; squares
+    are kept wherever the robot was.
     """
 
     def __init__(self, config: MapperConfig, labels: LabelSpace) -> None:

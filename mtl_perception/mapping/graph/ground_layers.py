@@ -99,7 +99,7 @@ def _seen(node: SceneNode) -> dict[str, int]:
 
 
 def _place_nodes(ground: GroundView, labels: LabelSpace) -> tuple[SceneNode, ...]:
-    places = ground.places
+    places, names = ground.places, labels.names
     colours = {region: _colour(region) for region in np.unique(ground.place_region).tolist()}
     return tuple(
         SceneNode(
@@ -107,7 +107,7 @@ def _place_nodes(ground: GroundView, labels: LabelSpace) -> tuple[SceneNode, ...
             layer=PLACE_LAYER,
             name=f"p({number})",
             label=label,
-            label_name=labels.names[label],
+            label_name=names[label],
             confidence=1.0,
             position=position,
             centroid=position,
@@ -173,7 +173,11 @@ def _edges(
     at = places | {_object(item.id): item.centroid for item in objects}
     at |= {_region(region.id): region.centroid for region in ground.regions}
     at |= {_area(area.id): area.centroid for area in ground.areas}
-    return tuple(SceneEdge(one, other, float(np.linalg.norm(at[one] - at[other]))) for one, other in pairs)
+    if not pairs:
+        return ()
+    start, end = (np.array([at[pair[side]] for pair in pairs]) for side in (0, 1))
+    lengths = np.linalg.norm(start - end, axis=1).tolist()
+    return tuple(SceneEdge(one, other, length) for (one, other), length in zip(pairs, lengths, strict=True))
 
 
 def _nearest_places(

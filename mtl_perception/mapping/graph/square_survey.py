@@ -4,7 +4,7 @@
 
 Cells are given by their index in the world, x y; arrays of cells (H, W) begin at cell `corner`. Squares are rows of the
 fields of `Squares`; those that are looked at are `nodes` (N,), with `squares` (N, 2), x y, and `low` and `high` (N, 2),
-the cells that they have: from `low` up to, and without, `high`.
+the cells that they have: from `low` up to, and without, `high`. `neighbours` is that of `Squares`.
 """
 
 from __future__ import annotations
@@ -50,8 +50,9 @@ def any_seen(low, high, corner, seen):  # type: ignore[no-untyped-def]
     """Return whether something was seen (N,) of squares; `seen` is a layer of `GroundGrid`."""
     result = np.zeros(len(low), dtype=np.bool_)
     for index in range(len(low)):
-        (x0, y0), (x1, y1) = low[index] - corner, high[index] - corner
-        result[index] = seen[y0:y1, x0:x1].any()
+        for row in range(low[index, 1] - corner[1], high[index, 1] - corner[1]):
+            for column in range(low[index, 0] - corner[0], high[index, 0] - corner[0]):
+                result[index] |= seen[row, column]
     return result
 
 
@@ -116,8 +117,7 @@ def survey_places(  # type: ignore[no-untyped-def]
     squares around.
 
     Args:
-        nodes, low, high, corner: see above.
-        neighbours: as in `Squares`.
+        nodes, low, high, corner, neighbours: see above.
         clearance: (H, W) metres to the nearest obstacle, NaN where unknown.
         ground, vote: layers (H, W) of `GroundGrid`.
         radius: the least clearance of a place, metres.
@@ -196,8 +196,7 @@ def survey_rooms(  # type: ignore[no-untyped-def]
     """Find the cell of squares that is farthest from walls, furniture or not.
 
     Args:
-        nodes, low, high, corner: see above.
-        neighbours: as in `Squares`.
+        nodes, low, high, corner, neighbours: see above.
         walls, seen: layers (H, W) of `GroundGrid`.
         wall_distance: (H, W) metres to the nearest wall, NaN where unknown.
         resolution: edge of a cell, metres.
@@ -281,9 +280,8 @@ def survey_ways(  # type: ignore[no-untyped-def]
     There is none between two places whose ground was only taken to go on from squares around: it may not be the same.
 
     Args:
-        nodes, corner: see above.
+        nodes, corner, neighbours: see above.
         steps: (4, 2), see `squares.STEPS`.
-        neighbours: as in `Squares`.
         surveyed: field, whether a square lies within the grid; ways to others stay as they are.
         clearance, ground, vote, wall_distance: (H, W), as above.
         least_clearance: all along a free way, metres.
@@ -328,8 +326,7 @@ def survey_homes(  # type: ignore[no-untyped-def]
     """Find with which square a place goes: its own, or one beside it where a wall runs through its own.
 
     Args:
-        nodes, corner: see above.
-        neighbours: as in `Squares`.
+        nodes, corner, neighbours: see above.
         surveyed: field, whether a square lies within the grid.
         wall_distance: (H, W), as above.
         is_place, place_cell, open_cell, open_distance: fields, what was found before.
