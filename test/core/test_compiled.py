@@ -37,6 +37,8 @@ def modules(tmp_path, monkeypatch):
     """The function that writes a caller and a callee in two files, imports them, and returns the caller's function."""
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
+    # Python's own cache does not see a change within a second that leaves a file as long as it was.
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
     names = ["compiled_caller_of_a_test", "compiled_callee_of_a_test"]
 
     def write(expression="value * value", share=1.0):

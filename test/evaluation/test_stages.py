@@ -73,15 +73,17 @@ def test_an_error_of_the_last_item_is_not_lost():
 
 def test_after_an_error_outside_nothing_more_is_begun():
     done: list[int] = []
-    free = threading.Event()
+    begun, free = threading.Event(), threading.Event()
 
     def wait(item: int) -> None:
+        begun.set()
         free.wait()
         done.append(item)
 
     with pytest.raises(RuntimeError, match="outside"), Stage("left", wait) as stage:
         for item in range(4):
             stage.submit(item)
+        begun.wait()
         threading.Timer(0.2, free.set).start()
         raise RuntimeError("outside")
     assert done == [0] and "left" not in threads()
