@@ -4,11 +4,9 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +24,7 @@ from mtl_perception.mapping.fusion.views import views_of
 from mtl_perception.mapping.graph.ground_graph import GroundView
 from mtl_perception.mapping.graph.layers import Layers
 from mtl_perception.mapping.graph.objects import MapObject
+from mtl_perception.mapping.graph.queries import Queries
 from mtl_perception.mapping.graph.scene_graph import SceneGraphView
 from mtl_perception.mapping.graph.track import Track
 from mtl_perception.mapping.ground.distance_field import FieldMap
@@ -34,8 +33,8 @@ from mtl_perception.mapping.poses.trajectory import Correction, Trajectory
 from mtl_perception.mapping.products.map_products import MapProducts
 from mtl_perception.mapping.reports import MapStats, MapUpdate
 from mtl_perception.mapping.scene import Scene
-from mtl_perception.mapping.slices.esdf_slice import EsdfSlice, esdf_of
-from mtl_perception.mapping.slices.height_band import Area, Bounds, GroundHeights, band_grid, cell_edge
+from mtl_perception.mapping.slices.esdf_slice import EsdfSlice
+from mtl_perception.mapping.slices.height_band import Bounds
 from mtl_perception.mapping.surface.meshing import MeshArrays, MeshBlock
 from mtl_perception.mapping.volume import Volume
 
@@ -55,8 +54,7 @@ class Mapper:
         with_grid: bool = True,
         archive_folder: str | Path | None = None,
     ) -> None:
-        """Make an empty map; without a grid, `occupancy_grid` stays empty, `occupancy_band` knows what is free near
-        surfaces only, and frames are fused faster.
+        """Make an empty map; without a grid, nothing is known of the ground and of free air, and fusing is faster.
 
         The folder for what is not in memory is made in `archive_folder`, or else in $TMPDIR, or else in /var/tmp. It is
         removed by `close`, with this object, or at exit.
@@ -158,15 +156,15 @@ class Mapper:
         return self._volume.window.centre
 
     @property
+    def stamp_ns(self) -> int:
+        """The stamp of the newest frame."""
+        return self._stamp_ns
+
+    @property
     def mesh_keys(self) -> tuple[Key, ...]:
         """The keys of all blocks that have a mesh, in order."""
         self._mesh_changes()
         return self._volume.surface.keys()
-
-    def mesh_block(self, key: Key) -> MeshBlock:
-        """Return the mesh of one block, empty where there is no surface."""
-        self._mesh_changes()
-        return self._volume.blocks.mesh_of(key)
 
     def mesh_blocks(self, keys: Iterable[Key]) -> dict[Key, MeshBlock]:
         """Return the meshes of blocks, empty where there is no surface; each file on disk is read once."""
@@ -217,16 +215,14 @@ class Mapper:
         Raises:
             ValueError: `low` is above `high`, or `bounds` has its ends in the wrong order or too many cells.
         """
-        return self._band(low, high, bounds, 0)
+        return self._volume.band(self._scene.ground.grid, (low, high), bounds)
 
     def esdf_slice(self, low: float, high: float, bounds: Bounds | None = None, max_distance: float = 5.0) -> EsdfSlice:
         """Return the distance to the nearest obstacle between two heights above the ground.
 
         Obstacles beyond the bounds count, up to `max_distance` metres, where distances end. See `occupancy_band`.
         """
-        margin = 0 if bounds is None else math.ceil(max_distance / cell_edge(self.config)) + 1
-        height = self._heights().usual + (low + high) / 2
-        return esdf_of(self._band(low, high, bounds, margin), height, max_distance, margin)
+        return self._volume.esdf(self._scene.ground.grid, (low, high), bounds, max_distance)
 
     def objects(self) -> tuple[MapObject, ...]:
         """Return the static things in the map; an object keeps its id from call to call."""
@@ -241,13 +237,18 @@ class Mapper:
         """Return the robot's way since the clock last jumped back; not to be changed."""
         return self._scene.path.trajectory
 
+    def queries(self) -> Queries:
+        """Return what answers questions about the map as it stands."""
+        return Queries(self.objects(), self._scene.ground, self.labels)
+
     def scene_graph(self) -> SceneGraphView:
         """Return the scene graph as plain data."""
         return self._layers().view()
 
     def scene_graph_bytes(self, include_mesh: bool = False) -> bytes:
         """Return the scene graph as spark-dsg's `DynamicSceneGraph.from_binary` reads it."""
-        mesh = self.mesh() if include_mesh else None
+        self._mesh_changes()
+        mesh = self._volume.mesh_of_things() if include_mesh else None
         return bytes(self._layers().spark_graph(mesh).to_binary(include_mesh))
 
     def save(self, folder: str | Path) -> Path:
@@ -368,18 +369,9 @@ class Mapper:
         self._mesh_changes()
         return self._scene.layers(self._volume.blocks.measured, self._stamp_ns)
 
-    def _band(self, low: float, high: float, bounds: Bounds | None, margin: int) -> GridMap:
-        x, y = (0.0, 0.0) if self.position is None else self.position[:2].tolist()
-        volume, area = self._volume, Area(bounds, margin, (x, y))
-        return band_grid(volume.blocks, volume.air, self._heights(), self.config, (low, high), area)
-
-    def _heights(self) -> GroundHeights:
-        below = 0.0 if self.position is None else float(self.position[2]) - self.config.base_height
-        return GroundHeights.of(self._scene.ground.grid, below)
-
     def _products(self) -> MapProducts:
-        mesh = self.mesh()
-        mesh = replace(mesh, instances=self.instances.meant(mesh.instances, mesh.labels))
+        self._mesh_changes()
+        mesh = self._volume.mesh_of_things()
         graph = self._layers().spark_graph(mesh)
         band = (self.config.obstacle_min_height, self.config.obstacle_max_height)
         return MapProducts(mesh, graph, self.occupancy_grid(), self.esdf_slice(*band), band)

@@ -89,4 +89,12 @@ class Scene:
         """Return the layers of the scene graph; `measured` tells when the blocks of the mesh were seen."""
         objects = self.objects.current(measured, now_ns)
         regions = self.ground.regions_at(np.array([item.centroid for item in objects]).reshape(-1, 3))
-        return Layers(objects, regions, self.ground.view(), self.path.trajectory, self.tracks.tracks, self._labels)
+        return Layers(
+            objects,
+            regions,
+            self.ground.view(),
+            self.path.trajectory,
+            self.tracks.tracks,
+            self._labels,
+            self._config.object_gap,
+        )

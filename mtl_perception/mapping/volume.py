@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -18,10 +19,13 @@ from mtl_perception.mapping.fusion.fusion import Fusion
 from mtl_perception.mapping.fusion.instances import Instances
 from mtl_perception.mapping.fusion.measured import NEVER_NS
 from mtl_perception.mapping.fusion.views import DepthView
+from mtl_perception.mapping.ground.ground_grid import GridMap, GroundGrid
 from mtl_perception.mapping.poses.reanchoring import anchors_of, moved
 from mtl_perception.mapping.poses.trajectory import Correction
+from mtl_perception.mapping.slices.esdf_slice import EsdfSlice, esdf_of
 from mtl_perception.mapping.slices.free_air import FreeAir
-from mtl_perception.mapping.surface.meshing import MeshBlock
+from mtl_perception.mapping.slices.height_band import Area, Bounds, GroundHeights, band_grid, cell_edge
+from mtl_perception.mapping.surface.meshing import MeshArrays, MeshBlock
 from mtl_perception.mapping.window.active_window import ActiveWindow
 from mtl_perception.mapping.window.archive import RegionArchive
 from mtl_perception.mapping.window.map_blocks import MapBlocks
@@ -87,6 +91,29 @@ class Volume:
             for key, mesh in meshes.items()
         }
 
+    def mesh_of_things(self) -> MeshArrays:
+        """Return the mesh of the whole map as it was meshed last, with the things that its instances stand for."""
+        mesh = self.surface.joined()
+        return replace(mesh, instances=self.instances.meant(mesh.instances, mesh.labels))
+
+    def band(self, grid: GroundGrid, band: tuple[float, float], bounds: Bounds | None, margin: int = 0) -> GridMap:
+        """Return what is between two heights above the ground that a grid knows; see `Mapper.occupancy_band`.
+
+        Raises:
+            ValueError: the heights or the bounds are in the wrong order, or there are too many cells.
+        """
+        x, y = (0.0, 0.0) if self.window.centre is None else self.window.centre[:2].tolist()
+        area = Area(bounds, margin, (x, y))
+        return band_grid(self.blocks, self.air, self._heights(grid), self._config, band, area)
+
+    def esdf(
+        self, grid: GroundGrid, band: tuple[float, float], bounds: Bounds | None, max_distance: float
+    ) -> EsdfSlice:
+        """Return the distance to the nearest obstacle there; see `Mapper.esdf_slice`."""
+        margin = 0 if bounds is None else math.ceil(max_distance / cell_edge(self._config)) + 1
+        height = self._heights(grid).usual + sum(band) / 2
+        return esdf_of(self.band(grid, band, bounds, margin), height, max_distance, margin)
+
     def anchors(self, points: NDArray[np.float64], otherwise_ns: int) -> NDArray[np.int64]:
         """Return the stamps (N,) of the poses on which the blocks around points (N, 3) hang; see `anchors_of`."""
         blocks = np.floor(points / (BLOCK * self._config.voxel_size)).astype(np.int32)
@@ -113,6 +140,10 @@ class Volume:
         self.surface.note(keys)
         if centre is not None:
             self.window.open_at(correction.at(np.array([now_ns]))[0][:3] @ [*centre, 1.0])
+
+    def _heights(self, grid: GroundGrid) -> GroundHeights:
+        below = 0.0 if self.window.centre is None else float(self.window.centre[2]) - self._config.base_height
+        return GroundHeights.of(grid, below)
 
     def _take(self, archive: RegionArchive) -> None:
         """Let the blocks of an archive be all blocks."""

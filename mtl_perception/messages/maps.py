@@ -57,7 +57,7 @@ def to_scene_graph(graph: SceneGraphView, spark_dsg: bytes, stamp_ns: int, frame
     """Return the scene graph with spark-dsg's own bytes; nodes have boxes in `frame_id`."""
     message = SceneGraph(header=to_header(stamp_ns, frame_id))
     message.layers = [SceneGraphLayer(name=layer.name, id=layer.id, nodes=layer.nodes) for layer in graph.layers]
-    message.nodes = [_to_node(node) for node in graph.nodes]
+    message.nodes = [to_scene_graph_node(node) for node in graph.nodes]
     message.edges = [
         SceneGraphEdge(source=edge.source, target=edge.target, weight=float(edge.weight)) for edge in graph.edges
     ]
@@ -102,7 +102,8 @@ def scene_graph_markers(graph: SceneGraphView, stamp_ns: int, frame_id: str) -> 
     return message
 
 
-def _to_node(node: Any) -> SceneGraphNode:
+def to_scene_graph_node(node: Any) -> SceneGraphNode:
+    """Return a node of the scene graph."""
     x, y, z = (float(value) for value in node.size)
     return SceneGraphNode(
         id=node.id,

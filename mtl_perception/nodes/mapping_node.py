@@ -26,6 +26,7 @@ from mtl_perception.ros import qos
 from mtl_perception.ros.autosave import Autosave
 from mtl_perception.ros.diagnostics import Level, Status, TopicMonitor
 from mtl_perception.ros.files import map_path
+from mtl_perception.ros.graph_services import GraphServices
 from mtl_perception.ros.lifecycle import ManagedNode
 from mtl_perception.ros.map_outputs import BandSettings, MapOutputs
 from mtl_perception.ros.mapping_parameters import MappingParameters
@@ -56,6 +57,7 @@ class MappingNode(ManagedNode):
     _worker: Worker[_Frame] | None = None
     _monitor: TopicMonitor | None = None
     _corrections: TrajectoryCorrections | None = None
+    _questions: GraphServices | None = None
     _autosave: Autosave | None = None
 
     def __init__(self, *, in_process: bool = False, **node_arguments: Any) -> None:
@@ -112,6 +114,7 @@ class MappingNode(ManagedNode):
             self.create_service(LoadMap, "mapping/load", self._load),
             self.create_service(Trigger, "mapping/reset", self._reset),
         ]
+        self._questions = GraphServices(self, self._worker, self._mapper, lambda: self._outputs.frame)
         self._timers_made = [
             self.create_steady_timer(0.1, self._publish),
             self.create_steady_timer(0.2, self._autosave.poll),
@@ -163,6 +166,9 @@ class MappingNode(ManagedNode):
         if self._worker is not None and not self._worker.stop():
             self.get_logger().error("the frame at hand does not come to its end")
         self._worker = None
+        if self._questions is not None:
+            self._questions.close()
+        self._questions = None
         for service in self._services_made:
             self.destroy_service(service)
         self._services_made.clear()

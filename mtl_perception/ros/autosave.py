@@ -38,7 +38,8 @@ class Autosave:
         self._last_s = time.monotonic()
         self._is_under_way = False
         self._text, self._failure = "nothing was saved yet", ""
-        self._jobs = Jobs("map saver", waiting=1, on_lost=self._fail)
+        # one that `poll` has asked for, and one for which `finish` waits
+        self._jobs = Jobs("map saver", waiting=2, on_lost=self._fail)
 
     def poll(self) -> None:
         """Begin to save if it is time to; never blocks."""

@@ -72,7 +72,7 @@ def test_no_triangle_is_in_two_blocks(walk, labels):
     triangles = triangle_set(mesh)
     solid = [t for t in triangles if len({t[0:3], t[3:6], t[6:9]}) == 3]
     assert len(set(solid)) == len(solid)
-    assert sum(len(mapper.mesh_block(key).triangles) for key in mapper.mesh_keys) == len(triangles)
+    assert sum(len(block.triangles) for block in mapper.mesh_blocks(mapper.mesh_keys).values()) == len(triangles)
 
 
 def test_the_joined_mesh_has_no_cracks_between_blocks(scene, frame, labels):
@@ -200,11 +200,11 @@ def test_stats_and_reset(walk, labels):
     stats = mapper.stats
     assert stats.frames == 6
     assert stats.objects == 1
-    assert stats.vertices == sum(len(mapper.mesh_block(key).vertices) for key in mapper.mesh_keys) > 1000
+    assert stats.vertices == sum(len(block.vertices) for block in mapper.mesh_blocks(mapper.mesh_keys).values()) > 1000
     mapper.reset()
     assert mapper.stats == mapped(MapperConfig(), labels, []).stats
     assert len(mapper.mesh().vertices) == 0
-    assert mapper.mesh_block((0, 0, 0)).triangles.shape == (0, 3)
+    assert mapper.mesh_blocks([(0, 0, 0)])[0, 0, 0].triangles.shape == (0, 3)
 
 
 def test_points_are_the_coloured_labelled_vertices(walk, labels):

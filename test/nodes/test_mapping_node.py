@@ -6,7 +6,7 @@ import threading
 
 import numpy as np
 import pytest
-from geometry_msgs.msg import PoseStamped
+from geometry_msgs.msg import PointStamped, PoseStamped
 from nav_msgs.msg import OccupancyGrid, Path
 from rclpy.lifecycle import TransitionCallbackReturn
 from sensor_msgs.msg import PointCloud2
@@ -23,7 +23,7 @@ from mtl_perception.nodes.mapping_node import MappingNode
 from mtl_perception.resources import config_file
 from mtl_perception.ros import qos
 from mtl_perception_msgs.msg import Progress, RigPrediction, SceneGraph
-from mtl_perception_msgs.srv import LoadMap, SaveMap
+from mtl_perception_msgs.srv import FindObjects, FindRegion, FindWay, LoadMap, SaveMap
 
 KINDS = {
     "mesh": MarkerArray,
@@ -304,3 +304,39 @@ def test_the_map_moves_with_a_corrected_trajectory_and_bad_ones_are_refused(grap
     counts = {entry.key: entry.value for entry in graph.statuses[name].values}
     assert counts == {"applied": "1", "refused": "3"}
     np.testing.assert_array_equal(vertices(node), after)
+
+
+def at(position, frame_id=""):
+    point = PointStamped()
+    point.header.frame_id = frame_id
+    point.point.x, point.point.y, point.point.z = (float(value) for value in position)
+    return point
+
+
+def test_the_map_answers_questions(graph, start, predictions):
+    node = start(in_process=True)
+    for index, prediction in enumerate(predictions):
+        node.submit(prediction)
+        graph.until(lambda count=index + 1: len(graph.progress["mapping"]) == count, "progress")
+    here = at(predictions[-1].world_from_base[:3, 3])
+
+    answer = graph.call(FindObjects, "mapping/find_objects", near=here, radius=50.0)
+    assert answer.success and len(answer.objects) == len(node._mapper.objects()) > 0
+    assert list(answer.distances) == sorted(answer.distances)
+    first = answer.objects[0]
+    again = graph.call(FindObjects, "mapping/find_objects", near=here, radius=50.0, label=first.label_name)
+    assert again.success and again.objects[0].name == first.name
+    refused = graph.call(FindObjects, "mapping/find_objects", radius=1.0, near_label="sofa")
+    assert not refused.success and "no class 'sofa'" in refused.message
+
+    places = node._mapper.ground().places
+    one, other = places.positions[places.edges[0]]
+    way = graph.call(FindWay, "mapping/find_way", start=at(one), goal=at(other, "odom"))
+    assert way.success and len(way.path.poses) >= 3 and way.path.header.frame_id == "odom" and way.length > 0
+    refused = graph.call(FindWay, "mapping/find_way", start=at(one), goal=at(other, "map"))
+    assert not refused.success and refused.message == "goal.header.frame_id is 'map', expected 'odom'"
+
+    nowhere = graph.call(FindRegion, "mapping/find_region", position=at((1000.0, 0.0, 0.0)))
+    assert not nowhere.success and "no room or road segment is at [1000.0" in nowhere.message
+    refused = graph.call(FindRegion, "mapping/find_region", position=at((np.nan, 0.0, 0.0)))
+    assert not refused.success and "not finite" in refused.message

@@ -97,6 +97,10 @@ class GroundGraph:
         """Return the distance to the nearest obstacle in the grid, at most `MAX_CLEARANCE`."""
         return self._clearance.map()
 
+    def places(self) -> Places:
+        """Return the places as they stand."""
+        return self._places.places()
+
     def view(self) -> GroundView:
         """Return the places, regions and areas as they stand."""
         squares, places = self._squares, self._places.places()

@@ -42,7 +42,7 @@ def with_ground(
     labels: LabelSpace,
 ) -> SceneGraphView:
     """Return a view of the graph with the layers of the ground; `object_regions` (N,) as `GroundGraph.regions_at`."""
-    nodes = (*_place_nodes(ground, labels), *_region_nodes(ground.regions), *_area_nodes(ground.areas))
+    nodes = (*_place_nodes(ground, labels), *region_nodes(ground.regions), *area_nodes(ground.areas))
     counts = {PLACE_LAYER: len(ground.places), ROOM_LAYER: len(ground.regions), BUILDING_LAYER: len(ground.areas)}
     layers = tuple(SceneLayer(name, number, counts[name]) for name, number in _LAYER_IDS.items())
     return SceneGraphView(
@@ -67,12 +67,12 @@ def add_ground(
         place.distance = float(places.clearance[index])
         place.semantic_label = node.label
         graph.add_node(PLACE_LAYER, node.id, place)
-    for region, node in zip(ground.regions, _region_nodes(ground.regions), strict=True):
+    for region, node in zip(ground.regions, region_nodes(ground.regions), strict=True):
         room = spark_dsg.RoomNodeAttributes()
         _fill(room, node)
         room.metadata.set({"kind": region.kind, "area": region.area, **_seen(node)})
         graph.add_node(ROOM_LAYER, node.id, room)
-    for area, node in zip(ground.areas, _area_nodes(ground.areas), strict=True):
+    for area, node in zip(ground.areas, area_nodes(ground.areas), strict=True):
         building = spark_dsg.SemanticNodeAttributes()
         _fill(building, node)
         building.metadata.set({"kind": area.kind, **_seen(node)})
@@ -128,11 +128,13 @@ def _place_nodes(ground: GroundView, labels: LabelSpace) -> tuple[SceneNode, ...
     )
 
 
-def _region_nodes(regions: Sequence[Region]) -> tuple[SceneNode, ...]:
+def region_nodes(regions: Sequence[Region]) -> tuple[SceneNode, ...]:
+    """Return the nodes of regions."""
     return tuple(_flat_node(region, ROOM_LAYER, _region, "R") for region in regions)
 
 
-def _area_nodes(areas: Sequence[Area]) -> tuple[SceneNode, ...]:
+def area_nodes(areas: Sequence[Area]) -> tuple[SceneNode, ...]:
+    """Return the nodes of areas."""
     return tuple(_flat_node(area, BUILDING_LAYER, _area, "B") for area in areas)
 
 

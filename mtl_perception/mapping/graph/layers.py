@@ -33,6 +33,7 @@ class Layers:
         trajectory: of the robot.
         tracks: of things that move.
         labels: their classes.
+        object_gap: edge of the objects' cells, metres.
     """
 
     objects: tuple[MapObject, ...]
@@ -41,6 +42,7 @@ class Layers:
     trajectory: Trajectory
     tracks: Sequence[Track]
     labels: LabelSpace
+    object_gap: float
 
     def view(self) -> SceneGraphView:
         """Return the graph as plain data."""
@@ -50,8 +52,8 @@ class Layers:
         return SceneGraphView((*static.layers, layer), static.nodes + nodes, static.edges + edges)
 
     def spark_graph(self, mesh: MeshArrays | None = None) -> spark_dsg.DynamicSceneGraph:
-        """Return spark-dsg's graph, with the mesh if it is given."""
-        graph = spark_graph(self.objects, self.labels, mesh)
+        """Return spark-dsg's graph, with the mesh if it is given; its instances are things, see `Instances.meant`."""
+        graph = spark_graph(self.objects, self.labels, self.object_gap, mesh)
         add_ground(graph, self.ground, self.objects, self.object_regions, self.labels)
         add_agents(graph, self.trajectory, self.tracks, self.labels)
         return graph

@@ -11,6 +11,7 @@ import spark_dsg
 from numpy.typing import NDArray
 
 from mtl_perception.core import LabelSpace
+from mtl_perception.mapping.fusion.blocks import pack
 from mtl_perception.mapping.graph.objects import MapObject
 from mtl_perception.mapping.surface.meshing import MeshArrays
 
@@ -84,15 +85,20 @@ def view_of(objects: tuple[MapObject, ...], labels: LabelSpace) -> SceneGraphVie
 
 
 def spark_graph(
-    objects: tuple[MapObject, ...], labels: LabelSpace, mesh: MeshArrays | None = None
+    objects: tuple[MapObject, ...], labels: LabelSpace, object_gap: float, mesh: MeshArrays | None = None
 ) -> spark_dsg.DynamicSceneGraph:
-    """Return spark-dsg's graph with Hydra's layers: the objects, and the mesh if given (they then list vertices)."""
+    """Return spark-dsg's graph with Hydra's layers: the objects, and the mesh if given (they then list vertices).
+
+    `object_gap` is the edge of the objects' cells, metres; instances of the mesh are things, as `Instances.meant` has
+    them.
+    """
     graph = spark_dsg.DynamicSceneGraph()
     names = {label.id: label.name for label in labels.labels}
     graph.set_labelspace(spark_dsg.Labelspace(names), _OBJECT_LAYER_ID, 0)
-    for item in objects:
+    vertices = _vertices_of(objects, mesh, object_gap) if mesh is not None else [[]] * len(objects)
+    for item, connections in zip(objects, vertices, strict=True):
         symbol = spark_dsg.NodeSymbol("O", item.id)
-        graph.add_node(OBJECT_LAYER, symbol, _attributes(item, labels, mesh))
+        graph.add_node(OBJECT_LAYER, symbol, _attributes(item, labels, connections))
     if mesh is not None:
         graph.mesh = _spark_mesh(mesh)
     return graph
@@ -116,7 +122,7 @@ def _node(item: MapObject, labels: LabelSpace) -> SceneNode:
     )
 
 
-def _attributes(item: MapObject, labels: LabelSpace, mesh: MeshArrays | None) -> spark_dsg.ObjectNodeAttributes:
+def _attributes(item: MapObject, labels: LabelSpace, vertices: list[int]) -> spark_dsg.ObjectNodeAttributes:
     attributes = spark_dsg.ObjectNodeAttributes()
     attributes.name = f"{labels.names[item.label]} {item.id}"
     attributes.position = item.centroid
@@ -130,10 +136,24 @@ def _attributes(item: MapObject, labels: LabelSpace, mesh: MeshArrays | None) ->
     attributes.metadata.set(
         {"confidence": item.confidence, "first_seen_ns": item.first_seen_ns, "last_seen_ns": item.last_seen_ns}
     )
-    if mesh is not None:
-        inside = ((mesh.vertices >= item.minimum) & (mesh.vertices <= item.maximum)).all(axis=1)
-        attributes.mesh_connections = np.flatnonzero(inside & (mesh.labels == item.label)).tolist()
+    attributes.mesh_connections = vertices
     return attributes
+
+
+def _vertices_of(objects: tuple[MapObject, ...], mesh: MeshArrays, object_gap: float) -> list[list[int]]:
+    """Return, per object, the numbers of its vertices: those of its class and thing that lie in its cells."""
+    cell = pack(np.floor(mesh.vertices.astype(np.float64) / object_gap).astype(np.int64))
+    kind = mesh.instances.astype(np.int64) * 256 + mesh.labels
+    order = np.lexsort((cell, kind))
+    cell, kind = cell[order], kind[order]
+    found = []
+    for item in objects:
+        first, last = np.searchsorted(kind, item.instance * 256 + item.label + np.array([0, 1]))
+        there = cell[first:last]
+        starts, ends = np.searchsorted(there, item.cells), np.searchsorted(there, item.cells, side="right")
+        rows = [np.arange(start, end) for start, end in zip(starts.tolist(), ends.tolist(), strict=True)]
+        found.append(np.sort(order[first + np.concatenate([np.zeros(0, np.int64), *rows])]).tolist())
+    return found
 
 
 def _spark_mesh(mesh: MeshArrays) -> spark_dsg.Mesh:
