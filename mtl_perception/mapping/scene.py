@@ -41,7 +41,7 @@ class Scene:
         Raises:
             ValueError: `config` names a class that `labels` does not have, or that is not possible there.
         """
-        self._config, self._labels = config, labels
+        self._labels = labels
         self.objects = ObjectRegistry(config, labels)
         self.ground = GroundGraph(config, labels)
         self.tracks = TrackRegistry(config, labels)
@@ -81,7 +81,7 @@ class Scene:
     def move(self, correction: Correction, objects: ObjectRegistry) -> None:
         """Move with the world; `objects` is what `moved_objects` gave before the voxels moved."""
         self.objects = objects
-        self.ground = GroundGraph(self._config, self._labels)
+        self.ground.move(correction)
         self.tracks.move(correction.at)
         self.path.correct(correction)
 
