@@ -19,7 +19,7 @@ from mtl_perception.mapping.graph.regions import Area, Region, RegionIds, Region
 from mtl_perception.mapping.graph.road_segments import RoadSegments
 from mtl_perception.mapping.graph.rooms import Rooms
 from mtl_perception.mapping.graph.square_moves import SquareMoves
-from mtl_perception.mapping.graph.squares import SQUARES_OF_BLOCK, Squares
+from mtl_perception.mapping.graph.squares import SQUARES_OF_BLOCK, Squares, id_of
 from mtl_perception.mapping.ground.distance_field import DistanceField, FieldMap
 from mtl_perception.mapping.ground.ground_grid import LAYER_TYPES, GridMap, GroundGrid
 from mtl_perception.mapping.poses.trajectory import Correction
@@ -122,14 +122,33 @@ class GroundGraph:
 
     def view(self) -> GroundView:
         """Return the places, regions and areas as they stand."""
-        squares, places = self._squares, self._places.places()
-        home = squares["home"][self._places.nodes()]
-        room = self._rooms.of(home)
-        place_region = np.where(room >= 0, room, self._segments.of(self._places.nodes()))
-        square_region = self._regions_of(np.arange(len(squares)))
+        places, place_region = self._places.places(), self._regions_of_places(self._places.nodes())
+        square_region = self._regions_of(np.arange(len(self._squares)))
         regions = regions_of(self._region_squares(square_region), places.ids, place_region, places.edges)
-        links = np.concatenate([self._rooms.links(), self._segments.links()])
-        return GroundView(places, place_region, regions, areas_of(regions, square_region, links))
+        return GroundView(places, place_region, regions, areas_of(regions, square_region, self._links()))
+
+    def region(self, number: int) -> tuple[Region, Area] | None:
+        """Return one region and the area it is part of, as `view` has them; None where there is none with this id.
+
+        That is faster: of all others, places and neighbours are not looked for.
+        """
+        square_region = self._regions_of(np.arange(len(self._squares)))
+        if number < 0 or not (square_region == number).any():
+            return None
+        nodes = self._places.nodes()
+        place_region = self._regions_of_places(nodes)
+        own = nodes[place_region == number]
+        ways = self._places.ways_of(own)
+        there = np.isin(nodes, np.append(ways, own))
+        nodes, place_region = nodes[there], place_region[there]
+        order = np.argsort(nodes)
+        edges = order[np.searchsorted(nodes[order], ways)]
+        regions = regions_of(self._region_squares(square_region), id_of(self._squares.of(nodes)), place_region, edges)
+        areas = areas_of(regions, square_region, self._links())
+        return (
+            next(region for region in regions if region.id == number),
+            next(area for area in areas if number in area.regions),
+        )
 
     def regions_at(self, positions: NDArray[np.float64]) -> NDArray[np.int64]:
         """Return the id (N,) of the region in which each position (N, 2 or 3) in the world is; -1 for none."""
@@ -175,6 +194,15 @@ class GroundGraph:
         """Return the id (N,) of the region in which the squares of nodes (N,) are, -1 for none."""
         room = self._rooms.of(nodes)
         return np.where(room >= 0, room, self._segments.of(nodes))
+
+    def _regions_of_places(self, nodes: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the id (N,) of the region of which the place of each node (N,) is, -1 for none."""
+        room = self._rooms.of(self._squares["home"][nodes])
+        return np.where(room >= 0, room, self._segments.of(nodes))
+
+    def _links(self) -> NDArray[np.int64]:
+        """Return the nodes (L, 2) of squares that are of one area."""
+        return np.concatenate([self._rooms.links(), self._segments.links()])
 
     def _region_squares(self, region: NDArray[np.int64]) -> RegionSquares:
         """Return what regions are made of, given the id of the region that each square is of."""

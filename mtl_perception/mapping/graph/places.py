@@ -177,6 +177,13 @@ class PlaceGraph:
             lengths=np.linalg.norm(positions[edges[:, 0]] - positions[edges[:, 1]], axis=1),
         )
 
+    def ways_of(self, nodes: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the nodes (E, 2) at both ends of the ways that begin or end at places of nodes (N,)."""
+        squares = self._squares
+        near = squares.nodes(around(squares.of(nodes), RING))  # a way is held by one of its ends
+        ends = square_ways.ends_of_ways(near[near >= 0], STEPS, squares.neighbours, squares["ways"])
+        return ends[np.isin(ends, nodes).any(axis=1)]
+
     def state(self) -> dict[str, NDArray]:
         """Return what is remembered beside the squares."""
         corner, shape = self._window

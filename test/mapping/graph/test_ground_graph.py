@@ -59,6 +59,21 @@ def followed(frames, config, labels):
     return graph
 
 
+@pytest.fixture(scope="module")
+def new_graph(flat_frames, street_frames, labels):
+    """The function that makes a graph that has followed all frames of a walk, and returns it with the frames."""
+    walks = {"flat_frames": (flat_frames, MapperConfig()), "street_frames": (street_frames, STREET)}
+    states = {name: followed(*walk, labels).state() for name, walk in walks.items()}
+
+    def make(walk):
+        frames, config = walks[walk]
+        graph = GroundGraph(config, labels)
+        graph.restore({name: array.copy() for name, array in states[walk].items()})
+        return graph, frames
+
+    return make
+
+
 def test_a_flat_has_two_rooms_in_one_building(flat_frames, labels):
     view = followed(flat_frames, MapperConfig(), labels).view()
     assert [region.kind for region in view.regions] == ["room", "room"]
@@ -171,6 +186,19 @@ def test_which_region_a_position_is_in(flat_frames, labels):
     assert graph.regions_at(positions).tolist() == [first, second, second, -1]
 
 
+@pytest.mark.parametrize("walk", ["flat_frames", "street_frames"])
+def test_one_region_is_as_in_the_view(new_graph, walk):
+    graph, _ = new_graph(walk)
+    view = graph.view()
+    for region in view.regions:
+        found = graph.region(region.id)
+        (area,) = (area for area in view.areas if region.id in area.regions)
+        for one, other in zip(found, (region, area), strict=True):
+            for name, value in vars(other).items():
+                np.testing.assert_array_equal(getattr(one, name), value, name)
+    assert graph.region(-1) is None and graph.region(max(region.id for region in view.regions) + 1) is None
+
+
 def test_the_distance_field_follows_the_grid(flat_frames, labels):
     graph = followed(flat_frames, MapperConfig(), labels)
     grid, field = graph.occupancy(), graph.clearance()
@@ -224,21 +252,6 @@ def seen_cells(grid, of):
     row, column = np.nonzero(grid.data == of)
     at = np.stack([column, row], axis=1) + 0.5 + np.round(np.array(grid.origin) / grid.resolution)
     return at[np.lexsort((at[:, 0], at[:, 1]))] * grid.resolution
-
-
-@pytest.fixture(scope="module")
-def new_graph(flat_frames, street_frames, labels):
-    """The function that makes a graph that has followed all frames of a walk, and returns it with the frames."""
-    walks = {"flat_frames": (flat_frames, MapperConfig()), "street_frames": (street_frames, STREET)}
-    states = {name: followed(*walk, labels).state() for name, walk in walks.items()}
-
-    def make(walk):
-        frames, config = walks[walk]
-        graph = GroundGraph(config, labels)
-        graph.restore({name: array.copy() for name, array in states[walk].items()})
-        return graph, frames
-
-    return make
 
 
 WALKS = [
