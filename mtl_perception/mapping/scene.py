@@ -41,7 +41,7 @@ class Scene:
         Raises:
             ValueError: `config` names a class that `labels` does not have, or that is not possible there.
         """
-        self._labels = labels
+        self._config, self._labels = config, labels
         self.objects = ObjectRegistry(config, labels)
         self.ground = GroundGraph(config, labels)
         self.tracks = TrackRegistry(config, labels)
