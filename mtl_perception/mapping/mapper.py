@@ -110,10 +110,11 @@ class Mapper:
         self._take_news()
 
     def correct(self, poses: Sequence[tuple[int, Transform]]) -> None:
-        """Move the map, its objects and tracks to where a corrected trajectory has them.
+        """Move the map, its objects, tracks and ground to where a corrected trajectory has them.
 
         Each block of the map moves with the robot's pose at the time when it was measured. All blocks are resampled,
-        those that were set aside with them, and meshed anew.
+        those that were set aside with them, and meshed anew. The 2D grid moves with the keyframes nearest to its cells;
+        places and rooms are found anew in it, and rooms keep their ids.
 
         Args:
             poses: stamps in increasing order, and world_from_base at them; see `Correction` for what is between them.

@@ -81,7 +81,7 @@ class Scene:
     def move(self, correction: Correction, objects: ObjectRegistry) -> None:
         """Move with the world; `objects` is what `moved_objects` gave before the voxels moved."""
         self.objects = objects
-        self.ground = GroundGraph(self._config, self._labels)
+        self.ground.move(correction)
         self.tracks.move(correction.at)
         self.path.correct(correction)
 

@@ -14,13 +14,15 @@ from mtl_perception.core.transforms import Transform
 from mtl_perception.mapping.config import MapperConfig
 from mtl_perception.mapping.fusion.views import DepthView
 from mtl_perception.mapping.graph import places, road_segments, rooms
-from mtl_perception.mapping.graph.places import MAX_CLEARANCE, PlaceGraph, Places
+from mtl_perception.mapping.graph.places import MAX_CLEARANCE, PlaceGraph, Places, SquareChanges
 from mtl_perception.mapping.graph.regions import Area, Region, RegionIds, RegionSquares, areas_of, regions_of
 from mtl_perception.mapping.graph.road_segments import RoadSegments
 from mtl_perception.mapping.graph.rooms import Rooms
-from mtl_perception.mapping.graph.squares import SQUARES_OF_BLOCK, Squares
+from mtl_perception.mapping.graph.square_moves import SquareMoves
+from mtl_perception.mapping.graph.squares import SQUARES_OF_BLOCK, Squares, id_of
 from mtl_perception.mapping.ground.distance_field import DistanceField, FieldMap
 from mtl_perception.mapping.ground.ground_grid import LAYER_TYPES, GridMap, GroundGrid
+from mtl_perception.mapping.poses.trajectory import Correction
 
 _FIELDS = {**places.FIELDS, **rooms.FIELDS, **road_segments.FIELDS}
 
@@ -56,12 +58,18 @@ class GroundGraph:
             ValueError: a setting names a class that `labels` does not have, or that is not possible there.
         """
         self.grid = GroundGrid(config, labels)
+        self._ids = RegionIds()
+        self._config, self._labels = config, labels
         self._spacing = config.place_spacing
         self._cell_area = config.grid_resolution**2
+        self._begin()
+
+    def _begin(self) -> None:
+        """Know nothing but the grid, in which all is to be found."""
+        config, labels = self._config, self._labels
         self._clearance = DistanceField(config.grid_resolution, MAX_CLEARANCE)
         self._walls = DistanceField(config.grid_resolution, MAX_CLEARANCE)
         self._squares = Squares(_FIELDS)
-        self._ids = RegionIds()
         self._places = PlaceGraph(config, labels, self.grid, self._squares)
         self._rooms = Rooms(config, self._squares, self._ids)
         self._segments = RoadSegments(config, labels, self.grid, self._squares, self._ids)
@@ -78,16 +86,31 @@ class GroundGraph:
 
     def integrate(self, views: list[DepthView], world_from_base: Transform, now_ns: int) -> None:
         """Add what the views of one frame see."""
-        grid = self.grid
-        grid.integrate(views, world_from_base)
-        changes = grid.changes()
-        fields = ((self._clearance, "evidence"), (self._walls, "walls"))
-        moved = [
-            field.update(grid.corner, grid.layer(name), grid.layer("seen"), changes.cells) for field, name in fields
-        ]
-        changed = self._places.update(self._clearance, self._walls, changes, np.concatenate(moved), now_ns)
+        self.grid.integrate(views, world_from_base)
+        changed = self._find_places(now_ns)
         self._rooms.update(changed.rooms)
         self._segments.update(changed.places)
+
+    def move(self, correction: Correction) -> None:
+        """Move with a corrected trajectory.
+
+        The grid's cells move as the keyframes nearest to them; places, regions and areas are found anew in it. Regions
+        keep their ids where they come to: one that has come apart keeps its id where most of it is, and of several that
+        have become one the largest gives its id. What the bounded grid has left behind is forgotten, unless nothing
+        moves.
+        """
+        cells = self.grid.move(correction)
+        if cells is None:
+            return
+        old = self._squares
+        old_room = self._rooms.of(np.arange(len(old)))
+        self._begin()
+        self._ids.restore(self._ids.next, [self._squares["room"], self._squares["segment"]])
+        self._find_places(0)  # nothing is seen now, so no square has this stamp
+        moves = SquareMoves(old, self._squares, *(self._places.squares_of(each) for each in cells.pairs()))
+        self._places.follow_move(moves)
+        self._rooms.follow_move(moves, old_room)
+        self._segments.follow_move(moves)
 
     def occupancy(self) -> GridMap:
         """Return the 2D grid of obstacles and free ground."""
@@ -103,14 +126,33 @@ class GroundGraph:
 
     def view(self) -> GroundView:
         """Return the places, regions and areas as they stand."""
-        squares, places = self._squares, self._places.places()
-        home = squares["home"][self._places.nodes()]
-        room = self._rooms.of(home)
-        place_region = np.where(room >= 0, room, self._segments.of(self._places.nodes()))
-        square_region = self._regions_of(np.arange(len(squares)))
+        places, place_region = self._places.places(), self._regions_of_places(self._places.nodes())
+        square_region = self._regions_of(np.arange(len(self._squares)))
         regions = regions_of(self._region_squares(square_region), places.ids, place_region, places.edges)
-        links = np.concatenate([self._rooms.links(), self._segments.links()])
-        return GroundView(places, place_region, regions, areas_of(regions, square_region, links))
+        return GroundView(places, place_region, regions, areas_of(regions, square_region, self._links()))
+
+    def region(self, number: int) -> tuple[Region, Area] | None:
+        """Return one region and the area it is part of, as `view` has them; None where there is none with this id.
+
+        That is faster: of all others, places and neighbours are not looked for.
+        """
+        square_region = self._regions_of(np.arange(len(self._squares)))
+        if number < 0 or not (square_region == number).any():
+            return None
+        nodes = self._places.nodes()
+        place_region = self._regions_of_places(nodes)
+        own = nodes[place_region == number]
+        ways = self._places.ways_of(own)
+        there = np.isin(nodes, np.append(ways, own))
+        nodes, place_region = nodes[there], place_region[there]
+        order = np.argsort(nodes)
+        edges = order[np.searchsorted(nodes[order], ways)]
+        regions = regions_of(self._region_squares(square_region), id_of(self._squares.of(nodes)), place_region, edges)
+        areas = areas_of(regions, square_region, self._links())
+        return (
+            next(region for region in regions if region.id == number),
+            next(area for area in areas if number in area.regions),
+        )
 
     def regions_at(self, positions: NDArray[np.float64]) -> NDArray[np.int64]:
         """Return the id (N,) of the region in which each position (N, 2 or 3) in the world is; -1 for none."""
@@ -133,6 +175,16 @@ class GroundGraph:
             part.restore({key[len(prefix) :]: array for key, array in state.items() if key.startswith(prefix)})
         self._ids.restore(int(state["next_region"]), [self._squares["room"], self._squares["segment"]])
 
+    def _find_places(self, now_ns: int) -> SquareChanges:
+        """Find how far it is to obstacles, and the places, where the grid has changed."""
+        grid = self.grid
+        changes = grid.changes()
+        fields = ((self._clearance, "evidence"), (self._walls, "walls"))
+        moved = [
+            field.update(grid.corner, grid.layer(name), grid.layer("seen"), changes.cells) for field, name in fields
+        ]
+        return self._places.update(self._clearance, self._walls, changes, np.concatenate(moved), now_ns)
+
     def _parts(self) -> dict[str, GroundGrid | DistanceField | Squares | PlaceGraph]:
         return {
             "grid": self.grid,
@@ -146,6 +198,15 @@ class GroundGraph:
         """Return the id (N,) of the region in which the squares of nodes (N,) are, -1 for none."""
         room = self._rooms.of(nodes)
         return np.where(room >= 0, room, self._segments.of(nodes))
+
+    def _regions_of_places(self, nodes: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the id (N,) of the region of which the place of each node (N,) is, -1 for none."""
+        room = self._rooms.of(self._squares["home"][nodes])
+        return np.where(room >= 0, room, self._segments.of(nodes))
+
+    def _links(self) -> NDArray[np.int64]:
+        """Return the nodes (L, 2) of squares that are of one area."""
+        return np.concatenate([self._rooms.links(), self._segments.links()])
 
     def _region_squares(self, region: NDArray[np.int64]) -> RegionSquares:
         """Return what regions are made of, given the id of the region that each square is of."""

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from mtl_perception.core import LabelSpace
 from mtl_perception.mapping.config import MapperConfig
 from mtl_perception.mapping.graph import square_survey, square_ways
+from mtl_perception.mapping.graph.square_moves import SquareMoves
 from mtl_perception.mapping.graph.squares import RING, STEPS, Field, Squares, around, id_of
 from mtl_perception.mapping.ground.distance_field import DistanceField
 from mtl_perception.mapping.ground.ground_grid import TILE, GridChanges, GroundGrid
@@ -141,6 +142,13 @@ class PlaceGraph:
         squares["first_seen_ns"][seen[squares["first_seen_ns"][seen] < 0]] = now_ns
         return changed
 
+    def follow_move(self, moves: SquareMoves) -> None:
+        """Take over when squares were seen from where they have come from."""
+        squares, old = self._squares, moves.old
+        for name, which in (("first_seen_ns", np.minimum), ("last_seen_ns", np.maximum)):
+            nodes, stamps = moves.extremes(old[name], which)
+            squares[name][nodes] = stamps
+
     def nodes(self) -> NDArray[np.int64]:
         """Return the nodes (N,) that have a place, in the order of the places' ids."""
         nodes = np.flatnonzero(self._squares["linked"])
@@ -168,6 +176,13 @@ class PlaceGraph:
             edges=edges,
             lengths=np.linalg.norm(positions[edges[:, 0]] - positions[edges[:, 1]], axis=1),
         )
+
+    def ways_of(self, nodes: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the nodes (E, 2) at both ends of the ways that begin or end at places of nodes (N,)."""
+        squares = self._squares
+        near = squares.nodes(around(squares.of(nodes), RING))  # a way is held by one of its ends
+        ends = square_ways.ends_of_ways(near[near >= 0], STEPS, squares.neighbours, squares["ways"])
+        return ends[np.isin(ends, nodes).any(axis=1)]
 
     def state(self) -> dict[str, NDArray]:
         """Return what is remembered beside the squares."""
@@ -266,6 +281,11 @@ class PlaceGraph:
         low, high = (np.ceil(corner * cells - 0.5 - 1e-6).astype(np.int64) for corner in (squares, squares + 1))
         corner, shape = self._window
         return low, high, ((low >= corner) & (high <= corner + shape[::-1])).all(axis=1)
+
+    def squares_of(self, cells: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the squares (N, 2), x y, to which cells (N, 2) belong."""
+        squares = self._config.grid_resolution / self._config.place_spacing
+        return np.floor((cells + 0.5 + 1e-6) * squares).astype(np.int64)
 
     def _of_tiles(self, tiles: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the squares (M, 2) that have cells in tiles (N, 2), and perhaps some beside them."""

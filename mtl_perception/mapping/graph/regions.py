@@ -190,9 +190,14 @@ def regions_of(
 
     one, other = place_region[edges].T if len(edges) else np.zeros((2, 0), dtype=np.int64)
     apart = (one != other) & (one >= 0) & (other >= 0)
-    pairs = np.unique(np.stack([np.r_[one[apart], other[apart]], np.r_[other[apart], one[apart]]], axis=1), axis=0)
+    between = np.stack([np.r_[one[apart], other[apart]], np.r_[other[apart], one[apart]]])
+    pairs = np.unique((between[0] << 32) + between[1])
+    neighbours = (pairs & 0xFFFFFFFF).tolist()
+    pair_spans = np.stack([np.searchsorted(pairs >> 32, ids + more) for more in (0, 1)], axis=1).tolist()
     of_places = np.argsort(place_region, kind="stable")
-    sorted_places = place_region[of_places]
+    places_in_order, sorted_places = places[of_places], place_region[of_places]
+    spans = np.stack([np.searchsorted(sorted_places, ids + more) for more in (0, 1)], axis=1).tolist()
+    centroids = np.concatenate([mean, level[:, None]], axis=1)
     area = np.add.reduceat(squares.area[order], starts)
     kind = np.maximum.reduceat(squares.kind[order], starts)
     low, high = np.minimum.reduceat(corner, starts), np.maximum.reduceat(corner, starts) + squares.edge
@@ -200,16 +205,19 @@ def regions_of(
         np.minimum.reduceat(squares.first_seen_ns[order], starts),
         np.maximum.reduceat(squares.last_seen_ns[order], starts),
     )
+    minima, maxima = (
+        np.concatenate([corner, height[:, None]], axis=1) for corner, height in ((low, lowest), (high, highest))
+    )
     return tuple(
         Region(
             id=number,
             kind=KINDS[kind[index]],
-            places=places[of_places[slice(*np.searchsorted(sorted_places, [number, number + 1]))]],
-            centroid=np.append(mean[index], level[index]),
+            places=places_in_order[slice(*spans[index])],
+            centroid=centroids[index],
             area=float(area[index]),
-            minimum=np.append(low[index], lowest[index]),
-            maximum=np.append(high[index], highest[index]),
-            neighbours=tuple(pairs[slice(*np.searchsorted(pairs[:, 0], [number, number + 1])), 1].tolist()),
+            minimum=minima[index],
+            maximum=maxima[index],
+            neighbours=tuple(neighbours[slice(*pair_spans[index])]),
             first_seen_ns=int(first[index]),
             last_seen_ns=int(last[index]),
         )

@@ -18,6 +18,7 @@ from mtl_perception.mapping.config import MapperConfig
 from mtl_perception.mapping.graph import road_walks
 from mtl_perception.mapping.graph.regions import RegionIds
 from mtl_perception.mapping.graph.road_walks import EDGE, FAR, count_arms, parts_of, rim_of, spread
+from mtl_perception.mapping.graph.square_moves import SquareMoves
 from mtl_perception.mapping.graph.square_ways import ends_of_ways
 from mtl_perception.mapping.graph.squares import RING, STEPS, Field, Squares, around
 from mtl_perception.mapping.ground.ground_grid import GroundGrid
@@ -77,16 +78,44 @@ class RoadSegments:
 
     def update(self, changed: NDArray[np.int64]) -> None:
         """Follow the squares; `changed` (N,) are the nodes of which the place or its ways have changed."""
+        near = self._find_kinds(changed)
+        if len(near):
+            self._find_segments(near)
+
+    def follow_move(self, moves: SquareMoves) -> None:
+        """Find all segments anew after all squares have moved, from the anchors and with the ids of before."""
+        squares, old = self._squares, moves.old
+        near = self._find_kinds(np.arange(len(squares)))
+        if not len(near):
+            return
+        # what has become another kind of road has no id: two regions could keep the same one
+        named = np.isin(old["road_kind"], (_STRETCH, _JUNCTION)) & (old["segment"] >= 0)
+        nodes, names = moves.most(np.where(named, old["segment"] << 2 | old["road_kind"], -1))
+        same = squares["road_kind"][nodes] == names & 3
+        self._ids.assign(squares["segment"], nodes[same], names[same] >> 2)
+        anchors, nodes = moves.targets(np.flatnonzero(old["is_anchor"]))
+        on_stretch = squares["road_kind"][nodes] == _STRETCH
+        anchors, nodes = anchors[on_stretch], nodes[on_stretch]
+        nodes, first = np.unique(nodes, return_index=True)
+        squares["is_anchor"][nodes] = True
+        self._ids.assign(squares["segment"], nodes, old["segment"][anchors[first]])
+        self._find_segments(near)
+
+    def _find_kinds(self, changed: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Find what is road, beside it and of junctions; return the nodes (N,) around which that may be new."""
         squares = self._squares
         near = self._around(changed, RING)  # with both ends of every way
         kinds = np.where(squares["is_place"][near], self._kind_of_class[squares["place_class"][near]], _NONE)
         of_street = (kinds != _NONE) | (squares["road_kind"][near] != _NONE)
         near, kinds = near[of_street], kinds[of_street]
         if not len(near):
-            return
+            return near
         kinds[(kinds == _STRETCH) & (squares["road_kind"][near] == _JUNCTION)] = _JUNCTION
         self._become(near, kinds)
-        near = np.union1d(near, self._around(self._part_junctions(near), RING))
+        return np.union1d(near, self._around(self._part_junctions(near), RING))
+
+    def _find_segments(self, near: NDArray[np.int64]) -> None:
+        """Find junctions, stretches and what is beside them around `near`."""
         self._find_junctions(near)
         self._find_stretches(near)
         self._find_roadside(near)

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from mtl_perception.core.compiled import compiled
 from mtl_perception.mapping.config import MapperConfig
 from mtl_perception.mapping.graph.regions import RegionIds
+from mtl_perception.mapping.graph.square_moves import SquareMoves
 from mtl_perception.mapping.graph.square_ways import neighbour
 from mtl_perception.mapping.graph.squares import RING, STEPS, Field, Squares, around
 
@@ -61,6 +62,12 @@ class Rooms:
         self._ids.assign(squares["room"], near[~is_open], -1)
         self._find_rooms(near[is_open])
         self._join_corners(near[openness < self._door])
+
+    def follow_move(self, moves: SquareMoves, old_room: NDArray[np.int64]) -> None:
+        """Find all rooms anew after all squares have moved; they keep the ids (N,) that `of` gave for the old nodes."""
+        nodes, names = moves.most(old_room)
+        self._ids.assign(self._squares["room"], nodes, names)
+        self.update(np.arange(len(self._squares)))
 
     def of(self, nodes: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the id of the room in which each node (N,) is, -1 for none and for no node (-1)."""

@@ -11,7 +11,8 @@ from numba import types
 from numpy.typing import NDArray
 
 from mtl_perception.core.compiled import compiled
-from mtl_perception.mapping.ground.ground_grid import TILE, moved
+from mtl_perception.mapping.ground.cell_moves import moved
+from mtl_perception.mapping.ground.ground_grid import TILE
 
 _Evidence = types.Array(types.int8, 2, "C")
 _Flags = types.Array(types.boolean, 2, "C")

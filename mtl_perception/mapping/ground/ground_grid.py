@@ -13,7 +13,7 @@ from mtl_perception.core import UNKNOWN, LabelSpace
 from mtl_perception.core.transforms import Transform
 from mtl_perception.mapping.config import MapperConfig
 from mtl_perception.mapping.fusion.views import DepthView
-from mtl_perception.mapping.ground import cell_marks
+from mtl_perception.mapping.ground import cell_marks, cell_moves
 from mtl_perception.mapping.ground.cell_marks import (
     GROUND,
     HIGH_FREE,
@@ -23,6 +23,8 @@ from mtl_perception.mapping.ground.cell_marks import (
     NO_GROUND,
     NOT_LABELLED,
 )
+from mtl_perception.mapping.ground.cell_moves import CellMoves, Patches, moved
+from mtl_perception.mapping.poses.trajectory import Correction
 
 OCCUPIED, FREE, UNSEEN = 100, 0, -1
 
@@ -101,6 +103,7 @@ class GroundGrid:
                 there are more than 30 classes of the ground.
         """
         cell_marks.prepare()
+        cell_moves.prepare()
         self._config = config
         ground_ids = _ids("ground_labels", config.ground_labels, labels)
         if len(ground_ids) > _MOST_CLASSES:
@@ -171,6 +174,30 @@ class GroundGrid:
         self._learn_ground(points, classes, low, cells, counts)
         self._learn_cells(self._marks(seen, points, labels, low, cells["ground"], counts), low, cells)
         self._learn_classes(counts, low, cells)
+
+    def move(self, correction: Correction) -> CellMoves | None:
+        """Move with a corrected trajectory; return from where the cells have come, None if nothing moves.
+
+        All that is known has changed then, but nothing was seen.
+        """
+        height = self._ground_height
+        patches = Patches(self._cells, self._corner, self._config.grid_resolution, height, correction.around)
+        if patches.stay:
+            return None
+        newest = np.array([correction.old.last_ns])
+        new_from_old, old = correction.at(newest)[0], correction.old.nearest(newest)[0, :3, 3]
+        low, high = (patches.low - TILE) // _GROWTH * _GROWTH, ((patches.high + TILE) // _GROWTH + 1) * _GROWTH
+        low, high = self._bounded(low, high, (new_from_old @ [*old, 1.0])[:2])
+        self._corner, shape = low, (high - low)[::-1]
+        self._cells = {name: np.full(shape, fill, dtype) for name, (dtype, fill) in _LAYERS.items()}
+        moves = patches.move(self._cells, low)
+        self._ground_height = float((new_from_old @ [old[0], old[1], height, 1.0])[2])
+        self._ground_span = (np.inf, -np.inf)
+        self._span(self._cells["ground"])
+        self._changed = _no_tiles()
+        for what in ("cells", "ground"):
+            self._note(what, moves.source >= 0, low)
+        return moves
 
     def changes(self) -> GridChanges:
         """Return in which tiles something has changed since this was asked before."""
@@ -311,11 +338,7 @@ class GroundGrid:
         shape = np.array(self._cells["seen"].shape[::-1])
         if shape.all():
             low, high = np.minimum(low, self._corner), np.maximum(high, self._corner + shape)
-        if np.prod(high - low) > self._config.max_grid_cells:
-            half = int(np.sqrt(self._config.max_grid_cells)) // (2 * TILE) * TILE
-            centre = np.floor(robot / self._config.grid_resolution).astype(np.int64) // _GROWTH * _GROWTH
-            low = np.maximum(low, centre - half)
-            high = np.maximum(low, np.minimum(high, centre + half))
+        low, high = self._bounded(low, high, robot)
         if (low != self._corner).any() or (high - low != shape).any():
             for name, (_, fill) in _LAYERS.items():
                 self._cells[name] = moved(self._cells[name], self._corner, low, high, fill)
@@ -326,20 +349,16 @@ class GroundGrid:
         (x0, y0), (x1, y1) = (first - low).tolist(), (end - low).tolist()
         return first, slice(y0, y1), slice(x0, x1)
 
-
-def moved(
-    array: NDArray, corner: NDArray[np.int64], low: NDArray[np.int64], high: NDArray[np.int64], fill: float
-) -> NDArray:
-    """Return what `array`, which begins at cell `corner`, holds in cells `low` to `high`; `fill` elsewhere."""
-    width, height = (high - low).tolist()
-    result = np.full((height, width), fill, dtype=array.dtype)
-    end = corner + np.array(array.shape[::-1])
-    start, stop = np.maximum(low, corner), np.minimum(high, end)
-    if (start < stop).all():
-        (x0, y0), (x1, y1) = start - low, stop - low
-        (u0, v0), (u1, v1) = start - corner, stop - corner
-        result[y0:y1, x0:x1] = array[v0:v1, u0:u1]
-    return result
+    def _bounded(
+        self, low: NDArray[np.int64], high: NDArray[np.int64], robot: NDArray[np.float64]
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return as much of the cells from `low` to `high`, around the robot, as the bound allows."""
+        if np.prod(high - low) > self._config.max_grid_cells:
+            half = int(np.sqrt(self._config.max_grid_cells)) // (2 * TILE) * TILE
+            centre = np.floor(robot[:2] / self._config.grid_resolution).astype(np.int64) // _GROWTH * _GROWTH
+            low = np.maximum(low, centre - half)
+            high = np.maximum(low, np.minimum(high, centre + half))
+        return low, high
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Places, rooms, road segments and areas of small worlds that a camera looks at."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from numba.core.dispatcher import Dispatcher
@@ -10,7 +12,9 @@ from mtl_perception.mapping import Mapper, MapperConfig
 from mtl_perception.mapping.fusion.views import views_of
 from mtl_perception.mapping.graph import ground_graph, road_walks, rooms, square_survey, square_ways
 from mtl_perception.mapping.graph.ground_graph import GroundGraph, check_state
-from mtl_perception.mapping.ground import cell_marks, distance_field
+from mtl_perception.mapping.ground import cell_marks, cell_moves, distance_field
+from mtl_perception.mapping.poses.trajectory import Trajectory
+from test.mapping.conftest import body_pose
 
 STREET = MapperConfig(voxel_size=0.2, max_depth=25.0, grid_resolution=0.25, place_spacing=1.5)
 
@@ -53,6 +57,21 @@ def followed(frames, config, labels):
     for frame in frames:
         graph.integrate(views_of(frame, config, labels), frame.world_from_base, frame.stamp_ns)
     return graph
+
+
+@pytest.fixture(scope="module")
+def new_graph(flat_frames, street_frames, labels):
+    """The function that makes a graph that has followed all frames of a walk, and returns it with the frames."""
+    walks = {"flat_frames": (flat_frames, MapperConfig()), "street_frames": (street_frames, STREET)}
+    states = {name: followed(*walk, labels).state() for name, walk in walks.items()}
+
+    def make(walk):
+        frames, config = walks[walk]
+        graph = GroundGraph(config, labels)
+        graph.restore({name: array.copy() for name, array in states[walk].items()})
+        return graph, frames
+
+    return make
 
 
 def test_a_flat_has_two_rooms_in_one_building(flat_frames, labels):
@@ -167,6 +186,19 @@ def test_which_region_a_position_is_in(flat_frames, labels):
     assert graph.regions_at(positions).tolist() == [first, second, second, -1]
 
 
+@pytest.mark.parametrize("walk", ["flat_frames", "street_frames"])
+def test_one_region_is_as_in_the_view(new_graph, walk):
+    graph, _ = new_graph(walk)
+    view = graph.view()
+    for region in view.regions:
+        found = graph.region(region.id)
+        (area,) = (area for area in view.areas if region.id in area.regions)
+        for one, other in zip(found, (region, area), strict=True):
+            for name, value in vars(other).items():
+                np.testing.assert_array_equal(getattr(one, name), value, name)
+    assert graph.region(-1) is None and graph.region(max(region.id for region in view.regions) + 1) is None
+
+
 def test_the_distance_field_follows_the_grid(flat_frames, labels):
     graph = followed(flat_frames, MapperConfig(), labels)
     grid, field = graph.occupancy(), graph.clearance()
@@ -189,7 +221,7 @@ def test_a_robot_that_leaves_the_bounded_grid_keeps_what_it_found(street_frames,
 def test_no_frame_waits_for_the_compiler(flat_frames, street_frames, labels):
     followed(flat_frames, MapperConfig(), labels).view()
     followed(street_frames, STREET, labels).view()
-    for module in (cell_marks, distance_field, square_survey, square_ways, rooms, road_walks, ground_graph):
+    for module in (cell_marks, cell_moves, distance_field, square_survey, square_ways, rooms, road_walks, ground_graph):
         for name, function in vars(module).items():
             if isinstance(function, Dispatcher):
                 assert len(function.signatures) <= 1, (module.__name__, name, function.signatures)
@@ -204,3 +236,133 @@ def test_a_mapper_counts_places_and_rooms(flat_frames, labels):
     plain = Mapper(MapperConfig(), labels, with_grid=False)
     plain.fuse(flat_frames[0])
     assert plain.stats.places == plain.stats.rooms == len(plain.ground().places) == len(plain.ground().areas) == 0
+
+
+def correction_of(frames, *moves):
+    """The correction by which frames, given by their number, move as by new_from_old."""
+    way = Trajectory()
+    for frame in frames:
+        way.add(frame.stamp_ns, frame.world_from_base)
+    poses = [(frames[number].stamp_ns, move @ frames[number].world_from_base) for number, move in moves]
+    return way.correction(poses)
+
+
+def seen_cells(grid, of):
+    """The middles (N, 2) of cells, metres, in order."""
+    row, column = np.nonzero(grid.data == of)
+    at = np.stack([column, row], axis=1) + 0.5 + np.round(np.array(grid.origin) / grid.resolution)
+    return at[np.lexsort((at[:, 0], at[:, 1]))] * grid.resolution
+
+
+WALKS = [
+    ("flat_frames", (4.5, -30.0, 0.25)),
+    ("street_frames", (-30.0, 12.0, -1.5)),
+]
+
+
+@pytest.mark.parametrize(("walk", "shift"), WALKS)
+def test_a_move_by_whole_cells_is_exact(new_graph, walk, shift):
+    graph, frames = new_graph(walk)
+    before, cells, field = graph.view(), graph.occupancy(), graph.clearance()
+    graph.move(correction_of(frames, (0, body_pose(shift))))
+    after, moved = graph.view(), graph.occupancy()
+    for of in (0, 100):
+        np.testing.assert_allclose(seen_cells(moved, of), seen_cells(cells, of) + shift[:2], atol=1e-6)
+    far = graph.clearance()
+    column, row = np.round((np.array(shift[:2]) + field.origin - far.origin) / field.resolution).astype(int)
+    x, y = max(column, 0) - column, max(row, 0) - row  # the grid that has moved is smaller
+    there = far.data[max(row, 0) :, max(column, 0) :]
+    here = field.data[y : y + there.shape[0], x : x + there.shape[1]]
+    np.testing.assert_allclose(there[: here.shape[0], : here.shape[1]], here, atol=1e-6)
+
+    old, new = (np.lexsort(view.places.positions[:, :2].T) for view in (before, after))
+    one, other = before.places, after.places
+    np.testing.assert_allclose(other.positions[new], one.positions[old] + shift, atol=1e-5)
+    for name in ("clearance", "labels", "first_seen_ns", "last_seen_ns"):
+        np.testing.assert_array_equal(getattr(other, name)[new], getattr(one, name)[old])
+    np.testing.assert_array_equal(after.place_region[new], before.place_region[old])
+    back, there = np.argsort(old), np.argsort(new)
+    assert {frozenset(pair) for pair in there[other.edges].tolist()} == {
+        frozenset(pair) for pair in back[one.edges].tolist()
+    }
+    assert len(after.regions) == len(before.regions) and len(after.areas) == len(before.areas)
+    for region, was in zip([*after.regions, *after.areas], [*before.regions, *before.areas], strict=True):
+        assert (region.id, region.kind) == (was.id, was.kind)
+        for name in ("centroid", "minimum", "maximum"):
+            np.testing.assert_allclose(getattr(region, name), getattr(was, name) + shift, atol=1e-5)
+        assert (region.first_seen_ns, region.last_seen_ns) == (was.first_seen_ns, was.last_seen_ns)
+    for region, was in zip(after.regions, before.regions, strict=True):
+        assert region.neighbours == was.neighbours and region.area == pytest.approx(was.area)
+    assert graph.place_count == len(one) and graph.region_count == len(before.regions)
+
+
+@pytest.mark.parametrize("yaw", [0.4, 1.3, -2.0, np.pi / 4])
+@pytest.mark.parametrize("walk", ["flat_frames", "street_frames"])
+def test_a_turn_keeps_regions_their_ids_and_the_area(new_graph, walk, yaw):
+    graph, frames = new_graph(walk)
+    before, cells = graph.view(), graph.occupancy()
+    turn = body_pose((11.3, -7.7, 0.4), yaw)
+    graph.move(correction_of(frames, (0, turn)))
+    after, moved = graph.view(), graph.occupancy()
+    # diagonals of cells are 0.7 cells apart, so at 45 degrees a wall of two cells has two of them or three
+    least = 0.85 if yaw == np.pi / 4 else 0.95
+    for of in (0, 100):
+        assert least < (moved.data == of).sum() / (cells.data == of).sum() < 1.15
+    now = {region.id: region for region in after.regions}
+    assert walk == "street_frames" or len(now) == len(before.regions)  # the ragged end of a road may be a junction too
+    for was in before.regions:
+        there = turn[:3, :3] @ was.centroid + turn[:3, 3]
+        assert now[was.id].kind == was.kind
+        assert np.abs(now[was.id].centroid - there).max() < (0.4 if walk == "flat_frames" else 5.0)
+    for was in before.areas:
+        (area,) = (area for area in after.areas if area.id == was.id)
+        assert area.kind == was.kind and set(area.regions) >= set(was.regions)
+        assert (area.first_seen_ns, area.last_seen_ns) == (was.first_seen_ns, was.last_seen_ns)
+    total, old_total = (sum(region.area for region in view.regions) for view in (after, before))
+    assert total == pytest.approx(old_total, rel=0.05)
+
+
+@pytest.mark.parametrize("walk", ["flat_frames", "street_frames"])
+def test_a_correction_that_changes_nothing_changes_nothing(new_graph, labels, walk):
+    graph, frames = new_graph(walk)
+    before = {name: array.copy() for name, array in graph.state().items()}
+    graph.move(correction_of(frames, (0, np.eye(4)), (len(frames) - 1, np.eye(4))))
+    for name, array in graph.state().items():
+        assert np.array_equal(before[name], array, equal_nan=array.dtype.kind == "f"), name
+    GroundGraph(MapperConfig(), labels).move(correction_of(frames, (0, body_pose((1, 2, 3)))))  # nothing to move
+
+
+def test_mapping_goes_on_after_a_move_and_from_its_state(flat_frames, labels):
+    turn = body_pose((2.0, 1.0, 0.0), 0.7)
+    graph = followed(flat_frames[:5], MapperConfig(), labels)
+    first = graph.view().regions[0].id
+    graph.move(correction_of(flat_frames[:5], (0, turn)))
+    other = GroundGraph(MapperConfig(), labels)
+    state = {name: array.copy() for name, array in graph.state().items()}
+    check_state(state)
+    other.restore(state)
+    for each in (graph, other):
+        for frame in flat_frames[5:]:
+            views = [
+                replace(view, world_from_camera=turn @ view.world_from_camera)
+                for view in views_of(frame, MapperConfig(), labels)
+            ]
+            each.integrate(views, turn @ frame.world_from_base, frame.stamp_ns)
+    for name, array in graph.state().items():
+        assert np.array_equal(other.state()[name], array, equal_nan=array.dtype.kind == "f"), name
+    regions = graph.view().regions
+    assert [region.kind for region in regions] == ["room", "room"] and regions[0].id == first
+    assert regions[0].area == pytest.approx(16, rel=0.1)
+
+
+def test_a_moved_grid_stays_within_its_bound_around_the_robot(street_frames, labels):
+    bounded = STREET.model_copy(update={"max_grid_cells": 40_000})
+    graph = followed(street_frames, bounded, labels)
+    turn = body_pose((100.0, 50.0, 0.0), np.pi / 4)
+    graph.move(correction_of(street_frames, (0, turn)))
+    grid = graph.occupancy()
+    assert grid.data.size <= 40_000
+    robot = (turn @ street_frames[-1].world_from_base)[:2, 3]
+    column, row = ((robot - grid.origin) / grid.resolution).astype(int)
+    assert (grid.data[row - 5 : row + 6, column - 5 : column + 6] == 0).mean() > 0.8
+    assert graph.view().regions

@@ -86,6 +86,19 @@ def test_the_whole_moves_rigidly_with_its_things_and_keeps_their_ids(drive, labe
     assert np.median(np.abs(local[:, 0] - 3.0)) < 0.012
 
 
+def test_the_ground_moves_with_the_map_and_keeps_its_rooms(drive, labels):
+    mapper = mapped(drive, labels)
+    before, grid = mapper.ground(), mapper.occupancy_grid()
+    mapper.correct([(0, SHIFT @ drive[0].world_from_base)])
+    after, moved = mapper.ground(), mapper.occupancy_grid()
+    for of in (0, 100):
+        assert 0.95 < (moved.data == of).sum() / (grid.data == of).sum() < 1.2
+    assert [region.id for region in after.regions] == [region.id for region in before.regions] != []
+    at = SHIFT[:3, :3] @ before.regions[0].centroid + SHIFT[:3, 3]
+    np.testing.assert_allclose(after.regions[0].centroid, at, atol=0.3)
+    assert mapper.stats.places == pytest.approx(len(before.places), rel=0.25)
+
+
 def test_mapping_goes_on_where_the_map_has_come_to(drive, labels, room, frame):
     mapper = mapped(drive, labels)
     mapper.correct([(0, SHIFT @ drive[0].world_from_base)])
