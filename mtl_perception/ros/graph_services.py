@@ -72,8 +72,7 @@ class GraphServices:
     def _find_region(self, request: FindRegion.Request, response: FindRegion.Response) -> str:
         region, area = self._mapper.queries().region_at(self._point(request.position, "position"))
         response.region = to_scene_graph_node(region_nodes([region])[0])
-        if area is not None:
-            response.area = to_scene_graph_node(area_nodes([area])[0])
+        response.area = to_scene_graph_node(area_nodes([area])[0])
         return ""
 
     def _find_way(self, request: FindWay.Request, response: FindWay.Response) -> str:

@@ -76,18 +76,16 @@ class Queries:
         chosen = [item for item in self._of(label) if label or item not in places]
         return _nearest_first(chosen, _boxes_of(places), radius, {item.id: at for at, item in enumerate(places)})
 
-    def region_at(self, position: NDArray[np.float64]) -> tuple[Region, Area | None]:
+    def region_at(self, position: NDArray[np.float64]) -> tuple[Region, Area]:
         """Return the room, road segment or junction at a position (3,) in the world, and the area it is part of.
 
         Raises:
             QueryError: there is none.
         """
-        number = int(self._ground.regions_at(position[None])[0])
-        view = self._ground.view()
-        region = next((region for region in view.regions if region.id == number), None)
-        if region is None:
+        found = self._ground.region(int(self._ground.regions_at(position[None])[0]))
+        if found is None:
             raise QueryError(f"no room or road segment is at {position.round(2).tolist()}")
-        return region, next((area for area in view.areas if number in area.regions), None)
+        return found
 
     def way(
         self, start: NDArray[np.float64], goal: NDArray[np.float64], least_clearance: float = 0.0, reach: float = 2.0
