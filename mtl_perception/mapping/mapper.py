@@ -240,7 +240,7 @@ class Mapper:
 
     def queries(self) -> Queries:
         """Return what answers questions about the map as it stands."""
-        return Queries(self.objects(), self._scene.ground, self.labels)
+        return self._scene.queries(self.objects())
 
     def scene_graph(self) -> SceneGraphView:
         """Return the scene graph as plain data."""

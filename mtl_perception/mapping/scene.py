@@ -15,7 +15,8 @@ from mtl_perception.mapping.config import MapperConfig
 from mtl_perception.mapping.fusion.measured import MeasuredBlocks
 from mtl_perception.mapping.graph.ground_graph import GroundGraph
 from mtl_perception.mapping.graph.layers import Layers
-from mtl_perception.mapping.graph.objects import ObjectRegistry
+from mtl_perception.mapping.graph.objects import MapObject, ObjectRegistry
+from mtl_perception.mapping.graph.queries import Queries
 from mtl_perception.mapping.graph.tracks import TrackRegistry
 from mtl_perception.mapping.poses.robot_path import RobotPath
 from mtl_perception.mapping.poses.trajectory import Correction
@@ -46,6 +47,7 @@ class Scene:
         self.ground = GroundGraph(config, labels)
         self.tracks = TrackRegistry(config, labels)
         self.path = RobotPath(config)
+        self._queries: Queries | None = None
 
     def restore(self, saved: SavedMap) -> None:
         """Continue, from knowing nothing, with what was saved.
@@ -84,6 +86,12 @@ class Scene:
         self.ground.move(correction)
         self.tracks.move(correction.at)
         self.path.correct(correction)
+
+    def queries(self, objects: tuple[MapObject, ...]) -> Queries:
+        """Return what answers questions; `objects` are those of now."""
+        if self._queries is None or self._queries.objects is not objects:
+            self._queries = Queries(objects, self.ground, self._labels)
+        return self._queries
 
     def layers(self, measured: MeasuredBlocks, now_ns: int) -> Layers:
         """Return the layers of the scene graph; `measured` tells when the blocks of the mesh were seen."""

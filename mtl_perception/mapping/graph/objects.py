@@ -122,6 +122,7 @@ class ObjectRegistry:
         self._owners: dict[int, dict[int, int]] = {}  # per kind, the number of the piece at each packed cell
         self._reported: list[int] = []  # ids, in order
         self._objects: list[MapObject] = []  # of these ids
+        self._current: tuple[MapObject, ...] | None = None  # the same, None when they have changed since
 
     def note(self, changed: dict[Key, MeshBlock], removed: tuple[Key, ...]) -> None:
         """Learn which blocks have a new mesh, and which have none any more. The meshes are not kept."""
@@ -154,7 +155,12 @@ class ObjectRegistry:
         self._measured_again.update(block for block in pack(keys).tolist() if block in self._entries)
 
     def current(self, measured: MeasuredBlocks, now_ns: int) -> tuple[MapObject, ...]:
-        """Return the objects as of now, by id, with the stamps of when their blocks were measured."""
+        """Return the objects as of now, by id, with the stamps of when their blocks were measured.
+
+        It is the same tuple until something changes.
+        """
+        if self._dirty or self._measured_again:
+            self._current = None
         if self._dirty:
             before = joined(list(self._dirty.values()))
             kept = sorted(block for block in self._dirty if block in self._entries)
@@ -168,7 +174,9 @@ class ObjectRegistry:
             self._advance(again, measured)
         self._dirty.clear()
         self._measured_again.clear()
-        return tuple(self._objects)
+        if self._current is None:
+            self._current = tuple(self._objects)
+        return self._current
 
     def moved(self, move: Callable[[NDArray[np.float64], int], NDArray[np.float64]]) -> ObjectRegistry:
         """Return a registry that knows where these objects have come to, and waits for the mesh that is there now.
@@ -179,7 +187,7 @@ class ObjectRegistry:
         other._edge, other._countable, other._ids = self._edge, self._countable, self._ids.moved(move)
         other._entries, other._dirty, other._measured_again = {}, {}, set()
         other._pieces, other._next_piece, other._owners = {}, 0, {}
-        other._reported, other._objects = list(self._reported), list(self._objects)
+        other._reported, other._objects, other._current = list(self._reported), list(self._objects), None
         places = [np.zeros(0, SUMMARY)]
         for piece in self._pieces.values():
             if piece.identity.id == NO_ID:

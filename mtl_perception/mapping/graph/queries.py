@@ -4,14 +4,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import dijkstra
+from scipy.spatial import cKDTree
 
 from mtl_perception.core import LabelSpace
 from mtl_perception.mapping.graph.ground_graph import GroundGraph
@@ -46,7 +46,11 @@ class Queries:
 
     def __init__(self, objects: Sequence[MapObject], ground: GroundGraph, labels: LabelSpace) -> None:
         """Answer from these parts of a scene graph."""
-        self._objects, self._ground, self._labels = objects, ground, labels
+        self.objects, self._ground, self._labels = objects, ground, labels
+        self._classes = np.array([item.label for item in objects], np.int64)
+        # Thousands of small arrays: joining them is many times faster than np.array of their list.
+        corners = [np.zeros(0)] + [corner for item in objects for corner in (item.minimum, item.maximum)]
+        self._low, self._high = np.moveaxis(np.concatenate(corners).reshape(-1, 2, 3), 1, 0)
 
     def objects_near(
         self, position: NDArray[np.float64], radius: float, label: str = ""
@@ -64,7 +68,9 @@ class Queries:
         Raises:
             QueryError: there is no such class.
         """
-        return _nearest_first(self._of(label), _Boxes(position[None], position[None]), radius)
+        chosen = self._of(label)
+        gap = np.maximum(np.maximum(position - self._high[chosen], self._low[chosen] - position), 0.0)
+        return self._nearest_first(chosen, np.linalg.norm(gap, axis=1), radius)
 
     def objects_near_objects(self, near_label: str, radius: float, label: str = "") -> list[tuple[MapObject, float]]:
         """Return the same around objects of a class, which are not near themselves.
@@ -72,9 +78,15 @@ class Queries:
         Raises:
             QueryError: there is no such class.
         """
-        places = self._of(near_label)
-        chosen = [item for item in self._of(label) if label or item not in places]
-        return _nearest_first(chosen, _boxes_of(places), radius, {item.id: at for at, item in enumerate(places)})
+        near, chosen = self._of(near_label), self._of(label)
+        if not label:
+            chosen = np.setdiff1d(chosen, near)
+        pairs = self._pairs(chosen, near, radius)
+        pairs = pairs[pairs[:, 0] != pairs[:, 1]]
+        gap = np.maximum(self._low[pairs] - self._high[pairs[:, ::-1]], 0.0).max(axis=1)
+        away = np.full(len(self.objects), np.inf)
+        np.minimum.at(away, pairs[:, 0], np.linalg.norm(gap, axis=1))
+        return self._nearest_first(chosen, away[chosen], radius)
 
     def region_at(self, position: NDArray[np.float64]) -> tuple[Region, Area]:
         """Return the room, road segment or junction at a position (3,) in the world, and the area it is part of.
@@ -97,13 +109,30 @@ class Queries:
         """
         return way_over(self._ground.places(), start, goal, reach, least_clearance)
 
-    def _of(self, label: str) -> list[MapObject]:
+    def _of(self, label: str) -> NDArray[np.int64]:
+        """Return which objects are of a class; "": all."""
         if not label:
-            return list(self._objects)
+            return np.arange(len(self.objects))
         if label not in self._labels.names:
             raise QueryError(f"there is no class '{label}', there are {', '.join(self._labels.names)}")
-        number = self._labels.id_of(label)
-        return [item for item in self._objects if item.label == number]
+        return np.flatnonzero(self._classes == self._labels.id_of(label))
+
+    def _pairs(self, some: NDArray[np.int64], others: NDArray[np.int64], radius: float) -> NDArray[np.int64]:
+        """Return pairs (N, 2), one of each, among which are all whose boxes are within `radius`."""
+        if not len(some) or not len(others):
+            return np.zeros((0, 2), np.int64)
+        centres = (self._low + self._high) / 2
+        half = [np.linalg.norm(self._high[each] - self._low[each], axis=1).max() / 2 for each in (some, others)]
+        trees = [cKDTree(centres[each], balanced_tree=False) for each in (some, others)]
+        found = trees[0].sparse_distance_matrix(trees[1], radius + sum(half), output_type="ndarray")
+        return np.stack([some[found["i"]], others[found["j"]]], axis=1)
+
+    def _nearest_first(
+        self, chosen: NDArray[np.int64], away: NDArray[np.float64], radius: float
+    ) -> list[tuple[MapObject, float]]:
+        order = np.argsort(away, kind="stable")  # objects are in the order of their ids
+        order = order[away[order] <= radius]
+        return [(self.objects[at], far) for at, far in zip(chosen[order].tolist(), away[order].tolist(), strict=True)]
 
 
 def way_over(
@@ -143,33 +172,3 @@ def _nearest(places: Places, usable: NDArray[np.bool_], point: NDArray[np.float6
     if not len(away) or away.min() > reach:
         raise QueryError(f"no place is within {reach:g} m of the {name} {point.round(2).tolist()}")
     return int(away.argmin())
-
-
-class _Boxes(NamedTuple):
-    """Axis-aligned boxes: their least and greatest corners (N, 3), metres."""
-
-    low: NDArray[np.float64]
-    high: NDArray[np.float64]
-
-
-def _boxes_of(objects: Sequence[MapObject]) -> _Boxes:
-    low = np.array([item.minimum for item in objects]).reshape(-1, 3)
-    return _Boxes(low, np.array([item.maximum for item in objects]).reshape(-1, 3))
-
-
-def _nearest_first(
-    objects: Sequence[MapObject], places: _Boxes, radius: float, own: Mapping[int, int] | None = None
-) -> list[tuple[MapObject, float]]:
-    """Return objects within `radius` of any of the places, with how far; `own` are the places that are objects' own."""
-    if not objects or not len(places.low):
-        return []
-    boxes = _boxes_of(objects)
-    away = np.full(len(objects), np.inf)
-    for number, (low, high) in enumerate(zip(places.low, places.high, strict=True)):
-        gap = np.maximum(np.maximum(low - boxes.high, boxes.low - high), 0.0)
-        apart = np.linalg.norm(gap, axis=1)
-        if own is not None:
-            apart[[own.get(item.id) == number for item in objects]] = np.inf
-        away = np.minimum(away, apart)
-    order = np.lexsort((np.array([item.id for item in objects]), away))
-    return [(objects[number], float(away[number])) for number in order.tolist() if away[number] <= radius]
