@@ -23,16 +23,15 @@ from mtl_perception.data.recordings.bag_rig import CameraTopics
 from mtl_perception.evaluation.fleet import BagJob, Engine, InProcess, LocalWorkers, RayEngine, Work, bags_in, run_fleet
 from mtl_perception.evaluation.gate import Tolerance, print_regressions, read_baseline, regressions
 from mtl_perception.evaluation.progress import FleetProgress
-from mtl_perception.evaluation.replay import Replay, ReplaySettings
+from mtl_perception.evaluation.replay import Replay, ReplaySettings, scores_of
 from mtl_perception.evaluation.report.console import print_metrics
 from mtl_perception.evaluation.result import BagResult
 from mtl_perception.evaluation.run import RunResult, write_run
 from mtl_perception.evaluation.score import ScoreOptions
-from mtl_perception.evaluation.scores import all_scores
 from mtl_perception.evaluation.truth.mapping import read_mappings
 from mtl_perception.mapping import MapperConfig
 from mtl_perception.network import load_checkpoint
-from mtl_perception.resources import checkpoint_file, config_folder, default_checkpoint
+from mtl_perception.resources import checkpoint_file, config_file, config_folder, default_checkpoint
 from mtl_perception.scenes import SCENES
 
 REGRESSION = 3
@@ -51,7 +50,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="BAG",
         help="a rosbag2 recording, a folder to search for recordings, or a text file with one of these a line",
     )
-    parser.add_argument("--checkpoint", type=Path, help="a file, or one of the package by its name (default: nano)")
+    network = parser.add_mutually_exclusive_group()
+    network.add_argument("--checkpoint", type=Path, help="a file, or one of the package by its name (default: nano)")
+    network.add_argument(
+        "--perfect",
+        action="store_true",
+        help="no network: judge the map and the scene graph that the truth itself gives",
+    )
     parser.add_argument(
         "--out", type=Path, default=Path("evaluation_out"), metavar="DIR", help="(default: %(default)s)"
     )
@@ -110,7 +115,7 @@ def run(arguments: argparse.Namespace) -> int:
     baseline = read_baseline(arguments.baseline) if arguments.baseline is not None else None
     jobs = bags_in(arguments.bags)
     settings = _settings(arguments)
-    labels = load_checkpoint(settings.checkpoint or default_checkpoint()).labels
+    labels = _labels(settings)
     outcome = evaluate(jobs, settings, labels, arguments.out, engine=_engine(arguments), retries=arguments.retries)
     write_run(outcome, arguments.out)
     console = Console()
@@ -159,7 +164,7 @@ def evaluate(
         bags=tuple(sorted(results, key=lambda result: result.name)),
         failed=outcome.failed,
         retried=outcome.retried,
-        scores=all_scores(labels, settings.options),
+        scores=scores_of(settings, labels),
         settings=_facts(settings),
     )
 
@@ -191,7 +196,14 @@ def _settings(arguments: argparse.Namespace) -> ReplaySettings:
         mapping=read_mappings(arguments.map),
         cameras=_cameras(arguments.config),
         threads=arguments.threads,
+        perfect=arguments.perfect,
     )
+
+
+def _labels(settings: ReplaySettings) -> LabelSpace:
+    if settings.perfect:
+        return LabelSpace.load(config_file("labels", "default"))
+    return load_checkpoint(settings.checkpoint or default_checkpoint()).labels
 
 
 def _mapper_config(scene: str | None, config: Path | None) -> MapperConfig:
@@ -251,20 +263,22 @@ def _key(job: BagJob, settings: ReplaySettings) -> str:
     """Return what tells whether a bag has been evaluated with just these settings."""
     files = sorted(path for path in job.path.rglob("*") if path.is_file()) if job.path.is_dir() else [job.path]
     stamps = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in files]
-    checkpoint = settings.checkpoint or default_checkpoint()
+    checkpoint = b"" if settings.perfect else (settings.checkpoint or default_checkpoint()).read_bytes()
     facts = {
         **_facts(settings),
         "version": mtl_perception.__version__,
         "device": settings.device,
         "threads": settings.threads,
-        "checkpoint": hashlib.sha256(checkpoint.read_bytes()).hexdigest(),
+        "checkpoint": hashlib.sha256(checkpoint).hexdigest(),
         "files": stamps,
     }
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
 def _facts(settings: ReplaySettings) -> dict[str, Any]:
-    named = {} if settings.cameras is None else {"cameras": _by_name(settings.cameras)}
+    named: dict[str, Any] = {} if settings.cameras is None else {"cameras": _by_name(settings.cameras)}
+    if settings.perfect:
+        named["perfect"] = True
     return named | {
         "map": settings.mapper.model_dump(mode="json"),
         "min_depth": settings.options.min_depth,

@@ -68,17 +68,17 @@ class MapReference:
         except MappingError as error:
             self._reason = str(error)
 
-    def statistics(self, mesh: MeshArrays) -> FrameStatistics | None:
+    def map_statistics(self, mesh: MeshArrays) -> FrameStatistics | None:
         """Return how a map's mesh compares, for `MapScore`; None when there is nothing to compare with (`why_not`)."""
         reference = self._mapper.mesh()
         points = reference.vertices if len(reference.triangles) else self._cloud.points()
         if not len(points):
             return None
-        sums = _recall_sums(points, mesh, self.threshold)
-        if len(reference.triangles):
-            sums["surface_points"], sums["surface_within"] = sums["reference_points"], sums["reference_within"]
-            if len(mesh.triangles):
-                sums |= _precision_sums(mesh, reference, self.threshold, self._own_labels)
+        if not len(reference.triangles):
+            return FrameStatistics(_recall_sums(points, mesh, self.threshold))
+        sums = _surface_sums(mesh, reference.vertices, reference.triangles, self.threshold)
+        if len(mesh.triangles) and self._own_labels:
+            sums |= _label_sums(mesh, reference, self.threshold)
         return FrameStatistics(sums)
 
     @property
@@ -110,6 +110,20 @@ class MapReference:
                 chosen &= ~self._movable[labels]
             rays = _rays(camera.camera, pixels[chosen])
             self._cloud.add(transform_points(pose, rays * depth[chosen, None]))
+
+
+def surface_statistics(
+    mesh: MeshArrays, vertices: NDArray[np.float32], triangles: NDArray[np.integer], threshold: float
+) -> FrameStatistics:
+    """Return how a map's mesh compares with a surface, for `MapScore`; labels are not compared.
+
+    Args:
+        mesh: of the map.
+        vertices: (N, 3) in the world, metres, of the surface.
+        triangles: (M, 3) of them.
+        threshold: how near is right, metres.
+    """
+    return FrameStatistics(_surface_sums(mesh, vertices, triangles, threshold))
 
 
 class _Cloud:
@@ -187,21 +201,24 @@ def _recall_sums(points: NDArray, mesh: MeshArrays, threshold: float) -> dict[st
     return sums
 
 
-def _precision_sums(mesh: MeshArrays, reference: MeshArrays, threshold: float, labelled: bool) -> dict[str, float]:
-    distance = surface_distances(mesh.vertices, reference.vertices, reference.triangles)
-    sums: dict[str, float] = {
-        "map_points": len(distance),
-        "map_distance": float(distance.sum(dtype=np.float64)),
-        "map_within": int((distance <= threshold).sum()),
-    }
-    if labelled:
-        apart, nearest = cKDTree(reference.vertices).query(mesh.vertices, distance_upper_bound=threshold)
-        near = np.flatnonzero(np.isfinite(apart))
-        true = reference.labels[nearest[near]]
-        known = true != UNKNOWN
-        sums["labelled"] = int(known.sum())
-        sums["label_hits"] = int((mesh.labels[near] == true)[known].sum())
+def _surface_sums(mesh: MeshArrays, vertices: NDArray, triangles: NDArray, threshold: float) -> dict[str, float]:
+    """Return all sums, those of labels left empty."""
+    sums = _recall_sums(vertices, mesh, threshold)
+    sums["surface_points"], sums["surface_within"] = sums["reference_points"], sums["reference_within"]
+    if len(mesh.triangles):
+        distance = surface_distances(mesh.vertices, vertices, triangles)
+        sums["map_points"] = len(distance)
+        sums["map_distance"] = float(distance.sum(dtype=np.float64))
+        sums["map_within"] = int((distance <= threshold).sum())
     return sums
+
+
+def _label_sums(mesh: MeshArrays, reference: MeshArrays, threshold: float) -> dict[str, float]:
+    apart, nearest = cKDTree(reference.vertices).query(mesh.vertices, distance_upper_bound=threshold)
+    near = np.flatnonzero(np.isfinite(apart))
+    true = reference.labels[nearest[near]]
+    known = true != UNKNOWN
+    return {"labelled": int(known.sum()), "label_hits": int((mesh.labels[near] == true)[known].sum())}
 
 
 _COUNTS = (

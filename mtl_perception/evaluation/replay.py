@@ -29,6 +29,7 @@ from mtl_perception.evaluation.gallery import Gallery
 from mtl_perception.evaluation.judged import judged
 from mtl_perception.evaluation.machine import Machine
 from mtl_perception.evaluation.map_reference import MapReference
+from mtl_perception.evaluation.open3d_reference import Open3dReference
 from mtl_perception.evaluation.result import BagResult, Picture
 from mtl_perception.evaluation.score import Score, ScoreOptions
 from mtl_perception.evaluation.scores import all_scores
@@ -36,11 +37,13 @@ from mtl_perception.evaluation.stages import Stage, ahead
 from mtl_perception.evaluation.statistics import FrameStatistics, TaskStatistics
 from mtl_perception.evaluation.truth.bag import EvaluationBag, TruthSample
 from mtl_perception.evaluation.truth.mapping import TopicMapping
+from mtl_perception.evaluation.truth_perceiver import TruthPerceiver
 from mtl_perception.evaluation.world_reference import WorldReference
 from mtl_perception.mapping import Mapper, MapperConfig, MappingError
 from mtl_perception.mapping.fusion.views import as_published
 from mtl_perception.mapping.surface.ply import mesh_bytes
 from mtl_perception.pipeline import Perceiver
+from mtl_perception.resources import config_file
 
 MAP, SCENE_GRAPH = "map", "scene_graph"
 
@@ -63,6 +66,7 @@ class ReplaySettings:
         mapping: topics of the bag that hold the truth under other names.
         cameras: by name, the reference camera first, the topics of each; None: as the bag names them.
         threads: of torch; None: torch's own choice.
+        perfect: no network, but the truth itself goes into the map, see `TruthPerceiver`.
     """
 
     mapper: MapperConfig
@@ -72,14 +76,21 @@ class ReplaySettings:
     mapping: tuple[TopicMapping, ...] = ()
     cameras: Mapping[str, CameraTopics] | None = None
     threads: int | None = None
+    perfect: bool = False
+
+
+def scores_of(settings: ReplaySettings, labels: LabelSpace) -> tuple[Score, ...]:
+    """Return the scores that are asked for: all, or those of maps where perception is perfect."""
+    scores = all_scores(labels, settings.options)
+    return tuple(score for score in scores if not settings.perfect or score.task in (MAP, SCENE_GRAPH))
 
 
 class Replay:
     """Evaluates one bag after the other with one network.
 
     Attributes:
-        perceiver: the network.
-        scores: of all tasks.
+        perceiver: the network, or what stands for it.
+        scores: of what is asked for.
     """
 
     def __init__(self, settings: ReplaySettings) -> None:
@@ -92,8 +103,12 @@ class Replay:
         self._settings = settings
         if settings.threads is not None:
             torch.set_num_threads(settings.threads)
-        self.perceiver = Perceiver.from_checkpoint(settings.checkpoint, device=settings.device)
-        self.scores = all_scores(self.perceiver.labels, settings.options)
+        self.perceiver: Perceiver | TruthPerceiver
+        if settings.perfect:
+            self.perceiver = TruthPerceiver(LabelSpace.load(config_file("labels", "default")))
+        else:
+            self.perceiver = Perceiver.from_checkpoint(settings.checkpoint, device=settings.device)
+        self.scores = scores_of(settings, self.perceiver.labels)
 
     def tasks(self, path: Path) -> tuple[str, ...]:
         """Return what the network computes when a bag is evaluated.
@@ -120,6 +135,8 @@ class Replay:
     def _open(self, path: Path) -> EvaluationBag:
         scored = {task for score in self.scores for task in _network_tasks(score.task)}
         tasks = _truth_tasks(scored & set(self.perceiver.tasks))
+        if self._settings.perfect:
+            tasks |= {"panoptic"}
         return EvaluationBag(path, self._settings.mapping, tasks=tasks, topics=self._settings.cameras)
 
 
@@ -138,7 +155,7 @@ class _BagReplay:
     def __init__(
         self,
         settings: ReplaySettings,
-        perceiver: Perceiver,
+        perceiver: Perceiver | TruthPerceiver,
         scores: Sequence[Score],
         bag: EvaluationBag,
         world: WorldReference | None,
@@ -146,9 +163,13 @@ class _BagReplay:
     ) -> None:
         self._perceiver, self._scores, self._bag, self._name = perceiver, scores, bag, name
         self._maps = _maps(perceiver, bag)
-        self._mapper = Mapper(settings.mapper, perceiver.labels, with_grid=False)
-        self._reference = MapReference(settings.mapper, perceiver.labels)
+        self._mapper = Mapper(settings.mapper, perceiver.labels, with_grid=world is not None)
         self._world = world
+        self._reference: MapReference | Open3dReference
+        if settings.perfect:
+            self._reference = Open3dReference(settings.mapper)
+        else:
+            self._reference = MapReference(settings.mapper, perceiver.labels)
         self._gallery = Gallery(scores, perceiver.labels)
         self._rows: dict[str, list[tuple[int, FrameStatistics]]] = {score.task: [] for score in scores}
         self._stamps: list[int] = []
@@ -212,6 +233,8 @@ class _BagReplay:
     def _perceive(self, truth: TruthSample, tasks: tuple[str, ...]) -> Prediction | None:
         sample = truth.sample
         try:
+            if isinstance(self._perceiver, TruthPerceiver):
+                return self._perceiver(sample)
             prediction = self._perceiver(sample.frame, tasks, cabin=sample.cabin)
         except ValueError as error:
             self._dropped[_reason(error)] += 1
@@ -248,7 +271,7 @@ class _BagReplay:
             return []
         mesh = self._mapper.mesh()
         if self._world is None:
-            found = {MAP: self._reference.statistics(mesh)}
+            found = {MAP: self._reference.map_statistics(mesh)}
         else:
             found = {
                 MAP: self._world.map_statistics(mesh),
@@ -276,10 +299,11 @@ class _BagReplay:
         sources = self._bag.sources
         truth = {task: sources[task] for task in scored if task in sources}
         if MAP in scored:
-            seen = f"the map that the true depth gives: {sources['depth']}"
+            maker = "Open3D's own pipeline makes of" if isinstance(self._reference, Open3dReference) else "is made of"
+            seen = f"the map that {maker} the true depth: {sources['depth']}"
             truth[MAP] = seen if self._world is None else "the world's surface, as far as it was seen"
         if SCENE_GRAPH in scored:
-            truth[SCENE_GRAPH] = "the world's things, as far as they were seen"
+            truth[SCENE_GRAPH] = "the world's things, ground and rooms, as far as they were seen"
         return dict(sorted(truth.items()))
 
     def _why_not(self, task: str) -> str:
@@ -319,12 +343,12 @@ def _world_of(bag: Path, labels: LabelSpace) -> WorldReference | None:
     return WorldReference(load_world_truth(folder), labels) if (folder / OBJECTS_FILE).is_file() else None
 
 
-def _maps(perceiver: Perceiver, bag: EvaluationBag) -> bool:
+def _maps(perceiver: Perceiver | TruthPerceiver, bag: EvaluationBag) -> bool:
     """Return whether there can be a map, and one to compare it with."""
     return "depth" in bag.sources and "depth" in perceiver.tasks
 
 
-def _computed(perceiver: Perceiver, bag: EvaluationBag) -> tuple[str, ...]:
+def _computed(perceiver: Perceiver | TruthPerceiver, bag: EvaluationBag) -> tuple[str, ...]:
     """Return what the network computes: what can be scored, and what a map needs."""
     wanted = {task for truth in bag.sources for task in _network_tasks(truth)}
     if _maps(perceiver, bag):

@@ -112,7 +112,7 @@ def map_of(frames, labels, config=CONFIG):
 
 
 def metrics_of(reference, mesh, labels):
-    statistics = reference.statistics(mesh)
+    statistics = reference.map_statistics(mesh)
     return MapScore(labels, ScoreOptions()).metrics(TaskStatistics.of([(0, statistics)]).total())
 
 
@@ -275,16 +275,16 @@ def test_lidar_points_are_thinned_and_kept_within_reach_and_off_movable_things(l
     semantic = frame.cameras["front"].prediction.semantic.copy()
     semantic[30, 20] = labels.id_of("car")
     frame = with_prediction(with_truth(frame, SparseDepth(pixels, depth), depth=None), semantic=semantic)
-    statistics = reference_of([frame, frame], labels).statistics(wall(WALL))
+    statistics = reference_of([frame, frame], labels).map_statistics(wall(WALL))
     assert statistics.sums["reference_points"] == 2
 
 
 def test_a_bag_without_truth_or_poses_says_why(walk, labels, mesh):
     nothing = MapReference(CONFIG, labels)
-    assert nothing.statistics(mesh) is None
+    assert nothing.map_statistics(mesh) is None
     assert "no frame has true depth" in nothing.why_not
     lost = replace(walk[0], prediction=replace(walk[0].prediction, world_from_base=None))
     assert "no pose is known" in reference_of([lost], labels).why_not
     far = reference_of(walk, labels, MapperConfig(max_depth=0.5))
-    assert far.statistics(mesh) is None
+    assert far.map_statistics(mesh) is None
     assert "within the map's reach" in far.why_not

@@ -94,7 +94,7 @@ def metrics_of(samples: list[Sample], change: Change = lambda prediction: predic
             row = score.frame(both)
             if row is not None:
                 rows[score.task].append((index, row))
-    rows["map"].append((0, reference.statistics(mapper.mesh())))
+    rows["map"].append((0, reference.map_statistics(mapper.mesh())))
     return {
         score.task: score.metrics(TaskStatistics.of(score.bag(rows[score.task])).total())
         for score in scores
