@@ -29,7 +29,12 @@ class Open3dReference:
         """Start with an empty grid."""
         self._config = config
         self._grid = o3d.t.geometry.VoxelBlockGrid(
-            ("tsdf", "weight"), (o3d.core.float32,) * 2, (o3d.core.SizeVector([1]),) * 2, config.voxel_size, BLOCK, 50_000
+            ("tsdf", "weight"),
+            (o3d.core.float32,) * 2,
+            (o3d.core.SizeVector([1]),) * 2,
+            config.voxel_size,
+            BLOCK,
+            50_000,
         )
 
     def add(self, judged: JudgedFrame) -> None:

@@ -32,6 +32,7 @@ from mtl_perception.training.losses.semantic import overlap_loss, semantic_loss
 from mtl_perception.training.objective.batch_truth import positions, rows_with_truth
 from mtl_perception.training.objective.image_pairs import SELF_SUPERVISED, ImagePairs, self_supervised_terms
 from mtl_perception.training.objective.motion_losses import MotionLosses
+from mtl_perception.training.objective.settings import IMAGE_TASKS
 from mtl_perception.training.objective.volume_losses import volume_losses
 from mtl_perception.training.samples import TrainingBatch
 
@@ -119,7 +120,7 @@ class BatchLosses:
         return Losses(tasks | self.motion.losses() | volume, terms)
 
     def _previous(self, withheld: bool) -> PreviousFrame | None:
-        if self.batch.previous is None:
+        if self.batch.previous is None or not (self._has_pairs or self.tasks - set(IMAGE_TASKS)):
             return None
         with torch.no_grad():
             memory = self.network.memory_of(self.batch.previous)

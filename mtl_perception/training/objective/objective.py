@@ -10,7 +10,7 @@ from mtl_perception.core import LabelSpace
 from mtl_perception.network import MultiTaskNetwork
 from mtl_perception.training.distillation.flow_teacher import FlowTeacher
 from mtl_perception.training.objective.batch_losses import BatchLosses, Losses
-from mtl_perception.training.objective.settings import SUPERVISED, ObjectiveSettings
+from mtl_perception.training.objective.settings import IMAGE_TASKS, SUPERVISED, ObjectiveSettings
 from mtl_perception.training.samples import TrainingBatch
 
 
@@ -34,9 +34,11 @@ class Objective:
         Args:
             network: in training or evaluation mode.
             batch: on the network's device.
-            step: of the run; with the settings it decides whether the network sees the cameras' motion.
+            step: of the run; with the settings it decides which tasks have their turn, and whether the network sees the
+                cameras' motion.
         """
-        tasks = [task for task in SUPERVISED if task in network.config.tasks]
+        turn, rest = divmod(step, self.settings.others_every)
+        tasks = [task for task in (IMAGE_TASKS if rest else SUPERVISED) if task in network.config.tasks]
         every = self.settings.withhold_poses_every
-        withheld = every > 0 and step % every == every - 1
+        withheld = every > 0 and turn % every == every - 1
         return BatchLosses(self, network, batch, tasks, withheld).losses()

@@ -22,6 +22,9 @@ SUPERVISED: tuple[Task, ...] = (
 )
 """The tasks that there are losses for."""
 
+IMAGE_TASKS: tuple[Task, ...] = ("depth", "semantic", "normals", "edges", "panoptic")
+"""Those of them that are told from one image alone."""
+
 
 class ObjectiveSettings(BaseModel):
     """What is trained, and what for beside the truth."""
@@ -33,6 +36,12 @@ class ObjectiveSettings(BaseModel):
         ge=0,
         description="the network does not see the cameras' motion in one of so many steps, so that it works without; "
         "0: it always sees it",
+    )
+    others_every: int = Field(
+        default=1,
+        ge=1,
+        description="only one of so many steps is of all tasks; those between are of depth, semantics, normals, edges "
+        "and panoptic labels alone, which costs a fifth",
     )
     pixel_stride: int = Field(
         default=1,

@@ -13,7 +13,7 @@ from mtl_perception.network import MultiTaskNetwork, NetworkConfig
 from mtl_perception.resources import config_file
 from mtl_perception.training.objective.batch_losses import BatchLosses
 from mtl_perception.training.objective.objective import Objective
-from mtl_perception.training.objective.settings import SUPERVISED, ObjectiveSettings
+from mtl_perception.training.objective.settings import IMAGE_TASKS, SUPERVISED, ObjectiveSettings
 from mtl_perception.training.samples import BoxTruth, TrainingBatch, TrainingSample, collate
 
 LABELS = LabelSpace.load(config_file("labels", "default"))
@@ -156,6 +156,25 @@ def test_poses_are_withheld_in_one_of_so_many_steps(batch: TrainingBatch) -> Non
     for step, seen in ((0, True), (5, True), (6, False), (13, False)):
         with torch.no_grad():
             shown = objective()(network, batch, step).tasks["scene_flow"]
+            always = objective(withhold_poses_every=0)(network, batch, step).tasks["scene_flow"]
+        assert (float(shown) == pytest.approx(float(always), rel=1e-6)) == seen
+
+
+def test_steps_of_image_tasks_alone_lie_between_those_of_all(batch: TrainingBatch) -> None:
+    network = made()
+    every = objective()(network, batch)
+    for step in range(7):
+        found = objective(others_every=3)(network, batch, step)
+        assert set(found.tasks) == (set(every.tasks) if step % 3 == 0 else set(IMAGE_TASKS))
+        for task in IMAGE_TASKS:  # the frame before, which is not looked at, makes no difference to them
+            assert float(found.tasks[task].detach()) == pytest.approx(float(every.tasks[task].detach()), rel=1e-5), task
+
+
+def test_poses_are_withheld_in_one_of_so_many_steps_of_all_tasks(batch: TrainingBatch) -> None:
+    network = made()
+    for step, seen in ((0, True), (6, True), (9, False), (18, True), (21, False)):
+        with torch.no_grad():
+            shown = objective(others_every=3, withhold_poses_every=4)(network, batch, step).tasks["scene_flow"]
             always = objective(withhold_poses_every=0)(network, batch, step).tasks["scene_flow"]
         assert (float(shown) == pytest.approx(float(always), rel=1e-6)) == seen
 
