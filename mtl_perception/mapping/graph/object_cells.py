@@ -51,7 +51,9 @@ class Surface:
         vertices: how many, those on borders between blocks counted in each.
         confidence: 0..1, mean over the vertices.
         class_share: 0..1.
-        centroid, minimum, maximum: (3,), metres.
+        centroid: (3,), metres, the mean over the cells of the mean of each one's vertices: of a thin thing the part
+            that was seen from all around has many times the vertices of the part that was seen from one side.
+        minimum, maximum: (3,), metres.
         colour: mean RGB 0..255.
     """
 
@@ -109,7 +111,6 @@ def surfaces_of(entries: NDArray, blocks: NDArray[np.int64]) -> list[Surface]:
     of = {name: entries[name][order] for name in SUMMARY.names or ()}  # aligned copies: sums of them are faster
     first = _firsts(of_entry)
     vertices = np.add.reduceat(of["vertices"], first, dtype=np.int64)
-    centroid = np.add.reduceat(of["position"], first, axis=0) / vertices[:, None]
     colour = np.add.reduceat(of["colour"], first, axis=0, dtype=np.int64) / vertices[:, None]
     confidence = np.add.reduceat(of["confidence"], first)
     mixed = np.add.reduceat(of["mixed"], first)
@@ -120,6 +121,12 @@ def surfaces_of(entries: NDArray, blocks: NDArray[np.int64]) -> list[Surface]:
     block_bounds = np.searchsorted(of_entry[new_block], np.arange(len(first) + 1))
     by_component = np.argsort(component, kind="stable")
     cell_bounds = np.searchsorted(component[by_component], np.arange(len(first) + 1))
+    by_cell = np.argsort(place, kind="stable")
+    of_cell = _firsts(place[by_cell])
+    cell_position = np.add.reduceat(entries["position"][by_cell], of_cell, axis=0)
+    cell_vertices = np.add.reduceat(entries["vertices"][by_cell], of_cell, dtype=np.int64)
+    middles = (cell_position / cell_vertices[:, None])[by_component]
+    centroid = np.add.reduceat(middles, cell_bounds[:-1], axis=0) / np.diff(cell_bounds)[:, None]
     found = []  # with copies, so that one of them does not keep the others' arrays alive
     for at, (red, green, blue) in enumerate(colour.round().astype(int).tolist()):
         found.append(

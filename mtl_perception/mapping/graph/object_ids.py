@@ -82,7 +82,7 @@ class Vanished:
         known: of the id.
         label: label id.
         cells: (C,) packed, sorted, never empty: where it was.
-        centre: (3,) mean of its vertices, metres; of its cells if it was one with others.
+        centre: (3,) its centroid, metres; the middle of its cells if it was one with others.
         vanished_ns: stamp.
     """
 

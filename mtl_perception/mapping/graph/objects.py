@@ -45,7 +45,7 @@ class MapObject:
         confidence: 0..1, mean over its vertices of how clearly their label leads its vote.
         class_share: 0..1, its vertices' share of the confidence of all vertices with a class in its cells. It is less
             than 1 where classes are mixed, and also where it touches another surface.
-        centroid: (3,) mean of its vertices, metres.
+        centroid: (3,) mean of its surface, metres, see `Surface`.
         minimum, maximum: (3,) corners of its axis-aligned box, metres.
         colour: mean RGB 0..255.
         vertices: how many mesh vertices it has.
