@@ -27,6 +27,7 @@ from mtl_perception.data.world.truth.world_truth import OBJECTS_FILE, load_world
 from mtl_perception.drawing.mesh import Surface, from_above
 from mtl_perception.evaluation.gallery import Gallery
 from mtl_perception.evaluation.judged import judged
+from mtl_perception.evaluation.kept_ids import LOOK_NS
 from mtl_perception.evaluation.machine import Machine
 from mtl_perception.evaluation.map_reference import MapReference
 from mtl_perception.evaluation.open3d_reference import Open3dReference
@@ -173,6 +174,7 @@ class _BagReplay:
         self._gallery = Gallery(scores, perceiver.labels)
         self._rows: dict[str, list[tuple[int, FrameStatistics]]] = {score.task: [] for score in scores}
         self._stamps: list[int] = []
+        self._looked_ns = 0  # when it was last looked at the objects
         self._map_ply = b""
         self._dropped: Counter[str] = Counter()
         self._not_mapped: Counter[str] = Counter()
@@ -264,6 +266,9 @@ class _BagReplay:
             self._mapper.fuse(as_published(seen.prediction))
         except MappingError as error:
             self._not_mapped[_reason(error)] += 1
+        if self._world is not None and seen.prediction.stamp_ns - self._looked_ns >= LOOK_NS:
+            self._looked_ns = seen.prediction.stamp_ns
+            self._world.look(self._mapper.objects())
         self._seconds["map"] += time.perf_counter() - began
 
     def _finish_map(self) -> list[Picture]:

@@ -17,6 +17,7 @@ from mtl_perception.core.transforms import inverse, transform_points
 from mtl_perception.data.world.truth.world_truth import WorldObject, WorldTruth
 from mtl_perception.evaluation.ground_reference import ground_statistics
 from mtl_perception.evaluation.judged import JudgedFrame
+from mtl_perception.evaluation.kept_ids import KeptIds
 from mtl_perception.evaluation.meshes import surface_distances
 from mtl_perception.evaluation.statistics import FrameStatistics
 from mtl_perception.mapping import GroundView, MapObject, MeshArrays
@@ -63,6 +64,7 @@ class WorldReference:
         self._truth, self._labels = truth, labels
         self._own_label = np.array([labels.id_of(name) for name in truth.labels], np.uint8)
         self._seen: dict[int, tuple[NDArray[np.float64], int]] = {}
+        self._ids = KeptIds([(thing, labels.id_of(thing.label)) for thing in self._things()])
 
     def add(self, judged: JudgedFrame) -> None:
         """Add what the true depth of a frame shows; cameras without a pose or without a depth image add nothing."""
@@ -81,6 +83,10 @@ class WorldReference:
             seen = zip(cells.tolist(), points[first], truth.semantic[rows, columns][first].tolist(), strict=True)
             for cell, point, label in seen:
                 self._seen.setdefault(cell, (point, label))
+
+    def look(self, objects: Sequence[MapObject]) -> None:
+        """Look which of a map's objects stand for which things now; to be called every `LOOK_NS`."""
+        self._ids.look(objects)
 
     def map_statistics(self, mesh: MeshArrays) -> FrameStatistics | None:
         """Return how a map's mesh compares, for `MapScore`; None when nothing was seen."""
@@ -118,6 +124,8 @@ class WorldReference:
                 "objects_right": len(_pairs(seen, objects)),
                 "things": len(asked),
                 "things_found": len(_pairs(asked, objects)),
+                "id_looks": self._ids.looks,
+                "ids_kept": self._ids.kept,
                 **ground_statistics(self._truth, self._points()[0], ground),
             }
         )

@@ -68,7 +68,7 @@ def ground(positions, regions):
 
 
 def metrics(truth, seen, view):
-    sums = dict.fromkeys(("objects", "objects_right", "things", "things_found"), 0)
+    sums = dict.fromkeys(("objects", "objects_right", "things", "things_found", "id_looks", "ids_kept"), 0)
     row = FrameStatistics(sums | ground_statistics(truth, seen, view))
     return SceneGraphScore(LABELS, ScoreOptions()).metrics(TaskStatistics.of([(0, row)]).total())
 

@@ -17,7 +17,8 @@ class SceneGraphScore(Score):
 
     Metrics: `object_precision`, the share of the graph's objects that are a thing of the world; `object_recall`, the
     share of the things that were seen which are an object; `object_f1`, the harmonic mean. An object is a thing when
-    both have one class and the centroids of their seen surfaces are at most half a metre apart.
+    both have one class and the centroids of their seen surfaces are at most half a metre apart. `object_ids_kept`: of
+    the things that have an object at one look and two seconds later, the share that have the same one by its id.
 
     `place_precision`, the share of the graph's places on truly free ground, that is in the free circle around a place
     of the world; `place_recall`, the share of the world's places that were seen near which, as near as such places are
@@ -32,6 +33,7 @@ class SceneGraphScore(Score):
         "object_precision": "higher",
         "object_recall": "higher",
         "object_f1": "higher",
+        "object_ids_kept": "higher",
         "place_precision": "higher",
         "place_recall": "higher",
         "room_purity": "higher",
@@ -51,6 +53,7 @@ class SceneGraphScore(Score):
             "object_precision": precision,
             "object_recall": recall,
             "object_f1": f_score(precision, recall),
+            "object_ids_kept": ratio(totals["ids_kept"], totals["id_looks"]),
             "place_precision": ratio(totals["places_free"], totals["places"]),
             "place_recall": ratio(totals["ground_found"], totals["ground_seen"]),
             "room_purity": ratio(totals["room_places_pure"], totals["room_places"]),
