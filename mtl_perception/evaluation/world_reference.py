@@ -31,7 +31,6 @@ OBJECT_M = 0.5
 """How near the centroid of an object's surface has to be to that of the thing's surface that was seen."""
 _SEEN_EDGE = 0.05  # metres; one point of what was seen is kept in each cube of this size
 _LEAST_SEEN = 40  # such points: of a thing of which less was seen a map need not know
-_PIXELS = 3  # every third pixel along both axes is looked at
 _AROUND_BOX = 0.03  # metres
 
 
@@ -75,8 +74,7 @@ class WorldReference:
             still = ~self._labels.movable[truth.semantic] & (truth.depth < REACH_M)
             if truth.motion_mask is not None:
                 still &= truth.motion_mask == 0
-            rows, columns = np.nonzero(still[::_PIXELS, ::_PIXELS])
-            rows, columns = rows * _PIXELS, columns * _PIXELS
+            rows, columns = np.nonzero(still)
             rays = pixel_rays(camera.camera)[rows, columns]
             points = transform_points(pose, rays * truth.depth[rows, columns, None])
             cells, first = np.unique(pack(np.floor(points / _SEEN_EDGE)), return_index=True)

@@ -51,8 +51,9 @@ class Surface:
         vertices: how many, those on borders between blocks counted in each.
         confidence: 0..1, mean over the vertices.
         class_share: 0..1.
-        centroid: (3,), metres, the mean over the cells of the mean of each one's vertices: of a thin thing the part
-            that was seen from all around has many times the vertices of the part that was seen from one side.
+        centroid: (3,), metres, of the whole of it: the mean over the cells of the mean of each one's vertices, where a
+            cell with many beside it counts for less. So it is not drawn to the part of a pole that was seen from all
+            around, which has many times the vertices of a part as long that was seen from one side.
         minimum, maximum: (3,), metres.
         colour: mean RGB 0..255.
     """
@@ -121,12 +122,10 @@ def surfaces_of(entries: NDArray, blocks: NDArray[np.int64]) -> list[Surface]:
     block_bounds = np.searchsorted(of_entry[new_block], np.arange(len(first) + 1))
     by_component = np.argsort(component, kind="stable")
     cell_bounds = np.searchsorted(component[by_component], np.arange(len(first) + 1))
-    by_cell = np.argsort(place, kind="stable")
-    of_cell = _firsts(place[by_cell])
-    cell_position = np.add.reduceat(entries["position"][by_cell], of_cell, axis=0)
-    cell_vertices = np.add.reduceat(entries["vertices"][by_cell], of_cell, dtype=np.int64)
-    middles = (cell_position / cell_vertices[:, None])[by_component]
-    centroid = np.add.reduceat(middles, cell_bounds[:-1], axis=0) / np.diff(cell_bounds)[:, None]
+    weight = (1.0 / (1 + _beside(cells)))[by_component, None]
+    middles = _middles(entries, place)[by_component]
+    sums = np.add.reduceat(np.concatenate([weight * middles, weight], axis=1), cell_bounds[:-1], axis=0)
+    centroid = sums[:, :3] / sums[:, 3:]
     found = []  # with copies, so that one of them does not keep the others' arrays alive
     for at, (red, green, blue) in enumerate(colour.round().astype(int).tolist()):
         found.append(
@@ -175,6 +174,25 @@ def shared_cells(one: NDArray[np.int64], other: NDArray[np.int64]) -> NDArray[np
     if not len(other):
         return np.zeros(len(one), dtype=bool)
     return other[np.minimum(np.searchsorted(other, one), len(other) - 1)] == one
+
+
+def _beside(cells: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return how many of the cells that share a face with each of packed, sorted cells (N,) are among them."""
+    count = np.zeros(len(cells), np.int64)
+    for step in (1 << 42, 1 << 21, 1):
+        at = np.minimum(np.searchsorted(cells, cells + step), len(cells) - 1)
+        there = cells[at] == cells + step
+        count[there] += 1
+        count[at[there]] += 1
+    return count
+
+
+def _middles(entries: NDArray, place: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return the mean (C, 3) of the vertices of each cell; `place` (N,) says of which cell each entry is."""
+    order = np.argsort(place, kind="stable")
+    first = _firsts(place[order])
+    vertices = np.add.reduceat(entries["vertices"][order], first, dtype=np.int64)
+    return np.asarray(np.add.reduceat(entries["position"][order], first, axis=0) / vertices[:, None])
 
 
 def _summarised(parts: list[tuple[Key, MeshBlock]], countable: NDArray[np.bool_], edge: float) -> dict[int, bytes]:
