@@ -4,6 +4,7 @@
 
 import threading
 import time
+from functools import cache
 
 import pytest
 import torch
@@ -95,15 +96,21 @@ class Graph:
             self.statuses[status.name] = status
 
 
+@cache
+def rendered_world(kind, cameras):
+    """The world of all robots with so many cameras, which takes seconds to make and which nothing changes."""
+    labels = LabelSpace.load(config_file("labels", "default"))
+    whole = load_rig("surround4", (128, 96))
+    layout = RigLayout(Rig(whole.rig.cameras[:cameras]), whole.exposure_offsets_ns)
+    return World.generate(kind, 3, labels, cameras=layout)
+
+
 class Robot(Node):
     """Publishes a rendered world: images, CameraInfo, odometry and static TF."""
 
     def __init__(self, context, kind="street", cameras=2):
         super().__init__("robot", context=context)
-        labels = LabelSpace.load(config_file("labels", "default"))
-        whole = load_rig("surround4", (128, 96))
-        layout = RigLayout(Rig(whole.rig.cameras[:cameras]), whole.exposure_offsets_ns)
-        self.world = World.generate(kind, 3, labels, cameras=layout)
+        self.world = rendered_world(kind, cameras)
         self.names = list(self.world.rig.names)
         self.images = {name: self.create_publisher(Image, f"{name}/image", 10) for name in self.names}
         self.infos = {name: self.create_publisher(CameraInfo, f"{name}/camera_info", 10) for name in self.names}
@@ -118,7 +125,7 @@ class Robot(Node):
 
     def frame(self, seconds):
         if seconds not in self._frames:
-            self._frames[seconds] = self.world.render(seconds).frame
+            self._frames[seconds] = self.world.look(seconds)
         return self._frames[seconds]
 
     def wait_for_listeners(self):

@@ -4,10 +4,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import threading
-import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -19,10 +15,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from mtl_perception.training.ablation.runs import Places, Run, perform
+from mtl_perception.training.ablation.worker import prepare_worker
 
 Result = dict[str, Any]
-_LOOK_S, _SAVING_S = 1.0, 60.0
-"""How often a worker looks whether its parent is there, and how long its run may take to save."""
 
 
 class FailedRunsError(ValueError):
@@ -87,7 +82,7 @@ def _outcomes(todo: dict[str, Run], places: Places, jobs: int) -> Iterator[tuple
             yield run, outcome
         return
     # Spawned, as forked processes would share torch's and the ray caster's threads.
-    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=_prepare_worker) as pool:
+    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=prepare_worker) as pool:
         waiting, running = dict(todo), dict[Future[Result | BaseException], Run]()
         try:
             while waiting or running:
@@ -128,20 +123,6 @@ def _lacking(run: Run, failed: set[str]) -> ValueError | None:
         if source.digest in failed:
             return ValueError(f"it needs '{source.variant}', which failed")
     return None
-
-
-def _prepare_worker() -> None:
-    os.environ["OMP_NUM_THREADS"] = "1"
-    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
-
-
-def _end_with(parent: int) -> None:
-    """End this process when its parent has ended, however that was: nobody would take its results any more."""
-    while os.getppid() == parent:
-        time.sleep(_LOOK_S)
-    os.kill(os.getpid(), signal.SIGTERM)  # a run saves its state
-    time.sleep(_SAVING_S)
-    os._exit(1)
 
 
 @contextmanager

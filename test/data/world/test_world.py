@@ -22,12 +22,17 @@ TRUTHS = tuple(CameraTruth.__dataclass_fields__)
 
 
 def generate(kind: str, seed: int = 5, **options: object) -> World:
-    return World.generate(kind, seed, LABELS, **{"image_size": SMALL, **options})  # type: ignore[arg-type]
+    return World.generate(kind, seed, LABELS, **{"image_size": SMALL, "duration_s": 10.0, **options})  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="module", params=KINDS)
 def world(request: pytest.FixtureRequest) -> World:
     return generate(request.param)
+
+
+@pytest.fixture(scope="module")
+def cabin_street() -> World:
+    return generate("street", cabin=True)
 
 
 def assert_same_truth(first: Sample, second: Sample) -> None:
@@ -114,16 +119,15 @@ def test_any_rig_sees_the_same_world() -> None:
     assert not np.allclose(varied.rig["front"].K, four.rig["front"].K)
 
 
-def test_the_driver_is_shown_when_asked_for() -> None:
-    sample = generate("street", cabin=True).render(1.0)
+def test_the_driver_is_shown_when_asked_for(cabin_street: World, world: World) -> None:
+    sample = cabin_street.render(1.0)
     assert sample.cabin is not None and sample.cabin.posture is not None
     assert set(sample.truth.driving_context) == set(SCENE_CLASSES)
-    assert generate("street").render(1.0).cabin is None
+    assert world.render(1.0).cabin is None
 
 
-def test_a_drive_is_the_frame_with_the_truth_of_the_drive_alone() -> None:
-    street = generate("street", cabin=True)
-    short, whole = street.drive(1.0), street.render(1.0)
+def test_a_drive_is_the_frame_with_the_truth_of_the_drive_alone(cabin_street: World) -> None:
+    short, whole = cabin_street.drive(1.0), cabin_street.render(1.0)
     assert short.truth.steering == whole.truth.steering is not None
     assert short.truth.driving_context == whole.truth.driving_context
     assert not short.truth.cameras and short.truth.occupancy is None

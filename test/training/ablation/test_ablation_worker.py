@@ -12,10 +12,10 @@ PARENT = """
 import time
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
-from mtl_perception.training.ablation.schedule import _prepare_worker
+from mtl_perception.training.ablation.worker import prepare_worker
 import os
 if __name__ == "__main__":
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn"), initializer=_prepare_worker) as pool:
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn"), initializer=prepare_worker) as pool:
         print(pool.submit(os.getpid).result(), flush=True)
         time.sleep(600)
 """
