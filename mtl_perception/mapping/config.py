@@ -72,7 +72,7 @@ class MapperConfig(BaseModel):
         30000,
         ge=64,
         le=1000000,
-        description="Most blocks of 8x8x8 voxels in memory (13 kB each); beyond, those farthest away go to disk.",
+        description="Most blocks of 8x8x8 voxels in memory (14 kB each); beyond, those farthest away go to disk.",
     )
     window_radius: float = Field(
         0.0,

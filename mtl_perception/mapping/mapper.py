@@ -42,7 +42,7 @@ from mtl_perception.mapping.volume import Volume
 class Mapper:
     """Fuses predictions into a labelled surface map with a 2D grid and a scene graph.
 
-    Memory is bounded by `max_blocks` (13 kB a block, and a few kB more for its mesh) and `max_grid_cells` (16 bytes a
+    Memory is bounded by `max_blocks` (14 kB a block, and a few kB more for its mesh) and `max_grid_cells` (16 bytes a
     cell); the scene graph grows with what was seen. Blocks that do not fit, or are far from the robot, are in files of
     a folder of the map's own, some 2 kB each and 50 bytes of memory; they come back when the robot does.
     """

@@ -6,7 +6,7 @@
     part one, compressed: the blocks' places and stamps, and the meshes; part two, compressed: the voxels
 
 Both parts are Zstandard frames; numbers are little endian. What is read is bit by bit what was written. Part one is
-read alone where no voxels are wanted. 13 kB of voxels of a block become about 2 kB, those of clean depth less.
+read alone where no voxels are wanted. 14 kB of voxels of a block become about 2 kB, those of clean depth less.
 """
 
 from __future__ import annotations

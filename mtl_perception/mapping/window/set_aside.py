@@ -19,7 +19,7 @@ from mtl_perception.mapping.window.private_folder import PrivateFolder
 from mtl_perception.mapping.window.region_file import Region, RegionError, encode, read
 from mtl_perception.mapping.window.regions import region_ids
 
-_MOST_WAITING = 512  # blocks, 13 kB each, that wait in memory to be written together
+_MOST_WAITING = 512  # blocks, 14 kB each, that wait in memory to be written together
 _KEPT = 16  # parts that were read last stay in memory
 
 
