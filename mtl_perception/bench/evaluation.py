@@ -42,6 +42,7 @@ def run_suite(
         ValueError, OSError: the bag cannot be used.
     """
     replay = Replay(ReplaySettings(mapper=MapperConfig(**SCENES[scene]), threads=threads))
+    assert isinstance(replay.perceiver, Perceiver)  # as the settings do not say `perfect`
     with closing(EvaluationBag(bag, tasks=())) as frames_only:
         count = min(len(frames_only), MOST_FRAMES)
         frames = [frames_only.sample(index).sample.frame for index in range(count)]
