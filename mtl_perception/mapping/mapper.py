@@ -7,6 +7,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -307,6 +308,7 @@ class Mapper:
     def _take_over(self, saved: storage.SavedMap, scene: Scene) -> None:
         """Take over all that is saved beside the blocks."""
         self._scene = scene
+        self._volume.others = scene.others
         self.instances.restore(saved.instances)
         self._volume.air.restore(saved.air)
         self._frames, self._stamp_ns = saved.frames, saved.stamp_ns
@@ -314,6 +316,7 @@ class Mapper:
     def _begin(self, volume: Volume) -> None:
         """Begin with a volume, and nothing else."""
         self._volume, self._scene = volume, Scene(self.config, self.labels)
+        self._volume.others = self._scene.others
         self._frames = self._stamp_ns = 0
 
     def _fuse(self, prediction: Prediction, seconds: dict[str, float]) -> bool:
@@ -348,6 +351,7 @@ class Mapper:
     def _correct(self, correction: Correction) -> None:
         """Move with a corrected trajectory."""
         self._mesh_changes()
+        correction = replace(correction, others=self._scene.others.ways)
         objects = self._scene.moved_objects(correction, self._volume.anchors)
         self._volume.move(correction, self._stamp_ns)
         self._scene.move(correction, objects)
@@ -388,6 +392,7 @@ class Mapper:
             objects=self._scene.objects.state(self._volume.blocks.measured, self._stamp_ns),
             tracks=self._scene.tracks.state(),
             trajectory=self._scene.path.trajectory.state(),
+            others=self._scene.others.state(),
         )
 
 

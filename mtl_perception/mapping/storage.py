@@ -12,6 +12,7 @@ objects.json        the objects, what is remembered of others that merged or van
 objects.npz         their cells, and the summaries of the mesh that they are made of
 tracks.npz          the things that move, and those that did lately
 trajectory.npz      the robot's keyframes
+others.npz          those of robots whose maps were merged into this one
 mesh.ply, ...       what other programs read (see products/map_products.py), and this one does not
 """
 
@@ -42,7 +43,7 @@ from mtl_perception.mapping.window.region_file import RegionError
 from mtl_perception.mapping.window.set_aside import SetAside, read_parts, write_parts
 
 FORMAT = "mtl_perception.map"
-VERSION = 3
+VERSION = 4
 MANIFEST = "manifest.json"
 
 _READ_BACK = (
@@ -55,6 +56,7 @@ _READ_BACK = (
     "objects.npz",
     "tracks.npz",
     "trajectory.npz",
+    "others.npz",
 )
 
 
@@ -72,6 +74,7 @@ class SavedMap:
         objects: as in `ObjectRegistry.state`.
         tracks: as in `TrackRegistry.state`.
         trajectory: as in `Trajectory.state`.
+        others: as in `OtherRobots.state`.
     """
 
     frames: int
@@ -83,6 +86,7 @@ class SavedMap:
     objects: ObjectsState
     tracks: dict[str, NDArray]
     trajectory: dict[str, NDArray]
+    others: dict[str, NDArray]
 
 
 def save(
@@ -173,6 +177,7 @@ def _write_files(folder: Path, state: SavedMap, products: MapProducts) -> None:
     _write_arrays(folder / "objects.npz", arrays)
     _write_arrays(folder / "tracks.npz", state.tracks)
     _write_arrays(folder / "trajectory.npz", state.trajectory)
+    _write_arrays(folder / "others.npz", state.others)
     (folder / "objects.json").write_text(json.dumps(listed, indent=1))
     write_products(folder, products)
 
@@ -241,6 +246,7 @@ def _read_files(folder: Path, manifest: dict[str, Any]) -> SavedMap:
         objects=object_files.from_files(listed, _arrays(folder / "objects.npz")),
         tracks=_arrays(folder / "tracks.npz"),
         trajectory=_arrays(folder / "trajectory.npz"),
+        others=_arrays(folder / "others.npz"),
     )
 
 
