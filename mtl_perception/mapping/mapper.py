@@ -30,9 +30,11 @@ from mtl_perception.mapping.graph.scene_graph import SceneGraphView
 from mtl_perception.mapping.graph.track import Track
 from mtl_perception.mapping.ground.distance_field import FieldMap
 from mtl_perception.mapping.ground.ground_grid import GridMap
+from mtl_perception.mapping.merging.merge import ThisMap, merge
+from mtl_perception.mapping.merging.other_map import opened
 from mtl_perception.mapping.poses.trajectory import Correction, Trajectory
 from mtl_perception.mapping.products.map_products import MapProducts
-from mtl_perception.mapping.reports import MapStats, MapUpdate
+from mtl_perception.mapping.reports import MapStats, MapUpdate, MergeReport
 from mtl_perception.mapping.scene import Scene
 from mtl_perception.mapping.slices.esdf_slice import EsdfSlice
 from mtl_perception.mapping.slices.height_band import Bounds
@@ -284,6 +286,31 @@ class Mapper:
         if saved.centre is not None:
             volume.window.open_at(saved.centre)
         self._take_over(saved, scene)
+
+    def merge(self, folder: str | Path, self_from_other: Transform | None = None) -> MergeReport:
+        """Make the saved map of another robot a part of this one; see `mapping.merging.merge`.
+
+        Objects, rooms and road segments of this map keep their ids. It takes as long as correcting the trajectory of
+        the other map. To merge the maps of two namespaces, save both.
+
+        Args:
+            folder: of the other map, made with the same voxels, grid and classes.
+            self_from_other: where its world lies in this one; None: it is found from what both maps show.
+
+        Raises:
+            MappingError: the maps do not fit, or where the other one lies cannot be found; the map is unchanged.
+            MapFormatError: the folder is no map, or is damaged; the map is unchanged.
+            OSError: a part of a map cannot be read or written; the map is unchanged.
+        """
+        self._mesh_changes()
+        ours = ThisMap(
+            self._volume, self._scene, self.config, self._stamp_ns, self._with_grid, self._archive_folder,
+            self._mesh_changes,
+        )  # fmt: skip
+        with opened(Path(folder), self.config, self.labels, self._archive_folder) as theirs:
+            report = merge(ours, theirs, self_from_other)
+            self._frames += theirs.saved.frames
+        return report
 
     def copy(self) -> Mapper:
         """Return another map that equals this one, for example to be saved by another thread while this one goes on.

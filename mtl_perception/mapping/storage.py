@@ -58,6 +58,8 @@ _READ_BACK = (
     "trajectory.npz",
     "others.npz",
 )
+_ERRORS = (OSError, ValueError, KeyError, TypeError, AttributeError, zipfile.BadZipFile)
+"""What files can raise that are not as they must be."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,6 +125,33 @@ def is_map(folder: Path) -> bool:
     return (current(folder, MANIFEST) / MANIFEST).is_file()
 
 
+def settings_of(folder: Path) -> tuple[MapperConfig, LabelSpace]:
+    """Return the settings and the classes of a saved map.
+
+    Raises:
+        MapFormatError: the folder is no map of this version.
+    """
+    folder = current(folder.absolute(), MANIFEST)
+    try:
+        manifest = _manifest(folder)
+        return MapperConfig.model_validate(manifest["config"]), LabelSpace.from_dict(manifest["labels"])
+    except MapFormatError:
+        raise
+    except _ERRORS as error:
+        raise MapFormatError(f"{folder} is no readable map: {type(error).__name__}: {error}") from error
+
+
+def misfit(theirs: MapperConfig, their_labels: LabelSpace, ours: MapperConfig, our_labels: LabelSpace) -> str:
+    """Return in what, with both values, a map was made otherwise than this one is; nothing if they fit together."""
+    for name in ("voxel_size", "truncation_voxels", "grid_resolution", "ground_labels", "place_spacing", "object_gap"):
+        their, our = getattr(theirs, name), getattr(ours, name)
+        if their != our:
+            return f"was made with {name} {their}, this map has {our}"
+    if their_labels.names != our_labels.names:
+        return f"was made with the classes {list(their_labels.names)}, this map has {list(our_labels.names)}"
+    return ""
+
+
 def load(
     folder: Path, config: MapperConfig, labels: LabelSpace, adopt: Callable[[bytes, str], int], aside: SetAside
 ) -> SavedMap:
@@ -137,14 +166,16 @@ def load(
     folder = current(folder.absolute(), MANIFEST)
     try:
         manifest = _checked_manifest(folder)
-        _check_fit(manifest, config, labels, folder)
+        wrong = misfit(*settings_of(folder), config, labels)
+        if wrong:
+            raise MapFormatError(f"{folder} {wrong}")
         saved = _read_files(folder, manifest)
         _read_regions(folder / "blocks.zip", int(manifest["blocks"]), adopt)
         read_parts(folder / "aside.zip", aside)
         return saved
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, zipfile.BadZipFile) as error:
-        if isinstance(error, MapFormatError):
-            raise
+    except MapFormatError:
+        raise
+    except _ERRORS as error:
         raise MapFormatError(f"{folder} is no readable map: {type(error).__name__}: {error}") from error
 
 
@@ -198,11 +229,16 @@ def _write_manifest(folder: Path, state: SavedMap, blocks: int, config: MapperCo
     (folder / MANIFEST).write_text(json.dumps(manifest, indent=1, sort_keys=True))
 
 
-def _checked_manifest(folder: Path) -> dict[str, Any]:
+def _manifest(folder: Path) -> dict[str, Any]:
     manifest = json.loads((folder / MANIFEST).read_text())
     if manifest["format"] != FORMAT or manifest["version"] != VERSION:
         found = f"{manifest['format']} version {manifest['version']}"
         raise MapFormatError(f"{folder / MANIFEST}: format is {found}, this program reads {FORMAT} version {VERSION}")
+    return dict(manifest)
+
+
+def _checked_manifest(folder: Path) -> dict[str, Any]:
+    manifest = _manifest(folder)
     missing = [name for name in _READ_BACK if name not in manifest["files"]]
     if missing:
         raise MapFormatError(f"{folder / MANIFEST} does not list {', '.join(missing)}")
@@ -212,18 +248,7 @@ def _checked_manifest(folder: Path) -> dict[str, Any]:
             raise MapFormatError(f"{path} is missing")
         if path.stat().st_size != entry["bytes"] or _sha256(path) != entry["sha256"]:
             raise MapFormatError(f"{path} is damaged: its size or checksum is not the manifest's")
-    return dict(manifest)
-
-
-def _check_fit(manifest: dict[str, Any], config: MapperConfig, labels: LabelSpace, folder: Path) -> None:
-    saved = MapperConfig.model_validate(manifest["config"])
-    for name in ("voxel_size", "truncation_voxels", "grid_resolution", "ground_labels", "place_spacing", "object_gap"):
-        theirs, ours = getattr(saved, name), getattr(config, name)
-        if theirs != ours:
-            raise MapFormatError(f"{folder} was made with {name} {theirs}, this map has {ours}")
-    theirs = [label["name"] for label in manifest["labels"]["labels"]]
-    if theirs != list(labels.names):
-        raise MapFormatError(f"{folder} was made with the classes {theirs}, this map has {list(labels.names)}")
+    return manifest
 
 
 def _read_files(folder: Path, manifest: dict[str, Any]) -> SavedMap:

@@ -120,8 +120,11 @@ class Volume:
 
     def anchors(self, points: NDArray[np.float64], otherwise_ns: int) -> NDArray[np.int64]:
         """Return the stamps (N,) of the poses on which the blocks around points (N, 3) hang; see `anchors_of`."""
-        blocks = np.floor(points / (BLOCK * self._config.voxel_size)).astype(np.int32)
-        return self._anchors_of(self.blocks.measured.of(blocks, NEVER_NS), otherwise_ns)
+        return self.block_anchors(np.floor(points / (BLOCK * self._config.voxel_size)).astype(np.int32), otherwise_ns)
+
+    def block_anchors(self, keys: NDArray[np.int32], otherwise_ns: int) -> NDArray[np.int64]:
+        """Return the same for blocks (N, 3)."""
+        return self._anchors_of(self.blocks.measured.of(keys, NEVER_NS), otherwise_ns)
 
     def move(self, correction: Correction, now_ns: int) -> None:
         """Move with a corrected trajectory; nothing is set aside any more.

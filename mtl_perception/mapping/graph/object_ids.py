@@ -9,7 +9,7 @@ of the nearest cell that has one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
 
@@ -116,7 +116,7 @@ class ObjectIds:
         self,
         label: int,
         surfaces: list[Surface],
-        stamps_ns: list[tuple[int, int]],
+        stamps_ns: list[tuple[int, int] | None],
         before: list[tuple[Surface, Identity]],
         now_ns: int,
     ) -> list[Identity]:
@@ -131,7 +131,7 @@ class ObjectIds:
         Args:
             label: label id of all that follows.
             surfaces: all that are now at the cells of `before` and wherever something has changed.
-            stamps_ns: per surface, when its blocks were first and last measured.
+            stamps_ns: per surface, when its blocks were first and last measured; None where this robot never has.
             before: the surfaces that were there, and what they were.
             now_ns: stamp.
         """
@@ -157,14 +157,14 @@ class ObjectIds:
             ids = sorted(met.get(at, []), key=lambda item: (-reported.get(item, -1), -known[item].vertices, item))
             if not ids and at not in free:
                 nobody = np.full(len(surface.cells), NO_ID, np.int64)
-                result.append(Identity(NO_ID, surface.vertices, *stamps_ns[at], (), nobody))
+                result.append(Identity(NO_ID, surface.vertices, *_span([stamps_ns[at]], now_ns), (), nobody))
                 continue
             if not ids:
                 ids = [self.next_id]
                 self.next_id += 1
             there = [known[item] for item in sorted(ids) if item in known]
-            first = min([stamps_ns[at][0], *(item.first_seen_ns for item in there)])
-            last = max([stamps_ns[at][1], *(item.last_seen_ns for item in there)])
+            known_ns = [(item.first_seen_ns, item.last_seen_ns) for item in there]
+            first, last = _span([stamps_ns[at], *known_ns], now_ns)
             if len(ids) == 1:
                 there = [Known(ids[0], surface.vertices, first, last)]
             of_cells = _spread(surface.cells, origins[at], ids)
@@ -176,7 +176,7 @@ class ObjectIds:
         other = copy(self)
         other.vanished = {}
         for number, item in self.vanished.items():
-            cells, _ = _moved_cells(item.cells, move, item.known.first_seen_ns, self._edge)
+            cells, _ = moved_cells(item.cells, move, item.known.first_seen_ns, self._edge)
             centre = move(item.centre[None], item.known.first_seen_ns)[0]
             other.vanished[number] = replace(item, cells=cells, centre=centre)
         return other
@@ -245,7 +245,7 @@ def moved_piece(
 
     It may have no cell left. `move` is that of `ObjectRegistry.moved`; `edge` is that of the cells, metres.
     """
-    cells, first = _moved_cells(surface.cells, move, identity.first_seen_ns, edge)
+    cells, first = moved_cells(surface.cells, move, identity.first_seen_ns, edge)
     free = np.array([cell not in taken for cell in cells.tolist()], dtype=bool)
     centroid = move(surface.centroid[None], identity.first_seen_ns)[0]
     no_blocks = np.zeros(0, np.int64)
@@ -255,7 +255,7 @@ def moved_piece(
     )
 
 
-def _moved_cells(
+def moved_cells(
     cells: NDArray[np.int64],
     move: Callable[[NDArray[np.float64], int], NDArray[np.float64]],
     first_seen_ns: int,
@@ -264,6 +264,12 @@ def _moved_cells(
     """Return the cells, sorted, that the centres of packed cells come to, and which of these came there first."""
     centres = move((unpack(cells).astype(np.float64) + 0.5) * edge, first_seen_ns)
     return np.unique(pack(np.floor(centres / edge).astype(np.int64)), return_index=True)
+
+
+def _span(spans_ns: Sequence[tuple[int, int] | None], otherwise_ns: int) -> tuple[int, int]:
+    """Return the least and the greatest of the stamps that are known."""
+    known = [span for span in spans_ns if span is not None] or [(otherwise_ns, otherwise_ns)]
+    return min(first for first, _ in known), max(last for _, last in known)
 
 
 def _carried(surfaces: list[Surface], before: list[tuple[Surface, Identity]]) -> list[NDArray[np.int64]]:

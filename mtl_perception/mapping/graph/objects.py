@@ -15,7 +15,7 @@ from mtl_perception.core import LabelSpace
 from mtl_perception.mapping.config import MapperConfig
 from mtl_perception.mapping.errors import MapFormatError
 from mtl_perception.mapping.fusion.blocks import Key, pack, unpack
-from mtl_perception.mapping.fusion.measured import MeasuredBlocks
+from mtl_perception.mapping.fusion.measured import NEVER_NS, MeasuredBlocks, are_times
 from mtl_perception.mapping.graph.object_cells import (
     SUMMARY,
     Surface,
@@ -26,7 +26,7 @@ from mtl_perception.mapping.graph.object_cells import (
     surfaces_of,
     with_instance,
 )
-from mtl_perception.mapping.graph.object_ids import NO_ID, Identity, ObjectIds, Vanished, moved_piece
+from mtl_perception.mapping.graph.object_ids import NO_ID, Identity, ObjectIds, Vanished, moved_cells, moved_piece
 from mtl_perception.mapping.surface.meshing import MeshBlock
 
 _NOWHERE = -1  # packed key of no block
@@ -187,18 +187,65 @@ class ObjectRegistry:
         other._edge, other._countable, other._ids = self._edge, self._countable, self._ids.moved(move)
         other._entries, other._dirty, other._measured_again = {}, {}, set()
         other._pieces, other._next_piece, other._owners = {}, 0, {}
-        other._reported, other._objects, other._current = list(self._reported), list(self._objects), None
-        places = [np.zeros(0, SUMMARY)]
-        for piece in self._pieces.values():
-            if piece.identity.id == NO_ID:
-                continue
-            taken = other._owners.setdefault(piece.kind, {})
-            surface, identity = moved_piece(piece.surface, piece.identity, move, self._edge, taken)
-            other._add(_Piece(piece.kind, surface, identity))
-            places.append(np.zeros(len(surface.cells), SUMMARY))
-            places[-1]["cell"], places[-1]["kind"] = surface.cells, piece.kind
-        other._dirty[_NOWHERE] = b"".join(part.tobytes() for part in places)
+        pieces = (piece for piece in self._pieces.values() if piece.identity.id != NO_ID)
+        other._dirty[_NOWHERE] = b"".join(other._put_moved(piece, move) for piece in pieces)
+        there = {piece.identity.id for piece in other._pieces.values()}
+        other._objects = [item for item in self._objects if item.id in there]
+        other._reported, other._current = [item.id for item in other._objects], None
         return other
+
+    def take_ids(self, count: int) -> int:
+        """Return the first of so many ids that are given to things of another map."""
+        self._ids.next_id += count
+        return self._ids.next_id - count
+
+    def adopt(
+        self,
+        things: Iterable[tuple[MapObject, Identity]],
+        move: Callable[[NDArray[np.float64], int], NDArray[np.float64]],
+    ) -> None:
+        """Learn of things of another map; where they come to, their surfaces are in the meshes that are noted next.
+
+        A thing that turns out to be one with a thing of this map is absorbed by it. `current` must have been asked
+        since the last change.
+
+        Args:
+            things: with instances and ids (see `take_ids`) of this map.
+            move: as in `moved`.
+        """
+        places = _NOTHING
+        for item, identity in things:
+            surface = Surface(
+                item.cells, pack(item.blocks[:0]), 0, item.confidence, item.class_share, item.centroid, item.minimum,
+                item.maximum, item.colour,
+            )  # fmt: skip
+            piece = _Piece(_kind_of(item), surface, replace(identity, vertices=0))  # ids of more vertices come first
+            cells = self._put_moved(piece, move)
+            if cells:
+                self._report(_object_of(self._pieces[self._next_piece - 1]))
+                places += cells
+        if places:
+            self._dirty[_NOWHERE] = places
+
+    def become_of(
+        self, things: Iterable[MapObject], move: Callable[[NDArray[np.float64], int], NDArray[np.float64]]
+    ) -> dict[int, int]:
+        """Return by which ids things that were adopted are reported now; those of which nothing is left are missing.
+
+        Of a thing whose own id was not needed, that is the one of the object that has most of its cells.
+        """
+        stands_for = {known.id: piece.identity.id for piece in self._pieces.values() for known in piece.identity.known}
+        found = {}
+        for item in things:
+            owners = self._owners.get(_kind_of(item), {})
+            cells, _ = moved_cells(item.cells, move, item.first_seen_ns, self._edge)
+            there = [self._pieces[owners[cell]].identity.id for cell in cells.tolist() if cell in owners]
+            ids, counts = np.unique([number for number in there if number != NO_ID], return_counts=True)
+            if item.id in stands_for:
+                found[item.id] = stands_for[item.id]
+            elif len(ids):
+                found[item.id] = int(ids[counts.argmax()])
+        return found
 
     def state(self, measured: MeasuredBlocks, now_ns: int) -> ObjectsState:
         """Return all that follows from what was noted until now."""
@@ -263,7 +310,7 @@ class ObjectRegistry:
         identities = self._ids.identified(
             kind % 256,
             surfaces,
-            _stamps(surfaces, measured, now_ns),
+            _stamps(surfaces, measured),
             [(piece.surface, piece.identity) for piece in old],
             now_ns,
         )
@@ -300,6 +347,16 @@ class ObjectRegistry:
         parts = [self._entries.get(block, _NOTHING) for block in blocks]
         counts = np.array([len(part) // SUMMARY.itemsize for part in parts], np.int64)
         return joined(parts), np.repeat(np.array(blocks, np.int64), counts)
+
+    def _put_moved(self, piece: _Piece, move: Callable[[NDArray[np.float64], int], NDArray[np.float64]]) -> bytes:
+        """Add a piece where it comes to, as far as no other is there; return entries of its cells, without vertices."""
+        taken = self._owners.setdefault(piece.kind, {})
+        surface, identity = moved_piece(piece.surface, piece.identity, move, self._edge, taken)
+        if len(surface.cells):
+            self._add(_Piece(piece.kind, surface, identity))
+        entries = np.zeros(len(surface.cells), SUMMARY)
+        entries["cell"], entries["kind"] = surface.cells, piece.kind
+        return entries.tobytes()
 
     def _add(self, piece: _Piece) -> None:
         self._pieces[self._next_piece] = piece
@@ -338,13 +395,13 @@ def _object_of(piece: _Piece) -> MapObject:
     )
 
 
-def _stamps(surfaces: Iterable[Surface], measured: MeasuredBlocks, now_ns: int) -> list[tuple[int, int]]:
-    """Return, per surface, when its blocks were first and last measured; now, where none ever was."""
-    found = []
+def _stamps(surfaces: Iterable[Surface], measured: MeasuredBlocks) -> list[tuple[int, int] | None]:
+    """Return, per surface, when its blocks were first and last measured; None, where this robot never has."""
+    found: list[tuple[int, int] | None] = []
     for surface in surfaces:
-        stamps = measured.of(unpack(surface.blocks), _NEVER)
-        stamps = stamps[stamps[:, 1] != _NEVER]
-        found.append((int(stamps[:, 0].min()), int(stamps[:, 1].max())) if len(stamps) else (now_ns, now_ns))
+        stamps = measured.of(unpack(surface.blocks), NEVER_NS)
+        stamps = stamps[are_times(stamps)]
+        found.append((int(stamps.min()), int(stamps.max())) if len(stamps) else None)
     return found
 
 

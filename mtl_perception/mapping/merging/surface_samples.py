@@ -1,0 +1,80 @@
+# Copyright 2026 The mtl_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""Points all over a map's surface, as many as are needed to lay it over another one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mtl_perception.core.transforms import Transform, transform_points
+from mtl_perception.mapping.fusion.blocks import Key, pack
+from mtl_perception.mapping.graph.object_cells import neighbours
+from mtl_perception.mapping.surface.meshing import MeshBlock
+
+_UPRIGHT = 0.5  # of a normal's length may be along z
+
+
+@dataclass(frozen=True, eq=False)
+class SurfaceSamples:
+    """Points (N, 3) of a surface, metres, and unit normals (N, 3) that look into free space."""
+
+    points: NDArray[np.float64]
+    normals: NDArray[np.float64]
+
+    def __len__(self) -> int:
+        """Return the number of points."""
+        return len(self.points)
+
+    def moved(self, transform: Transform) -> SurfaceSamples:
+        """Return them where a transform brings them."""
+        return SurfaceSamples(transform_points(transform, self.points), self.normals @ transform[:3, :3].T)
+
+    def thinned(self, most: int) -> SurfaceSamples:
+        """Return at most so many of them, evenly chosen."""
+        rows = np.unique(np.linspace(0, len(self) - 1, min(most, len(self))).astype(np.int64))
+        return SurfaceSamples(self.points[rows], self.normals[rows])
+
+    def beside(self, other: SurfaceSamples, self_from_other: Transform, distance: float) -> SurfaceSamples:
+        """Return at least those that have points of another surface within a distance, metres, and few more."""
+        cells = pack(np.floor(transform_points(self_from_other, other.points) / distance).astype(np.int64))
+        around = neighbours(np.unique(cells))
+        rows = np.isin(pack(np.floor(self.points / distance).astype(np.int64)), around)
+        return SurfaceSamples(self.points[rows], self.normals[rows])
+
+    def upright(self) -> SurfaceSamples:
+        """Return those on walls and sides of things: floors and ceilings say nothing of where one is along them."""
+        rows = np.abs(self.normals[:, 2]) < _UPRIGHT
+        return SurfaceSamples(self.points[rows], self.normals[rows])
+
+
+def samples_of(parts: Iterable[Mapping[Key, MeshBlock]], spacing: float) -> SurfaceSamples:
+    """Return one vertex for each cell of an edge `spacing`, metres, in which a mesh in parts has any."""
+    points, normals = [np.zeros((0, 3))], [np.zeros((0, 3))]
+    for meshes in parts:
+        blocks = [meshes[key] for key in sorted(meshes)]
+        if not blocks:
+            continue
+        first = np.cumsum([0, *(len(block.vertices) for block in blocks[:-1])])
+        triangles = np.concatenate([block.triangles + start for block, start in zip(blocks, first, strict=True)])
+        vertices = np.concatenate([block.vertices for block in blocks]).astype(np.float64)
+        _, chosen = np.unique(pack(np.floor(vertices / spacing).astype(np.int64)), return_index=True)
+        normal = _normals(vertices, triangles)[chosen]
+        length = np.linalg.norm(normal, axis=1)
+        known = length > 0
+        points.append(vertices[chosen[known]])
+        normals.append(normal[known] / length[known, None])
+    return SurfaceSamples(np.concatenate(points), np.concatenate(normals))
+
+
+def _normals(vertices: NDArray[np.float64], triangles: NDArray[np.int32]) -> NDArray[np.float64]:
+    """Return the normals (V, 3) of vertices, as long as the triangles around are large."""
+    corners = vertices[triangles]
+    across = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    flat = triangles.reshape(-1)
+    return np.stack(
+        [np.bincount(flat, np.repeat(across[:, axis], 3), minlength=len(vertices)) for axis in range(3)], axis=1
+    )
