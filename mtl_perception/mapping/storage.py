@@ -109,15 +109,25 @@ def save(
         MapFormatError: the place is taken by something else than a map.
         OSError: the files cannot be written.
     """
+    check_target(folder)
     folder = folder.absolute()
-    if folder.exists() and not is_map(folder) and not (folder.is_dir() and not any(folder.iterdir())):
-        raise MapFormatError(f"{folder} exists and is no map (it has no {MANIFEST}): it is not overwritten")
     with replacing(folder, MANIFEST) as new:
         blocks = _write_regions(new / "blocks.zip", regions)
         write_parts(new / "aside.zip", aside)
         _write_files(new, state, products)
         _write_manifest(new, state, blocks, config, labels)
     return folder
+
+
+def check_target(folder: Path) -> None:
+    """Look whether a map may be saved to a folder.
+
+    Raises:
+        MapFormatError: the place is taken by something else than a map.
+    """
+    folder = folder.absolute()
+    if folder.exists() and not is_map(folder) and not (folder.is_dir() and not any(folder.iterdir())):
+        raise MapFormatError(f"{folder} exists and is no map (it has no {MANIFEST}): it is not overwritten")
 
 
 def is_map(folder: Path) -> bool:

@@ -65,6 +65,20 @@ class Volume:
         """What the instances of voxels stand for."""
         return self._fusion.instances
 
+    def sizes(self) -> dict[str, int]:
+        """Return what `MapStats` tells of it."""
+        archive, window = self.blocks.archive, self.window
+        return {
+            "blocks": len(self.blocks),
+            "archived_blocks": archive.blocks,
+            "vertices": self.blocks.vertices,
+            "evicted_blocks": window.evicted_blocks,
+            "refused_blocks": window.refused_blocks,
+            "dropped_blocks": window.dropped_blocks,
+            "aside_blocks": len(self.aside),
+            "damaged_regions": archive.damaged_regions,
+        }
+
     def close(self) -> None:
         """Remove what is on disk."""
         self.blocks.archive.close()

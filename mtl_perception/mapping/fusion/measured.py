@@ -69,6 +69,12 @@ class MeasuredBlocks:
             stamps[~known] = self._elsewhere(keys[~known])
         return np.where(stamps == NEVER_NS, np.int64(never_ns), stamps)
 
+    def span(self, keys: NDArray[np.int32]) -> tuple[int, int] | None:
+        """Return the first and the last stamp at which this robot measured any of blocks `keys` (N, 3); None: never."""
+        stamps = self.of(keys, NEVER_NS)
+        stamps = stamps[are_times(stamps)]
+        return (int(stamps.min()), int(stamps.max())) if len(stamps) else None
+
     def add(self, keys: NDArray[np.int32], stamps_ns: NDArray[np.int64]) -> None:
         """Know blocks `keys` (N, 3), none twice and none known, with stamps (N, 2); not those with NEVER_NS."""
         measured = stamps_ns[:, 0] != NEVER_NS

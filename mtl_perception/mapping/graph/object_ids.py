@@ -28,6 +28,9 @@ REMEMBERED_NS = 30 * 10**9
 NO_ID = -1
 """Origin of cells that belong to no object, and the id of a surface that is none."""
 
+Move = Callable[[NDArray[np.float64], int], NDArray[np.float64]]
+"""Returns new points (N, 3) of old ones, of a thing that was first seen at a stamp."""
+
 _KEPT_SHARE = 0.75  # of object_min_vertices: an object of fewer is none any more
 
 
@@ -65,6 +68,17 @@ class Identity:
     def absorbed(self) -> tuple[int, ...]:
         """The ids in it that it is not reported by, in order."""
         return tuple(item.id for item in self.known if item.id != self.id)
+
+    def seen_between(self, first_ns: int, last_ns: int) -> Identity:
+        """Return the same, seen at two more stamps."""
+        known = tuple(
+            replace(item, first_seen_ns=min(item.first_seen_ns, first_ns), last_seen_ns=max(item.last_seen_ns, last_ns))
+            if item.id == self.id
+            else item
+            for item in self.known
+        )
+        first, last = min(self.first_seen_ns, first_ns), max(self.last_seen_ns, last_ns)
+        return replace(self, first_seen_ns=first, last_seen_ns=last, known=known)
 
     def seen_again(self, stamp_ns: int) -> Identity:
         """Return the same, last seen at a later stamp."""
@@ -171,8 +185,8 @@ class ObjectIds:
             result.append(Identity(ids[0], surface.vertices, first, last, tuple(there), of_cells))
         return result
 
-    def moved(self, move: Callable[[NDArray[np.float64], int], NDArray[np.float64]]) -> ObjectIds:
-        """Return the same, with what has vanished where it has come to; see `ObjectRegistry.moved`."""
+    def moved(self, move: Move) -> ObjectIds:
+        """Return the same, with what has vanished where it has come to."""
         other = copy(self)
         other.vanished = {}
         for number, item in self.vanished.items():
@@ -237,13 +251,13 @@ class ObjectIds:
 def moved_piece(
     surface: Surface,
     identity: Identity,
-    move: Callable[[NDArray[np.float64], int], NDArray[np.float64]],
+    move: Move,
     edge: float,
     taken: Collection[int],
 ) -> tuple[Surface, Identity]:
     """Return a surface where it has come to, without the cells that are `taken`, and without its blocks.
 
-    It may have no cell left. `move` is that of `ObjectRegistry.moved`; `edge` is that of the cells, metres.
+    It may have no cell left. `edge` is that of the cells, metres.
     """
     cells, first = moved_cells(surface.cells, move, identity.first_seen_ns, edge)
     free = np.array([cell not in taken for cell in cells.tolist()], dtype=bool)
@@ -257,7 +271,7 @@ def moved_piece(
 
 def moved_cells(
     cells: NDArray[np.int64],
-    move: Callable[[NDArray[np.float64], int], NDArray[np.float64]],
+    move: Move,
     first_seen_ns: int,
     edge: float,
 ) -> tuple[NDArray[np.int64], NDArray[np.intp]]:

@@ -16,7 +16,6 @@ from mtl_perception.mapping.ground.grid_layers import (
     LEAST_EVIDENCE,
     MOST_EVIDENCE,
     MOST_LEAD,
-    TILE,
     empty_layers,
     grown,
     layers_between,
@@ -63,7 +62,7 @@ def moved_cells(grid: GroundGrid, self_from_other: Transform) -> tuple[Cells, Ce
     patches = Patches(cells.layers, cells.corner, grid.resolution, grid.ground_height, rigid)
     if (patches.low == patches.high).all():
         return None
-    low, high = grown(patches.low - TILE, patches.high + TILE)
+    low, high = grown(patches.low, patches.high)
     moved = Cells(low, empty_layers(low, high))
     return moved, patches.move(moved.layers, low)
 

@@ -32,12 +32,15 @@ LEAST_OBJECTS = 3
 """Things that both maps must have seen; two of them can be anywhere in a room."""
 LEAST_AGREEMENT = 0.75
 """Of the upright surface of which both maps know something, the share that agrees."""
+LEAST_OF_THINGS = 0.6
+"""The same of things alone; some may have been moved."""
 LEAST_SURFACE = 1.0
 """Square metres of it that agree."""
 CLEARLY_BETTER = 0.8
 """Another transform that has more than this share of the best one's net agreement makes it ambiguous."""
 
 _TRIED = 8  # guesses
+_WORTH_TRYING = 0.5  # of the best guess's likeness
 _SPACING = 2.0  # voxels between samples
 _COARSE = 0.5  # metres: as far may a guess be off
 _COARSE_VOXELS, _FINE_VOXELS = 10.0, 2.5
@@ -66,8 +69,8 @@ class _Judged:
         return self.agreement.agreeing - self.agreement.contradicting
 
 
-def aligned(ours: MapView, theirs: MapView, config: MapperConfig) -> Alignment:
-    """Find where another map lies in this one.
+def aligned(ours: MapView, theirs: MapView, config: MapperConfig, things: NDArray[np.bool_]) -> Alignment:
+    """Find where another map lies in this one; `things` (256,) are the labels of which objects are.
 
     Both are meshed and in memory or archives; of the surface, 48 bytes for each two by two voxels are in memory.
 
@@ -81,8 +84,9 @@ def aligned(ours: MapView, theirs: MapView, config: MapperConfig) -> Alignment:
             f"the maps do not overlap enough: no {LEAST_OBJECTS} of their objects ({len(here.labels)} here, "
             f"{len(there.labels)} there) lie alike"
         )
+    found = [guess for guess in found if guess.likeness >= _WORTH_TRYING * found[0].likeness]
     spacing = _SPACING * config.voxel_size
-    samples = [samples_of(each.volume.surface.parts(), spacing) for each in (ours, theirs)]
+    samples = [samples_of(each.volume.surface.parts(), spacing, things) for each in (ours, theirs)]
     judged = [_judged(guess, (ours, theirs), samples, config) for guess in found]
     return _chosen([item for item in judged if item is not None], there.positions.mean(axis=0), spacing**2)
 
@@ -98,13 +102,13 @@ def _judged(
     fit = fitted(guess.transform, ours, theirs.thinned(_MOST_FITTED), reaches)
     if fit is None:
         return None
-    both = Agreement(0, 0)
+    both = Agreement()
     for mine, other, transform, seen in (
         (theirs, ours, fit.transform, maps[0]),
         (ours, theirs, inverse(fit.transform), maps[1]),
     ):
-        points = mine.upright().beside(other, inverse(transform), _BESIDE).moved(transform).points
-        both += agreement(points, seen.volume.blocks, seen.volume.air, config)
+        upright = mine.upright().beside(other, inverse(transform), _BESIDE).moved(transform)
+        both += agreement(upright, seen.volume.blocks, seen.volume.air, config)
     return _Judged(guess, fit, both)
 
 
@@ -119,19 +123,24 @@ def _chosen(judged: Sequence[_Judged], middle: NDArray[np.float64], area: float)
             item.fit.transform,
             item.guess.support,
             item.agreement.share,
+            item.agreement.share_of_things,
             item.agreement.agreeing * area / 2,
             item.fit.residual,
         )
         for item in found
     ]
     good = [
-        result for result in results if result.agreement >= LEAST_AGREEMENT and result.surface >= LEAST_SURFACE
+        result
+        for result in results
+        if result.agreement >= LEAST_AGREEMENT
+        and result.agreement_of_things >= LEAST_OF_THINGS
+        and result.surface >= LEAST_SURFACE
     ]
     if not good:
         tried = "; ".join(map(str, results[:3])) or "none of their surfaces meet"
         raise MappingError(
             f"the maps do not overlap enough: at least {LEAST_AGREEMENT:.0%} of the upright surface that both know, "
-            f"and {LEAST_SURFACE:g} m2 of it, must agree; tried were {tried}"
+            f"{LEAST_OF_THINGS:.0%} of that of things, and {LEAST_SURFACE:g} m2 must agree; tried were {tried}"
         )
     nets = {id(result): item.net for result, item in zip(results, found, strict=True)}
     rivals = [other for other in good[1:] if nets[id(other)] > CLEARLY_BETTER * nets[id(good[0])]]

@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+from mtl_perception.core import LabelSpace
 from mtl_perception.core.transforms import Transform, transform_points
 from mtl_perception.mapping.config import MapperConfig
 from mtl_perception.mapping.errors import MappingError
@@ -28,7 +29,7 @@ from mtl_perception.mapping.graph.agents import robot_prefix
 from mtl_perception.mapping.graph.object_ids import Identity
 from mtl_perception.mapping.graph.objects import MapObject
 from mtl_perception.mapping.merging.alignment import MapView, aligned
-from mtl_perception.mapping.merging.other_map import OtherMap
+from mtl_perception.mapping.merging.other_map import OtherMap, opened
 from mtl_perception.mapping.merging.same_objects import same_objects
 from mtl_perception.mapping.merging.thing_numbers import ThingNumbers
 from mtl_perception.mapping.merging.voxel_union import joined_region
@@ -48,7 +49,7 @@ class ThisMap:
 
     Attributes:
         volume, scene: of the map.
-        config: its settings.
+        config, labels: its settings and classes.
         now_ns: stamp of its newest frame.
         with_grid: whether it has a 2D grid.
         archive_folder: where folders for what is not in memory are made.
@@ -58,6 +59,7 @@ class ThisMap:
     volume: Volume
     scene: Scene
     config: MapperConfig
+    labels: LabelSpace
     now_ns: int
     with_grid: bool
     archive_folder: Path | None
@@ -68,19 +70,26 @@ class ThisMap:
         return self.scene.objects.current(self.volume.blocks.measured, self.now_ns)
 
 
-def merge(ours: ThisMap, theirs: OtherMap, given: Transform | None) -> MergeReport:
-    """Take another map into this one; `given` is self_from_other, None if that is to be found.
+def merge(ours: ThisMap, folder: Path, given: Transform | None) -> MergeReport:
+    """Take the saved map of a folder into this one; `given` is self_from_other, None if that is to be found.
 
     Raises:
-        MappingError: the transform is none, or cannot be found, or there are too many robots; this map is unchanged.
+        MappingError: the maps do not fit, the transform is none or cannot be found, or there are too many robots; this
+            map is unchanged.
+        MapFormatError: the folder is no map, or is damaged; this map is unchanged.
         OSError: a part cannot be read or written; this map is unchanged.
     """
+    with opened(folder, ours.config, ours.labels, ours.archive_folder) as theirs:
+        return _merged(ours, theirs, given)
+
+
+def _merged(ours: ThisMap, theirs: OtherMap, given: Transform | None) -> MergeReport:
     volume, scene, objects = ours.volume, ours.scene, ours.objects()
     scene.others.check_room(theirs.robots)
     alignment = None
     if given is None:
         their_view = MapView(theirs.volume, theirs.saved.objects.objects)
-        alignment = aligned(MapView(volume, objects), their_view, ours.config)
+        alignment = aligned(MapView(volume, objects), their_view, ours.config, ours.labels.static_things)
         given = alignment.self_from_other
     transform = _checked(given)
 
@@ -117,6 +126,7 @@ def merge(ours: ThisMap, theirs: OtherMap, given: Transform | None) -> MergeRepo
     return MergeReport(
         self_from_other=transform,
         alignment=alignment,
+        frames=theirs.saved.frames,
         robots=robots,
         objects=found,
         known_objects=tuple(sorted(known_before & set(found.values()))),

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,25 +17,13 @@ from mtl_perception.mapping import storage
 from mtl_perception.mapping.config import MapperConfig
 from mtl_perception.mapping.errors import MappingError
 from mtl_perception.mapping.poses.other_robots import OtherWay
-from mtl_perception.mapping.scene import Scene
-from mtl_perception.mapping.volume import Volume
+from mtl_perception.mapping.reading import ReadMap, read_map
 
 _FEW_BLOCKS = 64  # in memory: none is needed there
 
 
-@dataclass(frozen=True, eq=False)
-class OtherMap:
-    """Another robot's map.
-
-    Attributes:
-        volume: all of its blocks in an archive.
-        scene: what it knows beside.
-        saved: the same, as it was saved.
-    """
-
-    volume: Volume
-    scene: Scene
-    saved: storage.SavedMap
+class OtherMap(ReadMap):
+    """Another robot's map."""
 
     @property
     def robots(self) -> int:
@@ -67,13 +55,8 @@ def opened(
     wrong = storage.misfit(*storage.settings_of(folder), config, labels)
     if wrong:
         raise MappingError(f"{folder} {wrong}: they cannot be merged")
-    volume = Volume(config.model_copy(update={"max_blocks": _FEW_BLOCKS}), labels, archive_folder)
+    read = read_map(folder, config.model_copy(update={"max_blocks": _FEW_BLOCKS}), labels, archive_folder)
     try:
-        saved = storage.load(folder, config, labels, volume.blocks.archive.adopt, volume.aside)
-        scene = Scene(config, labels)
-        scene.restore(saved)
-        volume.instances.restore(saved.instances)
-        volume.air.restore(saved.air)
-        yield OtherMap(volume, scene, saved)
+        yield OtherMap(read.volume, read.scene, read.saved)
     finally:
-        volume.close()
+        read.volume.close()

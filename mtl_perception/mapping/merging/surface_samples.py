@@ -20,10 +20,17 @@ _UPRIGHT = 0.5  # of a normal's length may be along z
 
 @dataclass(frozen=True, eq=False)
 class SurfaceSamples:
-    """Points (N, 3) of a surface, metres, and unit normals (N, 3) that look into free space."""
+    """Points of a surface.
+
+    Attributes:
+        points: (N, 3), metres.
+        normals: (N, 3) of length 1, which look into free space.
+        of_things: (N,), whether they are of things that can be counted.
+    """
 
     points: NDArray[np.float64]
     normals: NDArray[np.float64]
+    of_things: NDArray[np.bool_]
 
     def __len__(self) -> int:
         """Return the number of points."""
@@ -31,29 +38,35 @@ class SurfaceSamples:
 
     def moved(self, transform: Transform) -> SurfaceSamples:
         """Return them where a transform brings them."""
-        return SurfaceSamples(transform_points(transform, self.points), self.normals @ transform[:3, :3].T)
+        points = transform_points(transform, self.points)
+        return SurfaceSamples(points, self.normals @ transform[:3, :3].T, self.of_things)
 
     def thinned(self, most: int) -> SurfaceSamples:
         """Return at most so many of them, evenly chosen."""
-        rows = np.unique(np.linspace(0, len(self) - 1, min(most, len(self))).astype(np.int64))
-        return SurfaceSamples(self.points[rows], self.normals[rows])
+        return self._chosen(np.unique(np.linspace(0, len(self) - 1, min(most, len(self))).astype(np.int64)))
 
     def beside(self, other: SurfaceSamples, self_from_other: Transform, distance: float) -> SurfaceSamples:
         """Return at least those that have points of another surface within a distance, metres, and few more."""
         cells = pack(np.floor(transform_points(self_from_other, other.points) / distance).astype(np.int64))
         around = neighbours(np.unique(cells))
-        rows = np.isin(pack(np.floor(self.points / distance).astype(np.int64)), around)
-        return SurfaceSamples(self.points[rows], self.normals[rows])
+        return self._chosen(np.isin(pack(np.floor(self.points / distance).astype(np.int64)), around))
 
     def upright(self) -> SurfaceSamples:
         """Return those on walls and sides of things: floors and ceilings say nothing of where one is along them."""
-        rows = np.abs(self.normals[:, 2]) < _UPRIGHT
-        return SurfaceSamples(self.points[rows], self.normals[rows])
+        return self._chosen(np.abs(self.normals[:, 2]) < _UPRIGHT)
+
+    def _chosen(self, rows: NDArray) -> SurfaceSamples:
+        return SurfaceSamples(self.points[rows], self.normals[rows], self.of_things[rows])
 
 
-def samples_of(parts: Iterable[Mapping[Key, MeshBlock]], spacing: float) -> SurfaceSamples:
-    """Return one vertex for each cell of an edge `spacing`, metres, in which a mesh in parts has any."""
-    points, normals = [np.zeros((0, 3))], [np.zeros((0, 3))]
+def samples_of(
+    parts: Iterable[Mapping[Key, MeshBlock]], spacing: float, things: NDArray[np.bool_]
+) -> SurfaceSamples:
+    """Return one vertex for each cell of an edge `spacing`, metres, in which a mesh in parts has any.
+
+    `things` (256,) tells of which labels things are that can be counted.
+    """
+    points, normals, of_things = [np.zeros((0, 3))], [np.zeros((0, 3))], [np.zeros(0, dtype=bool)]
     for meshes in parts:
         blocks = [meshes[key] for key in sorted(meshes)]
         if not blocks:
@@ -67,7 +80,8 @@ def samples_of(parts: Iterable[Mapping[Key, MeshBlock]], spacing: float) -> Surf
         known = length > 0
         points.append(vertices[chosen[known]])
         normals.append(normal[known] / length[known, None])
-    return SurfaceSamples(np.concatenate(points), np.concatenate(normals))
+        of_things.append(things[np.concatenate([block.labels for block in blocks])[chosen[known]]])
+    return SurfaceSamples(np.concatenate(points), np.concatenate(normals), np.concatenate(of_things))
 
 
 def _normals(vertices: NDArray[np.float64], triangles: NDArray[np.int32]) -> NDArray[np.float64]:
