@@ -345,13 +345,14 @@ class ObjectRegistry:
         return max(pieces, key=lambda number: (there[number], -self._pieces[number].identity.id), default=None)
 
     def _put_moved(self, piece: _Piece, move: Move) -> bytes:
-        """Add a piece where it comes to, as far as no other is there; return entries of its cells, without vertices."""
+        """Add a piece where it comes to and none is; return empty entries of all cells that it may be one with."""
         taken = self._owners.setdefault(piece.kind, {})
         surface, identity = moved_piece(piece.surface, piece.identity, move, self._edge, taken)
         if len(surface.cells):
             self._add(_Piece(piece.kind, surface, identity))
-        entries = np.zeros(len(surface.cells), SUMMARY)
-        entries["cell"], entries["kind"] = surface.cells, piece.kind
+        around = np.union1d(surface.cells, neighbours(surface.cells))
+        entries = np.zeros(len(around), SUMMARY)
+        entries["cell"], entries["kind"] = around, piece.kind
         return entries.tobytes()
 
     def _add(self, piece: _Piece) -> None:

@@ -88,9 +88,11 @@ def guesses(ours: Landmarks, theirs: Landmarks, most: int) -> list[Guess]:
             found.append(_fitted(start, tree, ours, theirs))
     distinct: list[Guess] = []
     for guess in sorted(found, key=lambda guess: -guess.likeness):
+        if len(distinct) == most:
+            break
         if guess.support >= 2 and not any(are_same(guess.transform, other.transform, middle) for other in distinct):
             distinct.append(guess)
-    return distinct[:most]
+    return distinct
 
 
 def are_same(one: Transform, other: Transform, middle: NDArray[np.float64]) -> bool:

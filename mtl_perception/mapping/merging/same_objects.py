@@ -24,8 +24,8 @@ def same_objects(
 
     One of theirs is the one of ours of its class with which it shares most surface, if that is three tenths of its own
     surface or of the other's (several of theirs may be one of ours: then this map has not told them apart). Of those
-    that are left over on both sides, two are one if their centroids are nearer than two cells and their boxes overlap:
-    robots that looked at a thing from two sides share little of its surface.
+    that are left over on both sides, two are one if their centroids are nearer than two cells and their boxes overlap
+    or are less than a cell apart: robots that looked at a thing from two sides share little of its surface.
 
     Args:
         ours: objects of this map.
@@ -33,7 +33,7 @@ def same_objects(
         self_from_other: where the other map lies in this one.
         edge: of the objects' cells, metres.
     """
-    known, surfaces = _Boxes(ours), _surfaces(theirs, self_from_other, edge)
+    known, surfaces = _Boxes(ours, edge), _surfaces(theirs, self_from_other, edge)
     found: dict[int, int] = {}
     for at, surface in enumerate(surfaces):
         shares = [(surface.share(ours[number].cells), -number) for number in known.touched(surface)]
@@ -73,12 +73,12 @@ class _Surface:
 
 
 class _Boxes:
-    """The boxes of our objects."""
+    """The boxes of our objects, larger by a margin on each side, metres."""
 
-    def __init__(self, objects: Sequence[MapObject]) -> None:
+    def __init__(self, objects: Sequence[MapObject], margin: float) -> None:
         self._labels = np.array([item.label for item in objects], np.int64)
-        self._low = np.array([item.minimum for item in objects]).reshape(-1, 3)
-        self._high = np.array([item.maximum for item in objects]).reshape(-1, 3)
+        self._low = np.array([item.minimum for item in objects]).reshape(-1, 3) - margin
+        self._high = np.array([item.maximum for item in objects]).reshape(-1, 3) + margin
 
     def touched(self, surface: _Surface) -> list[int]:
         """Return which objects of its class have boxes that overlap that of a surface."""

@@ -47,9 +47,9 @@ class SurfaceSamples:
 
     def beside(self, other: SurfaceSamples, self_from_other: Transform, distance: float) -> SurfaceSamples:
         """Return at least those that have points of another surface within a distance, metres, and few more."""
-        cells = pack(np.floor(transform_points(self_from_other, other.points) / distance).astype(np.int64))
-        around = neighbours(np.unique(cells))
-        return self._chosen(np.isin(pack(np.floor(self.points / distance).astype(np.int64)), around))
+        cells = np.unique(pack(np.floor(transform_points(self_from_other, other.points) / distance).astype(np.int64)))
+        near = np.concatenate([cells, neighbours(cells)])
+        return self._chosen(np.isin(pack(np.floor(self.points / distance).astype(np.int64)), near))
 
     def upright(self) -> SurfaceSamples:
         """Return those on walls and sides of things: floors and ceilings say nothing of where one is along them."""

@@ -76,6 +76,10 @@ class Bricks:
         self.registry.note(changed, removed)
         return self.registry.current(self.measured, self.stamp_ns)
 
+    def change_unmeasured(self):
+        """Let the registry learn of what has changed, none of which this robot has measured."""
+        self.registry.note(*self.changes())
+
     def ids(self, after_s=1.0):
         return [item.id for item in self.objects(after_s)]
 
