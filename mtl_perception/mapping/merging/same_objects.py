@@ -57,11 +57,15 @@ class _Surface:
     """The surface of one of their objects in this map: of its vertices in each cell of theirs the mean position."""
 
     def __init__(
-        self, label: int, points: NDArray[np.float64], cells: NDArray[np.int64], vertices: NDArray[np.int64]
+        self,
+        label: int,
+        centroid: NDArray[np.float64],
+        points: NDArray[np.float64],
+        cells: NDArray[np.int64],
+        vertices: NDArray[np.int64],
     ) -> None:
-        self.label = label
+        self.label, self.centroid = label, centroid
         self.low, self.high = points.min(axis=0), points.max(axis=0)
-        self.centroid = np.average(points, axis=0, weights=vertices)
         self._cells, self._vertices = cells, vertices
 
     def share(self, cells: NDArray[np.int64]) -> float:
@@ -97,5 +101,6 @@ def _surfaces(theirs: ObjectsState, self_from_other: Transform, edge: float) -> 
     for item in theirs.objects:
         first, last = np.searchsorted(kinds, item.instance * 256 + item.label + np.array([0, 1]))
         rows = order[first:last][np.isin(old_cells[first:last], item.cells)]
-        found.append(_Surface(item.label, points[rows], cells[rows], vertices[rows]))
+        centroid = transform_points(self_from_other, item.centroid)
+        found.append(_Surface(item.label, centroid, points[rows], cells[rows], vertices[rows]))
     return found
