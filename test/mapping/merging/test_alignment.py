@@ -39,7 +39,7 @@ def test_it_does_not_matter_which_map_is_merged_into_which(world, loaded):
 def test_rooms_that_are_alike_with_other_things_in_them_are_not_taken_for_the_same(world, loaded):
     mapper = loaded(world.one)
     before = mapper.scene_graph_bytes(True)
-    with pytest.raises(MappingError, match=r"overlap enough: .* 60% of that of things.* agree, 9\d%, of things 1\d%"):
+    with pytest.raises(MappingError, match=r"enough: .* 60% of that of things.* agree, 9\d%, of things [1-5]\d%"):
         mapper.merge(world.elsewhere)
     assert mapper.scene_graph_bytes(True) == before and mapper.stats.frames == 12
 
