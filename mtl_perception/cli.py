@@ -42,6 +42,7 @@ COMMANDS = (
     ),
     Command("world-pictures", "mtl_perception.running.world_pictures", "show what such worlds look like, seed by seed"),
     Command("convert", "mtl_perception.data.recordings.command", "turn a recording of another kind into a bag"),
+    Command("merge", "mtl_perception.mapping.merging.command", "merge the saved maps of two robots into one"),
     Command(
         "evaluate",
         "mtl_perception.evaluation.command",

@@ -4,9 +4,8 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -29,9 +28,11 @@ from mtl_perception.mapping.graph.scene_graph import SceneGraphView
 from mtl_perception.mapping.graph.track import Track
 from mtl_perception.mapping.ground.distance_field import FieldMap
 from mtl_perception.mapping.ground.ground_grid import GridMap
+from mtl_perception.mapping.merging.merge import ThisMap, merge
 from mtl_perception.mapping.poses.trajectory import Correction, Trajectory
 from mtl_perception.mapping.products.map_products import MapProducts
-from mtl_perception.mapping.reports import MapStats, MapUpdate
+from mtl_perception.mapping.reading import ReadMap, read_map
+from mtl_perception.mapping.reports import MapStats, MapUpdate, MergeReport, timed
 from mtl_perception.mapping.scene import Scene
 from mtl_perception.mapping.slices.esdf_slice import EsdfSlice
 from mtl_perception.mapping.slices.height_band import Bounds
@@ -93,7 +94,7 @@ class Mapper:
         """
         seconds: dict[str, float] = {}
         moved = self._fuse(prediction, seconds)
-        with _timed(seconds, "mesh"):
+        with timed(seconds, "mesh"):
             changed, removed = self._mesh_changes()
         return MapUpdate(changed, removed, moved, seconds)
 
@@ -129,21 +130,13 @@ class Mapper:
     def stats(self) -> MapStats:
         """Sizes of the map as it stands."""
         self._mesh_changes()
-        blocks, window = self._volume.blocks, self._volume.window
         return MapStats(
-            blocks=len(blocks),
-            archived_blocks=blocks.archive.blocks,
-            vertices=blocks.vertices,
+            **self._volume.sizes(),
             objects=len(self.objects()),
             places=self._scene.ground.place_count,
             rooms=self._scene.ground.region_count,
             tracks=len(self.tracks()),
             frames=self._frames,
-            evicted_blocks=window.evicted_blocks,
-            refused_blocks=window.refused_blocks,
-            dropped_blocks=window.dropped_blocks,
-            aside_blocks=len(self._volume.aside),
-            damaged_regions=blocks.archive.damaged_regions,
         )
 
     @property
@@ -270,19 +263,34 @@ class Mapper:
             MapFormatError: the folder is no map, is damaged, or does not fit this configuration; the map is unchanged.
             OSError: a new folder for what is not in memory cannot be made; the map is unchanged.
         """
-        volume, scene = Volume(self.config, self.labels, self._archive_folder), Scene(self.config, self.labels)
-        try:
-            adopt = volume.blocks.archive.adopt
-            saved = storage.load(Path(folder), self.config, self.labels, adopt, volume.aside)
-            scene.restore(saved)
-        except BaseException:
-            volume.close()
-            raise
+        read = read_map(Path(folder), self.config, self.labels, self._archive_folder)
         self.close()
-        self._begin(volume)
-        if saved.centre is not None:
-            volume.window.open_at(saved.centre)
-        self._take_over(saved, scene)
+        if read.saved.centre is not None:
+            read.volume.window.open_at(read.saved.centre)
+        self._go_on(read)
+
+    def merge(self, folder: str | Path, self_from_other: Transform | None = None) -> MergeReport:
+        """Make the saved map of another robot a part of this one; see `mapping.merging.merge`.
+
+        Objects, rooms and road segments of this map keep their ids. To merge maps of two namespaces, save both.
+
+        Args:
+            folder: of the other map, made with the same voxels, grid and classes.
+            self_from_other: where its world lies in this one; None: it is found from what both maps show.
+
+        Raises:
+            MappingError: the maps do not fit, or where the other one lies cannot be found; the map is unchanged.
+            MapFormatError: the folder is no map, or is damaged; the map is unchanged.
+            OSError: a part of a map cannot be read or written; the map is unchanged.
+        """
+        self._mesh_changes()
+        ours = ThisMap(
+            self._volume, self._scene, self.config, self.labels, self._stamp_ns, self._with_grid,
+            self._archive_folder, self._mesh_changes,
+        )  # fmt: skip
+        report = merge(ours, Path(folder), self_from_other)
+        self._frames += report.frames
+        return report
 
     def copy(self) -> Mapper:
         """Return another map that equals this one, for example to be saved by another thread while this one goes on.
@@ -299,26 +307,25 @@ class Mapper:
         self._volume.blocks.copy_to(other._volume.blocks)
         self._volume.aside.copy_to(other._volume.aside)
         other._volume.window.centre = None if saved.centre is None else saved.centre.copy()
-        scene = Scene(self.config, self.labels)
-        scene.restore(saved)
-        other._take_over(saved, scene)
+        read = ReadMap(other._volume, other._scene, saved)
+        read.take_over()
+        other._go_on(read)
         return other
 
-    def _take_over(self, saved: storage.SavedMap, scene: Scene) -> None:
-        """Take over all that is saved beside the blocks."""
-        self._scene = scene
-        self.instances.restore(saved.instances)
-        self._volume.air.restore(saved.air)
-        self._frames, self._stamp_ns = saved.frames, saved.stamp_ns
+    def _go_on(self, read: ReadMap) -> None:
+        """Go on from a map."""
+        self._volume, self._scene = read.volume, read.scene
+        self._frames, self._stamp_ns = read.saved.frames, read.saved.stamp_ns
 
     def _begin(self, volume: Volume) -> None:
         """Begin with a volume, and nothing else."""
         self._volume, self._scene = volume, Scene(self.config, self.labels)
+        self._volume.others = self._scene.others
         self._frames = self._stamp_ns = 0
 
     def _fuse(self, prediction: Prediction, seconds: dict[str, float]) -> bool:
         """Fuse a frame; return whether the map has moved before."""
-        with _timed(seconds, "gate"):
+        with timed(seconds, "gate"):
             views = views_of(prediction, self.config, self.labels)
         assert prediction.world_from_base is not None  # views_of has checked it
         stamp_ns, world_from_base = prediction.stamp_ns, prediction.world_from_base
@@ -327,19 +334,19 @@ class Mapper:
         correction = self._scene.path.admit(stamp_ns, world_from_base)
         if correction is not None:
             self._correct(correction)
-        with _timed(seconds, "window"):
+        with timed(seconds, "window"):
             reaches = self._volume.approach(views, world_from_base[:3, 3])
-        with _timed(seconds, "fuse"):
+        with timed(seconds, "fuse"):
             distance = self.config.revisit_distance
             before_ns = self._scene.path.trajectory.stamp_before(distance) if distance else None
             for view, reach in zip(views, reaches, strict=True):
                 self._scene.objects.note_measured(self._volume.fuse(view, reach, stamp_ns, before_ns))
-        with _timed(seconds, "grid"):
+        with timed(seconds, "grid"):
             if self._with_grid:
                 self._scene.ground.integrate(views, world_from_base, stamp_ns)
                 for view, reach in zip(views, reaches, strict=True):
                     self._volume.air.integrate(view, reach.low, reach.high)
-        with _timed(seconds, "track"):
+        with timed(seconds, "track"):
             self._scene.follow(stamp_ns, world_from_base, prediction.detections)
         self._frames += 1
         self._stamp_ns = stamp_ns
@@ -348,6 +355,7 @@ class Mapper:
     def _correct(self, correction: Correction) -> None:
         """Move with a corrected trajectory."""
         self._mesh_changes()
+        correction = replace(correction, others=self._scene.others.ways)
         objects = self._scene.moved_objects(correction, self._volume.anchors)
         self._volume.move(correction, self._stamp_ns)
         self._scene.move(correction, objects)
@@ -388,11 +396,5 @@ class Mapper:
             objects=self._scene.objects.state(self._volume.blocks.measured, self._stamp_ns),
             tracks=self._scene.tracks.state(),
             trajectory=self._scene.path.trajectory.state(),
+            others=self._scene.others.state(),
         )
-
-
-@contextmanager
-def _timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
-    start = time.perf_counter()
-    yield
-    seconds[stage] = time.perf_counter() - start

@@ -1,11 +1,17 @@
 # Copyright 2026 The mtl_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a map says about itself: what a frame has changed, and how large it is."""
+"""What a map says about itself: what a frame or another map has changed, how large it is, and how long it takes."""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 
+import numpy as np
+
+from mtl_perception.core.transforms import Transform
 from mtl_perception.mapping.fusion.blocks import Key
 from mtl_perception.mapping.surface.meshing import MeshBlock
 
@@ -25,6 +31,69 @@ class MapUpdate:
     removed_blocks: tuple[Key, ...]
     moved: bool
     seconds: dict[str, float]
+
+
+@dataclass(frozen=True, eq=False)
+class Alignment:
+    """Where another map was found to lie in this one, and what speaks for it.
+
+    Attributes:
+        self_from_other: the transform.
+        objects: of how many things of this map one of the other's comes within half a metre.
+        agreement: 0..1, of the upright surface of one map of which the other knows something, the share that is
+            surface there, too; the rest is seen free space there.
+        agreement_of_things: the same of the surface of things alone.
+        surface: square metres of it that agree.
+        residual: metres, root of the mean squared distance between both surfaces, where they are near each other.
+    """
+
+    self_from_other: Transform
+    objects: int
+    agreement: float
+    agreement_of_things: float
+    surface: float
+    residual: float
+
+    def __str__(self) -> str:
+        """Return it in words."""
+        x, y, z = self.self_from_other[:3, 3].tolist()
+        yaw = np.rad2deg(np.arctan2(self.self_from_other[1, 0], self.self_from_other[0, 0]))
+        return (
+            f"x {x:.2f} y {y:.2f} z {z:.2f} m, yaw {yaw:.1f} degrees ({self.objects} objects and {self.surface:.1f} m2 "
+            f"agree, {self.agreement:.0%}, of things {self.agreement_of_things:.0%}; "
+            f"{100 * self.residual:.1f} cm apart)"
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class MergeReport:
+    """What has come of the map of another robot.
+
+    Attributes:
+        self_from_other: where it lies in this map.
+        alignment: what speaks for that, where it was estimated; None where it was given.
+        frames: of which it was made.
+        robots: the letters of the agents that were added, in the other map's order.
+        objects: per id of an object in the other map, its id here. Those that are one with an object of this map have
+            its id; of two with one id here, the other map had the thing twice.
+        known_objects: those ids of `objects` that this map had before.
+        new_blocks: that this map did not have.
+        shared_blocks: that both had; they are fused.
+        cells_left_out: of the other map's 2D grid, that are beyond the bounded grid of this one. Places and regions
+            were found in them all the same.
+        unnumbered_things: that are told from no others because all numbers for that are taken.
+    """
+
+    self_from_other: Transform
+    alignment: Alignment | None
+    frames: int
+    robots: tuple[str, ...]
+    objects: Mapping[int, int]
+    known_objects: tuple[int, ...]
+    new_blocks: int
+    shared_blocks: int
+    cells_left_out: int
+    unnumbered_things: int
 
 
 @dataclass(frozen=True)
@@ -57,3 +126,11 @@ class MapStats:
     dropped_blocks: int
     aside_blocks: int
     damaged_regions: int
+
+
+@contextmanager
+def timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
+    """Note how long a block takes."""
+    start = time.perf_counter()
+    yield
+    seconds[stage] = time.perf_counter() - start

@@ -18,6 +18,7 @@ from mtl_perception.mapping.graph.layers import Layers
 from mtl_perception.mapping.graph.objects import MapObject, ObjectRegistry
 from mtl_perception.mapping.graph.queries import Queries
 from mtl_perception.mapping.graph.tracks import TrackRegistry
+from mtl_perception.mapping.poses.other_robots import OtherRobots
 from mtl_perception.mapping.poses.robot_path import RobotPath
 from mtl_perception.mapping.poses.trajectory import Correction
 from mtl_perception.mapping.storage import SavedMap
@@ -34,6 +35,7 @@ class Scene:
         ground: the 2D grid, places, regions and areas.
         tracks: of things that move.
         path: of the robot.
+        others: the robots whose maps were merged into this one.
     """
 
     def __init__(self, config: MapperConfig, labels: LabelSpace) -> None:
@@ -47,6 +49,7 @@ class Scene:
         self.ground = GroundGraph(config, labels)
         self.tracks = TrackRegistry(config, labels)
         self.path = RobotPath(config)
+        self.others = OtherRobots()
         self._queries: Queries | None = None
 
     def restore(self, saved: SavedMap) -> None:
@@ -59,6 +62,7 @@ class Scene:
         self.ground.restore(saved.ground)
         self.tracks.restore(saved.tracks)
         self.path.trajectory.restore(saved.trajectory)
+        self.others.restore(saved.others)
 
     def begin_again(self) -> None:
         """Begin new tracks and a new way, for stamps that begin at an earlier time."""
@@ -86,6 +90,7 @@ class Scene:
         self.ground.move(correction)
         self.tracks.move(correction.at)
         self.path.correct(correction)
+        self.others.move(correction.at)
 
     def queries(self, objects: tuple[MapObject, ...]) -> Queries:
         """Return what answers questions; `objects` are those of now."""
@@ -101,7 +106,7 @@ class Scene:
             objects,
             regions,
             self.ground.view(),
-            self.path.trajectory,
+            (self.path.trajectory, *self.others.ways),
             self.tracks.tracks,
             self._labels,
             self._config.object_gap,

@@ -12,6 +12,7 @@ objects.json        the objects, what is remembered of others that merged or van
 objects.npz         their cells, and the summaries of the mesh that they are made of
 tracks.npz          the things that move, and those that did lately
 trajectory.npz      the robot's keyframes
+others.npz          those of robots whose maps were merged into this one
 mesh.ply, ...       what other programs read (see products/map_products.py), and this one does not
 """
 
@@ -42,7 +43,7 @@ from mtl_perception.mapping.window.region_file import RegionError
 from mtl_perception.mapping.window.set_aside import SetAside, read_parts, write_parts
 
 FORMAT = "mtl_perception.map"
-VERSION = 3
+VERSION = 4
 MANIFEST = "manifest.json"
 
 _READ_BACK = (
@@ -55,7 +56,10 @@ _READ_BACK = (
     "objects.npz",
     "tracks.npz",
     "trajectory.npz",
+    "others.npz",
 )
+_ERRORS = (OSError, ValueError, KeyError, TypeError, AttributeError, zipfile.BadZipFile)
+"""What files can raise that are not as they must be."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,6 +76,7 @@ class SavedMap:
         objects: as in `ObjectRegistry.state`.
         tracks: as in `TrackRegistry.state`.
         trajectory: as in `Trajectory.state`.
+        others: as in `OtherRobots.state`.
     """
 
     frames: int
@@ -83,6 +88,7 @@ class SavedMap:
     objects: ObjectsState
     tracks: dict[str, NDArray]
     trajectory: dict[str, NDArray]
+    others: dict[str, NDArray]
 
 
 def save(
@@ -103,9 +109,8 @@ def save(
         MapFormatError: the place is taken by something else than a map.
         OSError: the files cannot be written.
     """
+    check_target(folder)
     folder = folder.absolute()
-    if folder.exists() and not is_map(folder) and not (folder.is_dir() and not any(folder.iterdir())):
-        raise MapFormatError(f"{folder} exists and is no map (it has no {MANIFEST}): it is not overwritten")
     with replacing(folder, MANIFEST) as new:
         blocks = _write_regions(new / "blocks.zip", regions)
         write_parts(new / "aside.zip", aside)
@@ -114,9 +119,47 @@ def save(
     return folder
 
 
+def check_target(folder: Path) -> None:
+    """Look whether a map may be saved to a folder.
+
+    Raises:
+        MapFormatError: the place is taken by something else than a map.
+    """
+    folder = folder.absolute()
+    if folder.exists() and not is_map(folder) and not (folder.is_dir() and not any(folder.iterdir())):
+        raise MapFormatError(f"{folder} exists and is no map (it has no {MANIFEST}): it is not overwritten")
+
+
 def is_map(folder: Path) -> bool:
     """Return whether there is a saved map, readable or not."""
     return (current(folder, MANIFEST) / MANIFEST).is_file()
+
+
+def settings_of(folder: Path) -> tuple[MapperConfig, LabelSpace]:
+    """Return the settings and the classes of a saved map.
+
+    Raises:
+        MapFormatError: the folder is no map of this version.
+    """
+    folder = current(folder.absolute(), MANIFEST)
+    try:
+        manifest = _manifest(folder)
+        return MapperConfig.model_validate(manifest["config"]), LabelSpace.from_dict(manifest["labels"])
+    except MapFormatError:
+        raise
+    except _ERRORS as error:
+        raise MapFormatError(f"{folder} is no readable map: {type(error).__name__}: {error}") from error
+
+
+def misfit(theirs: MapperConfig, their_labels: LabelSpace, ours: MapperConfig, our_labels: LabelSpace) -> str:
+    """Return in what, with both values, a map was made otherwise than this one is; nothing if they fit together."""
+    for name in ("voxel_size", "truncation_voxels", "grid_resolution", "ground_labels", "place_spacing", "object_gap"):
+        their, our = getattr(theirs, name), getattr(ours, name)
+        if their != our:
+            return f"was made with {name} {their}, this map has {our}"
+    if their_labels.names != our_labels.names:
+        return f"was made with the classes {list(their_labels.names)}, this map has {list(our_labels.names)}"
+    return ""
 
 
 def load(
@@ -133,14 +176,16 @@ def load(
     folder = current(folder.absolute(), MANIFEST)
     try:
         manifest = _checked_manifest(folder)
-        _check_fit(manifest, config, labels, folder)
+        wrong = misfit(*settings_of(folder), config, labels)
+        if wrong:
+            raise MapFormatError(f"{folder} {wrong}")
         saved = _read_files(folder, manifest)
         _read_regions(folder / "blocks.zip", int(manifest["blocks"]), adopt)
         read_parts(folder / "aside.zip", aside)
         return saved
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, zipfile.BadZipFile) as error:
-        if isinstance(error, MapFormatError):
-            raise
+    except MapFormatError:
+        raise
+    except _ERRORS as error:
         raise MapFormatError(f"{folder} is no readable map: {type(error).__name__}: {error}") from error
 
 
@@ -173,6 +218,7 @@ def _write_files(folder: Path, state: SavedMap, products: MapProducts) -> None:
     _write_arrays(folder / "objects.npz", arrays)
     _write_arrays(folder / "tracks.npz", state.tracks)
     _write_arrays(folder / "trajectory.npz", state.trajectory)
+    _write_arrays(folder / "others.npz", state.others)
     (folder / "objects.json").write_text(json.dumps(listed, indent=1))
     write_products(folder, products)
 
@@ -193,11 +239,16 @@ def _write_manifest(folder: Path, state: SavedMap, blocks: int, config: MapperCo
     (folder / MANIFEST).write_text(json.dumps(manifest, indent=1, sort_keys=True))
 
 
-def _checked_manifest(folder: Path) -> dict[str, Any]:
+def _manifest(folder: Path) -> dict[str, Any]:
     manifest = json.loads((folder / MANIFEST).read_text())
     if manifest["format"] != FORMAT or manifest["version"] != VERSION:
         found = f"{manifest['format']} version {manifest['version']}"
         raise MapFormatError(f"{folder / MANIFEST}: format is {found}, this program reads {FORMAT} version {VERSION}")
+    return dict(manifest)
+
+
+def _checked_manifest(folder: Path) -> dict[str, Any]:
+    manifest = _manifest(folder)
     missing = [name for name in _READ_BACK if name not in manifest["files"]]
     if missing:
         raise MapFormatError(f"{folder / MANIFEST} does not list {', '.join(missing)}")
@@ -207,18 +258,7 @@ def _checked_manifest(folder: Path) -> dict[str, Any]:
             raise MapFormatError(f"{path} is missing")
         if path.stat().st_size != entry["bytes"] or _sha256(path) != entry["sha256"]:
             raise MapFormatError(f"{path} is damaged: its size or checksum is not the manifest's")
-    return dict(manifest)
-
-
-def _check_fit(manifest: dict[str, Any], config: MapperConfig, labels: LabelSpace, folder: Path) -> None:
-    saved = MapperConfig.model_validate(manifest["config"])
-    for name in ("voxel_size", "truncation_voxels", "grid_resolution", "ground_labels", "place_spacing", "object_gap"):
-        theirs, ours = getattr(saved, name), getattr(config, name)
-        if theirs != ours:
-            raise MapFormatError(f"{folder} was made with {name} {theirs}, this map has {ours}")
-    theirs = [label["name"] for label in manifest["labels"]["labels"]]
-    if theirs != list(labels.names):
-        raise MapFormatError(f"{folder} was made with the classes {theirs}, this map has {list(labels.names)}")
+    return manifest
 
 
 def _read_files(folder: Path, manifest: dict[str, Any]) -> SavedMap:
@@ -241,6 +281,7 @@ def _read_files(folder: Path, manifest: dict[str, Any]) -> SavedMap:
         objects=object_files.from_files(listed, _arrays(folder / "objects.npz")),
         tracks=_arrays(folder / "tracks.npz"),
         trajectory=_arrays(folder / "trajectory.npz"),
+        others=_arrays(folder / "others.npz"),
     )
 
 

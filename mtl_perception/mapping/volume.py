@@ -7,6 +7,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from mtl_perception.mapping.fusion.instances import Instances
 from mtl_perception.mapping.fusion.measured import NEVER_NS
 from mtl_perception.mapping.fusion.views import DepthView
 from mtl_perception.mapping.ground.ground_grid import GridMap, GroundGrid
+from mtl_perception.mapping.poses.other_robots import OtherRobots
 from mtl_perception.mapping.poses.reanchoring import anchors_of, moved
 from mtl_perception.mapping.poses.trajectory import Correction
 from mtl_perception.mapping.slices.esdf_slice import EsdfSlice, esdf_of
@@ -43,6 +45,7 @@ class Volume:
         surface: the meshes of the blocks.
         window: which blocks are in memory.
         air: blocks without voxels that are known to be free.
+        others: the robots that have measured blocks beside this one.
     """
 
     def __init__(self, config: MapperConfig, labels: LabelSpace, folder: Path | None) -> None:
@@ -55,11 +58,26 @@ class Volume:
         self._take(RegionArchive(config.voxel_size, config.max_depth, folder))
         self.aside = SetAside(folder)
         self.air = FreeAir(config)
+        self.others = OtherRobots()
 
     @property
     def instances(self) -> Instances:
         """What the instances of voxels stand for."""
         return self._fusion.instances
+
+    def sizes(self) -> dict[str, int]:
+        """Return what `MapStats` tells of it."""
+        archive, window = self.blocks.archive, self.window
+        return {
+            "blocks": len(self.blocks),
+            "archived_blocks": archive.blocks,
+            "vertices": self.blocks.vertices,
+            "evicted_blocks": window.evicted_blocks,
+            "refused_blocks": window.refused_blocks,
+            "dropped_blocks": window.dropped_blocks,
+            "aside_blocks": len(self.aside),
+            "damaged_regions": archive.damaged_regions,
+        }
 
     def close(self) -> None:
         """Remove what is on disk."""
@@ -116,8 +134,11 @@ class Volume:
 
     def anchors(self, points: NDArray[np.float64], otherwise_ns: int) -> NDArray[np.int64]:
         """Return the stamps (N,) of the poses on which the blocks around points (N, 3) hang; see `anchors_of`."""
-        blocks = np.floor(points / (BLOCK * self._config.voxel_size)).astype(np.int32)
-        return anchors_of(self.blocks.measured.of(blocks, NEVER_NS), otherwise_ns, self._config)
+        return self.block_anchors(np.floor(points / (BLOCK * self._config.voxel_size)).astype(np.int32), otherwise_ns)
+
+    def block_anchors(self, keys: NDArray[np.int32], otherwise_ns: int) -> NDArray[np.int64]:
+        """Return the same for blocks (N, 3)."""
+        return self._anchors_of(self.blocks.measured.of(keys, NEVER_NS), otherwise_ns)
 
     def move(self, correction: Correction, now_ns: int) -> None:
         """Move with a corrected trajectory; nothing is set aside any more.
@@ -127,19 +148,30 @@ class Volume:
         """
         archive = RegionArchive(self._config.voxel_size, self._config.max_depth, self._folder)
         try:
-            keys = moved(self.blocks, self.aside, correction.at, now_ns, self._config, archive)
+            anchors = partial(self._anchors_of, otherwise_ns=now_ns)  # what was never measured moves like the newest
+            keys = moved(self.blocks, self.aside, correction.at, anchors, self._config, archive)
         except BaseException:
             archive.close()
             raise
-        instances, centre = self.instances, self.window.centre
-        self.close()
-        self._take(archive)
-        self._fusion.instances = instances
+        self.aside.close()
         self.aside = SetAside(self._folder)
         self.air.move(correction.around)
-        self.surface.note(keys)
+        if self.window.centre is not None:
+            self.window.centre = correction.at(np.array([now_ns]))[0][:3] @ [*self.window.centre, 1.0]
+        self.replace(archive, keys)
+
+    def replace(self, archive: RegionArchive, changed: NDArray[np.int32]) -> None:
+        """Let the blocks of an archive be all blocks; of `changed` (N, 3) the meshes are not those of the voxels."""
+        instances, centre = self.instances, self.window.centre
+        self.blocks.archive.close()
+        self._take(archive)
+        self._fusion.instances = instances
+        self.surface.note(changed)
         if centre is not None:
-            self.window.open_at(correction.at(np.array([now_ns]))[0][:3] @ [*centre, 1.0])
+            self.window.open_at(centre)
+
+    def _anchors_of(self, seen_ns: NDArray[np.int64], otherwise_ns: int) -> NDArray[np.int64]:
+        return anchors_of(self.others.as_times(seen_ns), otherwise_ns, self._config)
 
     def _heights(self, grid: GroundGrid) -> GroundHeights:
         below = 0.0 if self.window.centre is None else float(self.window.centre[2]) - self._config.base_height
@@ -155,7 +187,7 @@ class Volume:
     def _set_aside(self, touched: NDArray[np.int32], now_ns: int, before_ns: int) -> None:
         there = touched[self.blocks.store.find(touched) >= 0]
         seen_ns = self.blocks.measured.of(there, now_ns)
-        old = seen_ns[:, 1] < before_ns
+        old = self.others.as_times(seen_ns[:, 1]) < before_ns
         if old.any():
             self.aside.put(there[old], seen_ns[old], self.blocks.store.read(there[old]))
             self.blocks.remove(there[old])

@@ -18,7 +18,9 @@ from mtl_perception.core import LabelSpace, Prediction
 from mtl_perception.core.transforms import Transform
 from mtl_perception.mapping import MapFormatError, Mapper, MappingError
 from mtl_perception.mapping.fusion.views import as_published
+from mtl_perception.mapping.graph.scene_graph import object_node
 from mtl_perception.mapping.storage import is_map
+from mtl_perception.messages.poses import to_pose, transform_from_pose
 from mtl_perception.messages.predictions import from_rig_prediction
 from mtl_perception.messages.stamps import stamp_ns_from
 from mtl_perception.resources import config_file
@@ -36,7 +38,7 @@ from mtl_perception.ros.progress import FrameClock, ProgressReporter, frame_stat
 from mtl_perception.ros.trajectory_corrections import TrajectoryCorrections
 from mtl_perception.ros.worker import Worker
 from mtl_perception_msgs.msg import Progress, RigPrediction
-from mtl_perception_msgs.srv import LoadMap, SaveMap
+from mtl_perception_msgs.srv import LoadMap, MergeMap, SaveMap
 
 _LOG_PERIOD_S = 5.0
 
@@ -112,6 +114,7 @@ class MappingNode(ManagedNode):
         self._services_made = [
             self.create_service(SaveMap, "mapping/save", self._save),
             self.create_service(LoadMap, "mapping/load", self._load),
+            self.create_service(MergeMap, "mapping/merge", self._merge),
             self.create_service(Trigger, "mapping/reset", self._reset),
         ]
         self._questions = GraphServices(self, self._worker, self._mapper, lambda: self._outputs.frame)
@@ -252,6 +255,21 @@ class MappingNode(ManagedNode):
             return "loaded"
 
         response.success, response.message = self._on_worker(load)
+        return response
+
+    def _merge(self, request: MergeMap.Request, response: MergeMap.Response) -> MergeMap.Response:
+        def merge() -> str:
+            folder = map_path(self._settings.value.map_folder, request.path)
+            report = self._mapper.merge(folder, None if request.estimate else transform_from_pose(request.pose))
+            self._outputs.note_replaced()
+            self._note_change()
+            response.pose = to_pose(report.self_from_other)
+            response.other_objects = [object_node(number) for number in report.objects]
+            response.objects = [object_node(number) for number in report.objects.values()]
+            response.were_known = [number in report.known_objects for number in report.objects.values()]
+            return "merged" if report.alignment is None else f"merged, at {report.alignment}"
+
+        response.success, response.message = self._on_worker(merge)
         return response
 
     def _reset(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:

@@ -6,7 +6,7 @@ import threading
 
 import numpy as np
 import pytest
-from geometry_msgs.msg import PointStamped, PoseStamped
+from geometry_msgs.msg import Point, PointStamped, Pose, PoseStamped, Quaternion
 from nav_msgs.msg import OccupancyGrid, Path
 from rclpy.lifecycle import TransitionCallbackReturn
 from sensor_msgs.msg import PointCloud2
@@ -23,7 +23,7 @@ from mtl_perception.nodes.mapping_node import MappingNode
 from mtl_perception.resources import config_file
 from mtl_perception.ros import qos
 from mtl_perception_msgs.msg import Progress, RigPrediction, SceneGraph
-from mtl_perception_msgs.srv import FindObjects, FindRegion, FindWay, LoadMap, SaveMap
+from mtl_perception_msgs.srv import FindObjects, FindRegion, FindWay, LoadMap, MergeMap, SaveMap
 
 KINDS = {
     "mesh": MarkerArray,
@@ -220,6 +220,47 @@ def test_save_reset_load(graph, start, predictions, tmp_path):
     assert len(vertices(node)) == 0
     assert graph.call(LoadMap, "mapping/load", path="room").success
     np.testing.assert_allclose(vertices(node), before, atol=1e-6)
+
+
+def test_another_robots_map_is_merged(graph, start, predictions, tmp_path):
+    node = start(in_process=True)
+    node.submit(predictions[0])
+    graph.until(lambda: graph.progress["mapping"], "progress")
+    assert graph.call(SaveMap, "mapping/save", path="other").success
+    before, objects = len(vertices(node)), len(node._mapper.objects())
+    meshes = graph.hear(MarkerArray, "mapping/mesh", 1000)
+    graph.until(lambda: meshes, "the mesh")
+    meshes.clear()
+    beside = Pose(position=Point(x=40.0), orientation=Quaternion(z=0.6, w=0.8))
+    merged = graph.call(MergeMap, "mapping/merge", path="other", pose=beside)
+    assert merged.success and merged.message == "merged" and merged.pose.position.x == 40.0
+    assert len(vertices(node)) == pytest.approx(2 * before, rel=0.1)
+    nodes = {item.id for item in node._mapper.scene_graph().nodes}
+    assert {*merged.objects} <= nodes and len(merged.other_objects) == len(merged.objects) <= objects
+    assert not any(merged.were_known)
+    wiped = (Marker.DELETEALL,)
+    graph.until(lambda: any(marker.action in wiped for each in meshes for marker in each.markers), "the whole mesh")
+
+
+@pytest.mark.parametrize(
+    ("call", "text"),
+    [
+        ({"path": "../outside"}, "map_folder"),
+        ({"path": "nothing"}, "is no readable map"),
+        ({"path": "other", "estimate": True}, "the maps do not overlap enough"),
+        ({"path": "other", "pose": Pose()}, "quaternion"),
+    ],
+)
+def test_a_merge_that_fails_leaves_the_map(graph, start, predictions, call, text):
+    node = start(in_process=True, object_min_vertices=100000)  # no objects: nothing to recognise
+    node.submit(predictions[0])
+    graph.until(lambda: graph.progress["mapping"], "progress")
+    assert graph.call(SaveMap, "mapping/save", path="other").success
+    before = vertices(node)
+    call = {**call, "pose": Pose(orientation=Quaternion(w=0.0))} if "pose" in call else call
+    refused = graph.call(MergeMap, "mapping/merge", **call)
+    assert not refused.success and text in refused.message
+    np.testing.assert_array_equal(vertices(node), before)
 
 
 @pytest.mark.parametrize("path", ["../outside", "/etc/map", "."])

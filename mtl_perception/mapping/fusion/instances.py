@@ -91,6 +91,15 @@ class Instances:
         self._label, self._root = state.label.copy(), state.root.copy()
         self._votes = {(first, second): count for first, second, count in state.votes.tolist()}
 
+    def add(self, label: int) -> int:
+        """Return a number for a thing that was not known; `NONE` when all are taken."""
+        if len(self._label) > MOST:
+            self.refused += 1
+            return NONE
+        self._label = np.append(self._label, np.uint8(label))
+        self._root = np.append(self._root, np.uint16(len(self._root)))
+        return len(self)
+
     def assign(self, view: DepthView, store: BlockStore) -> NDArray[np.uint16]:
         """Return for each pixel (H, W) the instance of the map that it shows; `NONE` where there is none or no depth.
 
@@ -156,7 +165,7 @@ class Instances:
                     if not parted[row]:
                         result[row] = whole
                         continue
-                result[row] = self._new(int(label[row]))
+                result[row] = self.add(int(label[row]))
         self._join(shared, in_view, instances, result, taken)
         return result, parted
 
@@ -166,15 +175,6 @@ class Instances:
         if count < _TIMES:
             self._votes[pair] = count
         return count >= _TIMES
-
-    def _new(self, label: int) -> int:
-        """Return a number for a thing that was not known."""
-        if len(self._label) > MOST:
-            self.refused += 1
-            return NONE
-        self._label = np.append(self._label, np.uint8(label))
-        self._root = np.append(self._root, np.uint16(len(self._root)))
-        return len(self)
 
     def _join(
         self,

@@ -14,6 +14,28 @@ from mtl_perception.mapping.fusion.blocks import pack
 NEVER_NS = int(np.iinfo(np.int64).min)
 """The stamp of a block that was not measured."""
 
+MOST_OTHERS = 14
+"""Robots beside this one whose maps can be merged into it."""
+
+
+def stamp_of_other(robot: int) -> int:
+    """Return the stamp of blocks that another robot (1, 2, ...) has measured, and this one has not.
+
+    It tells who measured them: when, by a clock that need not be that of this robot, is of no use for them. What hangs
+    on times is given those of this robot instead, see `OtherRobots`.
+    """
+    return NEVER_NS + robot
+
+
+def others_of(stamps_ns: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return for stamps (...) of which other robot (1, 2, ...) they are; 0 for times and for `NEVER_NS`."""
+    return np.where(are_times(stamps_ns), 0, stamps_ns - NEVER_NS)
+
+
+def are_times(stamps_ns: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Return for stamps (...) whether this robot has measured something then."""
+    return stamps_ns > NEVER_NS + MOST_OTHERS
+
 
 class MeasuredBlocks:
     """Per block the stamps of the first and of the last frame that measured it, in arrays sorted by block."""
@@ -46,6 +68,12 @@ class MeasuredBlocks:
         if self._elsewhere is not None and not known.all():
             stamps[~known] = self._elsewhere(keys[~known])
         return np.where(stamps == NEVER_NS, np.int64(never_ns), stamps)
+
+    def span(self, keys: NDArray[np.int32]) -> tuple[int, int] | None:
+        """Return the first and the last stamp at which this robot measured any of blocks `keys` (N, 3); None: never."""
+        stamps = self.of(keys, NEVER_NS)
+        stamps = stamps[are_times(stamps)]
+        return (int(stamps.min()), int(stamps.max())) if len(stamps) else None
 
     def add(self, keys: NDArray[np.int32], stamps_ns: NDArray[np.int64]) -> None:
         """Know blocks `keys` (N, 3), none twice and none known, with stamps (N, 2); not those with NEVER_NS."""

@@ -21,7 +21,9 @@ from mtl_perception.mapping.graph.rooms import Rooms
 from mtl_perception.mapping.graph.square_moves import SquareMoves
 from mtl_perception.mapping.graph.squares import SQUARES_OF_BLOCK, Squares, id_of
 from mtl_perception.mapping.ground.distance_field import DistanceField, FieldMap
-from mtl_perception.mapping.ground.ground_grid import LAYER_TYPES, GridMap, GroundGrid
+from mtl_perception.mapping.ground.grid_layers import LAYER_TYPES
+from mtl_perception.mapping.ground.grid_merging import Cells, both, joined, moved_cells
+from mtl_perception.mapping.ground.ground_grid import GridMap, GroundGrid
 from mtl_perception.mapping.poses.trajectory import Correction
 
 _FIELDS = {**places.FIELDS, **rooms.FIELDS, **road_segments.FIELDS}
@@ -111,6 +113,50 @@ class GroundGraph:
         self._places.follow_move(moves)
         self._rooms.follow_move(moves, old_room)
         self._segments.follow_move(moves)
+
+    def merge(self, other: GroundGraph, self_from_other: Transform, robot: NDArray[np.float64] | None) -> int:
+        """Take over what the graph of another map knew; return how many cells of its grid do not fit into this one.
+
+        The cells of its grid are moved and joined with those of this grid, and places, regions and areas are found
+        again where that has changed something: regions of this map keep their ids, those that only the other one had
+        get new ones. The bounded grid stays around the robot; of cells beyond it, the places and regions are found
+        all the same and kept, as if the robot had been there. What the other's grid had left behind itself is not
+        taken over: it is known in squares of the other map alone, which lie across those of this one.
+
+        Args:
+            other: of the other map; not changed.
+            self_from_other: where the other map lies in this one.
+            robot: (2,), x y, metres, where it is; None if it has not been anywhere yet.
+        """
+        moved = moved_cells(other.grid, self_from_other)
+        if moved is None:
+            return 0
+        theirs, moves = moved
+        ours = Cells.of(self.grid)
+        low, high = both(ours, theirs)
+        resolution = self.grid.resolution
+        there = (theirs.corner + theirs.end) * resolution / 2
+        first, end = self.grid.bounded(low, high, there if robot is None else robot)
+        fits = bool((first == low).all() and (end == high).all())
+        if not fits:
+            self._show(ours, theirs, self.grid.bounded(low, high, there), everything=True)
+        self._show(ours, theirs, (first, end), everything=not fits)
+        if np.isnan(self.grid.ground_height):
+            self.grid.ground_height = float((self_from_other @ [0.0, 0.0, other.grid.ground_height, 1.0])[2])
+        self._places.follow_move(
+            SquareMoves(other._squares, self._squares, *(self._places.squares_of(each) for each in moves.pairs()))
+        )
+        return int(np.count_nonzero(theirs.known) - np.count_nonzero(theirs.between(first, end).known))
+
+    def _show(
+        self, ours: Cells, theirs: Cells, window: tuple[NDArray[np.int64], NDArray[np.int64]], everything: bool
+    ) -> None:
+        """Let the grid have the cells of two within a window, and find what is in it, where `theirs` or all is new."""
+        one, other = (cells.between(*window) for cells in (ours, theirs))
+        self.grid.replace(window[0], joined(one, other), other.known | (one.known & everything))
+        changed = self._find_places(0)  # nothing is seen now, so no square has this stamp
+        self._rooms.update(changed.rooms)
+        self._segments.update(changed.places)
 
     def occupancy(self) -> GridMap:
         """Return the 2D grid of obstacles and free ground."""

@@ -12,13 +12,12 @@ import spark_dsg
 from numpy.typing import NDArray
 
 from mtl_perception.core import LabelSpace
-from mtl_perception.mapping.graph.agents import add_agents, agent_view
+from mtl_perception.mapping.graph.agents import RobotWay, add_agents, agent_view
 from mtl_perception.mapping.graph.ground_graph import GroundView
 from mtl_perception.mapping.graph.ground_layers import add_ground, with_ground
 from mtl_perception.mapping.graph.objects import MapObject
 from mtl_perception.mapping.graph.scene_graph import SceneGraphView, spark_graph, view_of
 from mtl_perception.mapping.graph.track import Track
-from mtl_perception.mapping.poses.trajectory import Trajectory
 from mtl_perception.mapping.surface.meshing import MeshArrays
 
 
@@ -30,7 +29,7 @@ class Layers:
         objects: static things.
         object_regions: int64 (N,), the region in which each of them is; -1 for none.
         ground: places, regions and areas.
-        trajectory: of the robot.
+        robots: the ways of this robot, and of those whose maps were merged into this one.
         tracks: of things that move.
         labels: their classes.
         object_gap: edge of the objects' cells, metres.
@@ -39,7 +38,7 @@ class Layers:
     objects: tuple[MapObject, ...]
     object_regions: NDArray[np.int64]
     ground: GroundView
-    trajectory: Trajectory
+    robots: Sequence[RobotWay]
     tracks: Sequence[Track]
     labels: LabelSpace
     object_gap: float
@@ -48,12 +47,12 @@ class Layers:
         """Return the graph as plain data."""
         static = view_of(self.objects, self.labels)
         static = with_ground(static, self.ground, self.objects, self.object_regions, self.labels)
-        layer, nodes, edges = agent_view(self.trajectory, self.tracks, self.labels)
+        layer, nodes, edges = agent_view(self.robots, self.tracks, self.labels)
         return SceneGraphView((*static.layers, layer), static.nodes + nodes, static.edges + edges)
 
     def spark_graph(self, mesh: MeshArrays | None = None) -> spark_dsg.DynamicSceneGraph:
         """Return spark-dsg's graph, with the mesh if it is given; its instances are things, see `Instances.meant`."""
         graph = spark_graph(self.objects, self.labels, self.object_gap, mesh)
         add_ground(graph, self.ground, self.objects, self.object_regions, self.labels)
-        add_agents(graph, self.trajectory, self.tracks, self.labels)
+        add_agents(graph, self.robots, self.tracks, self.labels)
         return graph

@@ -9,7 +9,7 @@ of the nearest cell that has one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
 
@@ -27,6 +27,9 @@ REMEMBERED_NS = 30 * 10**9
 """How long they are remembered at most, by the frames' stamps."""
 NO_ID = -1
 """Origin of cells that belong to no object, and the id of a surface that is none."""
+
+Move = Callable[[NDArray[np.float64], int], NDArray[np.float64]]
+"""Returns new points (N, 3) of old ones, of a thing that was first seen at a stamp."""
 
 _KEPT_SHARE = 0.75  # of object_min_vertices: an object of fewer is none any more
 
@@ -65,6 +68,17 @@ class Identity:
     def absorbed(self) -> tuple[int, ...]:
         """The ids in it that it is not reported by, in order."""
         return tuple(item.id for item in self.known if item.id != self.id)
+
+    def seen_between(self, first_ns: int, last_ns: int) -> Identity:
+        """Return the same, seen at two more stamps."""
+        known = tuple(
+            replace(item, first_seen_ns=min(item.first_seen_ns, first_ns), last_seen_ns=max(item.last_seen_ns, last_ns))
+            if item.id == self.id
+            else item
+            for item in self.known
+        )
+        first, last = min(self.first_seen_ns, first_ns), max(self.last_seen_ns, last_ns)
+        return replace(self, first_seen_ns=first, last_seen_ns=last, known=known)
 
     def seen_again(self, stamp_ns: int) -> Identity:
         """Return the same, last seen at a later stamp."""
@@ -116,7 +130,7 @@ class ObjectIds:
         self,
         label: int,
         surfaces: list[Surface],
-        stamps_ns: list[tuple[int, int]],
+        stamps_ns: list[tuple[int, int] | None],
         before: list[tuple[Surface, Identity]],
         now_ns: int,
     ) -> list[Identity]:
@@ -131,7 +145,7 @@ class ObjectIds:
         Args:
             label: label id of all that follows.
             surfaces: all that are now at the cells of `before` and wherever something has changed.
-            stamps_ns: per surface, when its blocks were first and last measured.
+            stamps_ns: per surface, when its blocks were first and last measured; None where this robot never has.
             before: the surfaces that were there, and what they were.
             now_ns: stamp.
         """
@@ -157,26 +171,26 @@ class ObjectIds:
             ids = sorted(met.get(at, []), key=lambda item: (-reported.get(item, -1), -known[item].vertices, item))
             if not ids and at not in free:
                 nobody = np.full(len(surface.cells), NO_ID, np.int64)
-                result.append(Identity(NO_ID, surface.vertices, *stamps_ns[at], (), nobody))
+                result.append(Identity(NO_ID, surface.vertices, *_span([stamps_ns[at]], now_ns), (), nobody))
                 continue
             if not ids:
                 ids = [self.next_id]
                 self.next_id += 1
             there = [known[item] for item in sorted(ids) if item in known]
-            first = min([stamps_ns[at][0], *(item.first_seen_ns for item in there)])
-            last = max([stamps_ns[at][1], *(item.last_seen_ns for item in there)])
+            known_ns = [(item.first_seen_ns, item.last_seen_ns) for item in there]
+            first, last = _span([stamps_ns[at], *known_ns], now_ns)
             if len(ids) == 1:
                 there = [Known(ids[0], surface.vertices, first, last)]
             of_cells = _spread(surface.cells, origins[at], ids)
             result.append(Identity(ids[0], surface.vertices, first, last, tuple(there), of_cells))
         return result
 
-    def moved(self, move: Callable[[NDArray[np.float64], int], NDArray[np.float64]]) -> ObjectIds:
-        """Return the same, with what has vanished where it has come to; see `ObjectRegistry.moved`."""
+    def moved(self, move: Move) -> ObjectIds:
+        """Return the same, with what has vanished where it has come to."""
         other = copy(self)
         other.vanished = {}
         for number, item in self.vanished.items():
-            cells, _ = _moved_cells(item.cells, move, item.known.first_seen_ns, self._edge)
+            cells, _ = moved_cells(item.cells, move, item.known.first_seen_ns, self._edge)
             centre = move(item.centre[None], item.known.first_seen_ns)[0]
             other.vanished[number] = replace(item, cells=cells, centre=centre)
         return other
@@ -237,15 +251,15 @@ class ObjectIds:
 def moved_piece(
     surface: Surface,
     identity: Identity,
-    move: Callable[[NDArray[np.float64], int], NDArray[np.float64]],
+    move: Move,
     edge: float,
     taken: Collection[int],
 ) -> tuple[Surface, Identity]:
     """Return a surface where it has come to, without the cells that are `taken`, and without its blocks.
 
-    It may have no cell left. `move` is that of `ObjectRegistry.moved`; `edge` is that of the cells, metres.
+    It may have no cell left. `edge` is that of the cells, metres.
     """
-    cells, first = _moved_cells(surface.cells, move, identity.first_seen_ns, edge)
+    cells, first = moved_cells(surface.cells, move, identity.first_seen_ns, edge)
     free = np.array([cell not in taken for cell in cells.tolist()], dtype=bool)
     centroid = move(surface.centroid[None], identity.first_seen_ns)[0]
     no_blocks = np.zeros(0, np.int64)
@@ -255,15 +269,21 @@ def moved_piece(
     )
 
 
-def _moved_cells(
+def moved_cells(
     cells: NDArray[np.int64],
-    move: Callable[[NDArray[np.float64], int], NDArray[np.float64]],
+    move: Move,
     first_seen_ns: int,
     edge: float,
 ) -> tuple[NDArray[np.int64], NDArray[np.intp]]:
     """Return the cells, sorted, that the centres of packed cells come to, and which of these came there first."""
     centres = move((unpack(cells).astype(np.float64) + 0.5) * edge, first_seen_ns)
     return np.unique(pack(np.floor(centres / edge).astype(np.int64)), return_index=True)
+
+
+def _span(spans_ns: Sequence[tuple[int, int] | None], otherwise_ns: int) -> tuple[int, int]:
+    """Return the least and the greatest of the stamps that are known."""
+    known = [span for span in spans_ns if span is not None] or [(otherwise_ns, otherwise_ns)]
+    return min(first for first, _ in known), max(last for _, last in known)
 
 
 def _carried(surfaces: list[Surface], before: list[tuple[Surface, Identity]]) -> list[NDArray[np.int64]]:

@@ -5,7 +5,8 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -26,7 +27,7 @@ from mtl_perception.mapping.graph.object_cells import (
     surfaces_of,
     with_instance,
 )
-from mtl_perception.mapping.graph.object_ids import NO_ID, Identity, ObjectIds, Vanished, moved_piece
+from mtl_perception.mapping.graph.object_ids import NO_ID, Identity, Move, ObjectIds, Vanished, moved_cells, moved_piece
 from mtl_perception.mapping.surface.meshing import MeshBlock
 
 _NOWHERE = -1  # packed key of no block
@@ -178,27 +179,61 @@ class ObjectRegistry:
             self._current = tuple(self._objects)
         return self._current
 
-    def moved(self, move: Callable[[NDArray[np.float64], int], NDArray[np.float64]]) -> ObjectRegistry:
-        """Return a registry that knows where these objects have come to, and waits for the mesh that is there now.
-
-        `move` returns new points (N, 3) of old ones, of things that were first seen at a stamp.
-        """
+    def moved(self, move: Move) -> ObjectRegistry:
+        """Return a registry that knows where these objects have come to, and waits for the mesh that is there now."""
         other = ObjectRegistry.__new__(ObjectRegistry)
         other._edge, other._countable, other._ids = self._edge, self._countable, self._ids.moved(move)
         other._entries, other._dirty, other._measured_again = {}, {}, set()
         other._pieces, other._next_piece, other._owners = {}, 0, {}
-        other._reported, other._objects, other._current = list(self._reported), list(self._objects), None
-        places = [np.zeros(0, SUMMARY)]
-        for piece in self._pieces.values():
-            if piece.identity.id == NO_ID:
-                continue
-            taken = other._owners.setdefault(piece.kind, {})
-            surface, identity = moved_piece(piece.surface, piece.identity, move, self._edge, taken)
-            other._add(_Piece(piece.kind, surface, identity))
-            places.append(np.zeros(len(surface.cells), SUMMARY))
-            places[-1]["cell"], places[-1]["kind"] = surface.cells, piece.kind
-        other._dirty[_NOWHERE] = b"".join(part.tobytes() for part in places)
+        pieces = (piece for piece in self._pieces.values() if piece.identity.id != NO_ID)
+        other._dirty[_NOWHERE] = b"".join(other._put_moved(piece, move) for piece in pieces)
+        there = {piece.identity.id for piece in other._pieces.values()}
+        other._objects = [item for item in self._objects if item.id in there]
+        other._reported, other._current = [item.id for item in other._objects], None
         return other
+
+    def take_ids(self, count: int) -> int:
+        """Return the first of so many ids that are given to things of another map."""
+        self._ids.next_id += count
+        return self._ids.next_id - count
+
+    def adopt(self, things: Iterable[tuple[MapObject, Identity]], move: Move) -> None:
+        """Learn of things of another map; where they come to, their surfaces are in the meshes that are noted next.
+
+        A thing that turns out to be one with a thing of this map is absorbed by it. `current` must have been asked
+        since the last change.
+
+        Args:
+            things: with instances and ids (see `take_ids`) of this map.
+            move: brings points there.
+        """
+        places = _NOTHING
+        for item, identity in things:
+            surface = Surface(
+                item.cells, pack(item.blocks[:0]), 0, item.confidence, item.class_share, item.centroid, item.minimum,
+                item.maximum, item.colour,
+            )  # fmt: skip
+            piece = _Piece(_kind_of(item), surface, replace(identity, vertices=0))  # ids of more vertices come first
+            owner = self._owner_of(item, move)
+            if owner is not None:
+                seen = self._pieces[owner].identity.seen_between(item.first_seen_ns, item.last_seen_ns)
+                self._pieces[owner] = replace(self._pieces[owner], identity=seen)
+            cells = self._put_moved(piece, move)
+            if cells:
+                self._report(_object_of(self._pieces[self._next_piece - 1]))
+                places += cells
+        if places:
+            self._dirty[_NOWHERE] = places
+
+    def become_of(self, things: Iterable[MapObject], move: Move) -> dict[int, int]:
+        """Return by which ids things that were adopted are reported now; those of which nothing is left are missing.
+
+        Of a thing whose own id was not needed, that is the one of the object that has most of its cells.
+        """
+        stands_for = {known.id: piece.identity.id for piece in self._pieces.values() for known in piece.identity.known}
+        owners = {item.id: self._owner_of(item, move) for item in things}
+        found = {number: self._pieces[owner].identity.id for number, owner in owners.items() if owner is not None}
+        return found | {number: stands_for[number] for number in owners if number in stands_for}
 
     def state(self, measured: MeasuredBlocks, now_ns: int) -> ObjectsState:
         """Return all that follows from what was noted until now."""
@@ -263,7 +298,7 @@ class ObjectRegistry:
         identities = self._ids.identified(
             kind % 256,
             surfaces,
-            _stamps(surfaces, measured, now_ns),
+            [measured.span(unpack(surface.blocks)) for surface in surfaces],
             [(piece.surface, piece.identity) for piece in old],
             now_ns,
         )
@@ -301,6 +336,25 @@ class ObjectRegistry:
         counts = np.array([len(part) // SUMMARY.itemsize for part in parts], np.int64)
         return joined(parts), np.repeat(np.array(blocks, np.int64), counts)
 
+    def _owner_of(self, item: MapObject, move: Move) -> int | None:
+        """Return the number of the piece that is an object and has most of the cells that a thing comes to."""
+        owners = self._owners.get(_kind_of(item), {})
+        cells, _ = moved_cells(item.cells, move, item.first_seen_ns, self._edge)
+        there = Counter(owners[cell] for cell in cells.tolist() if cell in owners)
+        pieces = [number for number in there if self._pieces[number].identity.id != NO_ID]
+        return max(pieces, key=lambda number: (there[number], -self._pieces[number].identity.id), default=None)
+
+    def _put_moved(self, piece: _Piece, move: Move) -> bytes:
+        """Add a piece where it comes to and none is; return empty entries of all cells that it may be one with."""
+        taken = self._owners.setdefault(piece.kind, {})
+        surface, identity = moved_piece(piece.surface, piece.identity, move, self._edge, taken)
+        if len(surface.cells):
+            self._add(_Piece(piece.kind, surface, identity))
+        around = np.union1d(surface.cells, neighbours(surface.cells))
+        entries = np.zeros(len(around), SUMMARY)
+        entries["cell"], entries["kind"] = around, piece.kind
+        return entries.tobytes()
+
     def _add(self, piece: _Piece) -> None:
         self._pieces[self._next_piece] = piece
         owners = self._owners.setdefault(piece.kind, {})
@@ -336,16 +390,6 @@ def _object_of(piece: _Piece) -> MapObject:
         blocks=unpack(surface.blocks),
         cells=surface.cells,
     )
-
-
-def _stamps(surfaces: Iterable[Surface], measured: MeasuredBlocks, now_ns: int) -> list[tuple[int, int]]:
-    """Return, per surface, when its blocks were first and last measured; now, where none ever was."""
-    found = []
-    for surface in surfaces:
-        stamps = measured.of(unpack(surface.blocks), _NEVER)
-        stamps = stamps[stamps[:, 1] != _NEVER]
-        found.append((int(stamps[:, 0].min()), int(stamps[:, 1].max())) if len(stamps) else (now_ns, now_ns))
-    return found
 
 
 def _is_of(item: MapObject, surface: Surface) -> bool:

@@ -15,7 +15,8 @@ from mtl_perception.mapping.graph import square_survey, square_ways
 from mtl_perception.mapping.graph.square_moves import SquareMoves
 from mtl_perception.mapping.graph.squares import RING, STEPS, Field, Squares, around, id_of
 from mtl_perception.mapping.ground.distance_field import DistanceField
-from mtl_perception.mapping.ground.ground_grid import TILE, GridChanges, GroundGrid
+from mtl_perception.mapping.ground.grid_layers import TILE
+from mtl_perception.mapping.ground.ground_grid import GridChanges, GroundGrid
 
 MAX_CLEARANCE = 3.0
 """Distances to obstacles and walls are told up to here, metres."""
@@ -143,11 +144,12 @@ class PlaceGraph:
         return changed
 
     def follow_move(self, moves: SquareMoves) -> None:
-        """Take over when squares were seen from where they have come from."""
+        """Take over when squares were seen from where they have come from, beside when they were seen here."""
         squares, old = self._squares, moves.old
         for name, which in (("first_seen_ns", np.minimum), ("last_seen_ns", np.maximum)):
             nodes, stamps = moves.extremes(old[name], which)
-            squares[name][nodes] = stamps
+            known = squares[name][nodes]
+            squares[name][nodes] = np.where(known < 0, stamps, which(known, stamps))
 
     def nodes(self) -> NDArray[np.int64]:
         """Return the nodes (N,) that have a place, in the order of the places' ids."""

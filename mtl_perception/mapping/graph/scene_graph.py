@@ -78,6 +78,11 @@ class SceneGraphView:
     edges: tuple[SceneEdge, ...]
 
 
+def object_node(number: int) -> int:
+    """Return the node of an object, as `SceneNode.id` has it."""
+    return int(spark_dsg.NodeSymbol("O", number).value)
+
+
 def view_of(objects: tuple[MapObject, ...], labels: LabelSpace) -> SceneGraphView:
     """Return the graph of the objects as plain data."""
     nodes = tuple(_node(item, labels) for item in objects)

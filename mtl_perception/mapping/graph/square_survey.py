@@ -15,7 +15,7 @@ from numba import boolean, float32, float64, int8, int32, int64, uint8, uint16
 from mtl_perception.core.compiled import compiled
 from mtl_perception.mapping.graph.square_ways import neighbour
 from mtl_perception.mapping.ground.cell_marks import NO_GROUND
-from mtl_perception.mapping.ground.ground_grid import LEAD_BITS
+from mtl_perception.mapping.ground.grid_layers import LEAD_BITS
 
 _Nodes = _Corner = int64[::1]
 _Squares = int64[:, ::1]

@@ -76,7 +76,8 @@ class Patches:
 
     Attributes:
         stay: whether nothing moves.
-        low, high: (2,) x y, cells between which all of them come to lie; `low` belongs to them, `high` does not.
+        low, high: (2,) x y, cells between which all of them come to lie; `low` belongs to them, `high` does not. They
+            are equal where there is nothing to move.
     """
 
     def __init__(
@@ -108,7 +109,8 @@ class Patches:
         )
         moved = np.einsum("nij,nkj->nki", transforms[:, :, :3], corners) + transforms[:, None, :, 3]
         self.stay = bool((np.abs(moved - corners) < _STILL).all())
-        if not self.stay:
+        self.low = self.high = np.zeros(2, np.int64)
+        if len(points):
             margin = 2
             self.low = np.floor(moved[..., :2].min(axis=(0, 1)) / resolution).astype(np.int64) - margin
             self.high = np.floor(moved[..., :2].max(axis=(0, 1)) / resolution).astype(np.int64) + margin + 1

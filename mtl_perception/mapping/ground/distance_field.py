@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from mtl_perception.core.compiled import compiled
 from mtl_perception.mapping.ground.cell_moves import moved
-from mtl_perception.mapping.ground.ground_grid import TILE
+from mtl_perception.mapping.ground.grid_layers import TILE
 
 _Evidence = types.Array(types.int8, 2, "C")
 _Flags = types.Array(types.boolean, 2, "C")

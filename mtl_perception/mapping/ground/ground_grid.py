@@ -23,40 +23,32 @@ from mtl_perception.mapping.ground.cell_marks import (
     NO_GROUND,
     NOT_LABELLED,
 )
-from mtl_perception.mapping.ground.cell_moves import CellMoves, Patches, moved
+from mtl_perception.mapping.ground.cell_moves import CellMoves, Patches
+from mtl_perception.mapping.ground.grid_layers import (
+    LAYER_TYPES,
+    LEAD_BITS,
+    LEAST_EVIDENCE,
+    MOST_EVIDENCE,
+    MOST_LEAD,
+    TILE,
+    centred,
+    empty_layers,
+    grown,
+    layers_between,
+)
 from mtl_perception.mapping.poses.trajectory import Correction
 
 OCCUPIED, FREE, UNSEEN = 100, 0, -1
 
-TILE = 16
-"""Cells along the edge of a tile. Tile (x, y) has the cells from (x, y) * TILE on."""
-
 _STRIDE = 2  # pixels that are looked at for obstacles, along each axis
 _RAY_STRIDE = 4  # pixels whose rays are walked for free space
 _RAY_SAMPLES = 48
-_GROWTH = 4 * TILE  # cells by which the grid grows
 _HIT, _MISS = 3, -1  # evidence of a frame: one hit outweighs three looks through (as OctoMap's 0.7 and 0.4 nearly do)
-_MOST, _LEAST = 15, -6
 _GROUND_REACH = 8.0  # metres around the robot whose ground tells the robot's height
 _GROUND_PIXELS = 50
 _GROUND_SHARE = np.float32(0.3)  # of a new ground height in a cell's old one
 
-LEAD_BITS = 3
-"""The lowest bits of a cell's ground vote are by how much its class leads; the bits above are the class's number."""
-_MOST_LEAD = (1 << LEAD_BITS) - 1
 _MOST_CLASSES = (1 << (8 - LEAD_BITS)) - 2  # all numbers but 0, nothing seen, and the one of what is no ground
-
-_LAYERS: dict[str, tuple[str, float]] = {
-    "evidence": ("int8", 0),  # of an obstacle: there is one where it is above 0
-    "walls": ("int8", 0),  # of a wall, likewise
-    "seen": ("bool", False),  # whether an obstacle or free space was ever seen
-    "ground": ("float32", np.nan),  # height in the world, metres; NaN where not seen
-    "ground_vote": ("uint8", 0),  # which class of what lies low leads, and by how much
-}
-"""What each cell holds: type, and value where nothing was seen."""
-
-LAYER_TYPES = {name: dtype for name, (dtype, _) in _LAYERS.items()}
-"""The types of the layers."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,7 +116,7 @@ class GroundGrid:
         )
 
         self._corner = np.zeros(2, dtype=np.int64)  # index of cell [0, 0], x y; a multiple of TILE, as the shape is
-        self._cells = {name: np.full((0, 0), fill, dtype) for name, (dtype, fill) in _LAYERS.items()}
+        self._cells = empty_layers(self._corner, self._corner)
         self._ground_height = np.nan
         self._ground_span = (np.inf, -np.inf)  # all heights of the ground lie between
         self._changed = _no_tiles()
@@ -143,6 +135,10 @@ class GroundGrid:
     def ground_height(self) -> float:
         """How high the ground around the robot is, metres in the world; NaN as long as nothing was seen."""
         return self._ground_height
+
+    @ground_height.setter
+    def ground_height(self, height: float) -> None:
+        self._ground_height = height
 
     @property
     def class_labels(self) -> NDArray[np.uint8]:
@@ -186,18 +182,22 @@ class GroundGrid:
             return None
         newest = np.array([correction.old.last_ns])
         new_from_old, old = correction.at(newest)[0], correction.old.nearest(newest)[0, :3, 3]
-        low, high = (patches.low - TILE) // _GROWTH * _GROWTH, ((patches.high + TILE) // _GROWTH + 1) * _GROWTH
-        low, high = self._bounded(low, high, (new_from_old @ [*old, 1.0])[:2])
-        self._corner, shape = low, (high - low)[::-1]
-        self._cells = {name: np.full(shape, fill, dtype) for name, (dtype, fill) in _LAYERS.items()}
-        moves = patches.move(self._cells, low)
-        self._ground_height = float((new_from_old @ [old[0], old[1], height, 1.0])[2])
-        self._ground_span = (np.inf, -np.inf)
-        self._span(self._cells["ground"])
+        low, high = grown(patches.low - TILE, patches.high + TILE)
+        low, high = self.bounded(low, high, (new_from_old @ [*old, 1.0])[:2])
+        cells = empty_layers(low, high)
+        moves = patches.move(cells, low)
         self._changed = _no_tiles()
-        for what in ("cells", "ground"):
-            self._note(what, moves.source >= 0, low)
+        self._ground_height = float((new_from_old @ [old[0], old[1], height, 1.0])[2])
+        self.replace(low, cells, moves.source >= 0)
         return moves
+
+    def replace(self, corner: NDArray[np.int64], cells: dict[str, NDArray], changed: NDArray[np.bool_]) -> None:
+        """Take over layers (H, W) from a cell `corner` on; cells `changed` (H, W) are new, but nothing was seen."""
+        self._corner, self._cells = corner, cells
+        self._ground_span = (np.inf, -np.inf)
+        self._span(cells["ground"])
+        for what in ("cells", "ground"):
+            self._note(what, changed, corner)
 
     def changes(self) -> GridChanges:
         """Return in which tiles something has changed since this was asked before."""
@@ -219,7 +219,7 @@ class GroundGrid:
     def restore(self, state: dict[str, NDArray]) -> None:
         """Set the grid to what `state` gave; nothing has changed since."""
         self._corner, self._ground_height = state["corner"].copy(), float(state["ground_height"])
-        self._cells = {name: state[name].copy() for name in _LAYERS}
+        self._cells = {name: state[name].copy() for name in LAYER_TYPES}
         self._changed = _no_tiles()
         self._span(self._cells["ground"])
 
@@ -287,7 +287,7 @@ class GroundGrid:
             hits = marks & hit > 0
             at = np.nonzero(hits | (marks & missed > 0))
             old = layer[at]
-            new = np.where(hits[at], np.minimum(old + _HIT, _MOST), np.maximum(old + _MISS, _LEAST))
+            new = np.where(hits[at], np.minimum(old + _HIT, MOST_EVIDENCE), np.maximum(old + _MISS, LEAST_EVIDENCE))
             layer[at] = new
             changed[at] |= (old > 0) != (new > 0)
         seen = marks & (LOW_SURFACE | free) > 0
@@ -305,9 +305,9 @@ class GroundGrid:
         number = counts[:, at[0], at[1]].argmax(axis=0)
         number = np.where(number == 0, NO_GROUND, number)
         vote = cells["ground_vote"][at]
-        leader, lead = vote >> LEAD_BITS, (vote & _MOST_LEAD).astype(np.int64)
+        leader, lead = vote >> LEAD_BITS, (vote & MOST_LEAD).astype(np.int64)
         new = np.where(lead == 0, number, leader)
-        lead = np.where(new == number, np.minimum(lead + 1, _MOST_LEAD), lead - 1)
+        lead = np.where(new == number, np.minimum(lead + 1, MOST_LEAD), lead - 1)
         cells["ground_vote"][at] = new << LEAD_BITS | lead
         changed[at] = new != leader
         self._note("ground", changed, low)
@@ -334,14 +334,13 @@ class GroundGrid:
             for bound in (np.min, np.max)
         )
         first, last = (np.floor(at / self._config.grid_resolution).astype(np.int64) for at in (lowest, highest))
-        low, high = first // _GROWTH * _GROWTH, (last // _GROWTH + 1) * _GROWTH
+        low, high = grown(first, last + 1)
         shape = np.array(self._cells["seen"].shape[::-1])
         if shape.all():
             low, high = np.minimum(low, self._corner), np.maximum(high, self._corner + shape)
-        low, high = self._bounded(low, high, robot)
+        low, high = self.bounded(low, high, robot)
         if (low != self._corner).any() or (high - low != shape).any():
-            for name, (_, fill) in _LAYERS.items():
-                self._cells[name] = moved(self._cells[name], self._corner, low, high, fill)
+            self._cells = layers_between(self._cells, self._corner, low, high)
             self._corner = low
         first, end = np.maximum(first // TILE * TILE, low), np.minimum((last // TILE + 1) * TILE, high)
         if (first >= end).any():
@@ -349,13 +348,13 @@ class GroundGrid:
         (x0, y0), (x1, y1) = (first - low).tolist(), (end - low).tolist()
         return first, slice(y0, y1), slice(x0, x1)
 
-    def _bounded(
+    def bounded(
         self, low: NDArray[np.int64], high: NDArray[np.int64], robot: NDArray[np.float64]
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Return as much of the cells from `low` to `high`, around the robot, as the bound allows."""
+        """Return as much of the cells from `low` to `high` (2,), around the robot (2,), metres, as the bound allows."""
         if np.prod(high - low) > self._config.max_grid_cells:
             half = int(np.sqrt(self._config.max_grid_cells)) // (2 * TILE) * TILE
-            centre = np.floor(robot[:2] / self._config.grid_resolution).astype(np.int64) // _GROWTH * _GROWTH
+            centre = centred(robot[:2], self._config.grid_resolution)
             low = np.maximum(low, centre - half)
             high = np.maximum(low, np.minimum(high, centre + half))
         return low, high

@@ -28,6 +28,9 @@ from mtl_perception.mapping.window.set_aside import SetAside
 Corrections = Callable[[NDArray[np.int64]], NDArray[np.float64]]
 """Returns new_world_from_old_world (N, 4, 4) at stamps (N,)."""
 
+Anchors = Callable[[NDArray[np.int64]], NDArray[np.int64]]
+"""Returns the stamps (N,) of the poses on which blocks hang that were first and last measured at (N, 2)."""
+
 _CUBE = 4 * REGION  # edge in blocks of the cubes that are made one after the other, so that memory is bounded
 
 
@@ -43,11 +46,16 @@ def anchors_of(seen_ns: NDArray[np.int64], now_ns: int, config: MapperConfig) ->
 
 
 def moved(
-    blocks: MapBlocks, aside: SetAside, corrections: Corrections, now_ns: int, config: MapperConfig, to: RegionArchive
+    blocks: MapBlocks,
+    aside: SetAside,
+    corrections: Corrections,
+    anchors: Anchors,
+    config: MapperConfig,
+    to: RegionArchive,
 ) -> NDArray[np.int32]:
     """Write what becomes of all blocks into an empty archive; return the keys (N, 3) of the new blocks.
 
-    Some 100 MB of memory are used, whatever the size of the map. Blocks that were never measured move like the newest.
+    Some 100 MB of memory are used, whatever the size of the map.
 
     Raises:
         OSError: a part cannot be read or written; the map is unchanged.
@@ -55,7 +63,7 @@ def moved(
     """
     resampling.prepare()
     aside.flush()
-    sources = _Sources(blocks, aside, corrections, now_ns, config)
+    sources = _Sources(blocks, aside, corrections, anchors, config.voxel_size)
     keys = [np.zeros((0, 3), np.int32)]
     for cube, chosen in sources.by_cube():
         for region in _made(sources, cube, chosen, config.max_weight):
@@ -84,7 +92,7 @@ class _Sources:
     """
 
     def __init__(
-        self, blocks: MapBlocks, aside: SetAside, corrections: Corrections, now_ns: int, config: MapperConfig
+        self, blocks: MapBlocks, aside: SetAside, corrections: Corrections, anchors: Anchors, voxel_size: float
     ) -> None:
         self._holders = list(_holders(blocks, aside))
         counts = [len(holder.keys) for holder in self._holders]
@@ -94,14 +102,14 @@ class _Sources:
         self.keys, self.seen_ns = keys[order], seen_ns[order]
         self._holder = np.repeat(np.arange(len(counts)), counts)[order]
         self._row = np.concatenate([np.zeros(0, np.int64), *(np.arange(count) for count in counts)])[order]
-        anchors = anchors_of(self.seen_ns, now_ns, config)
-        stamps, which = np.unique(anchors, return_inverse=True)
+        hang_on = anchors(self.seen_ns)
+        stamps, which = np.unique(hang_on, return_inverse=True)
         transforms = corrections(stamps)
         self.rotations = np.ascontiguousarray(transforms[which][:, :3, :3])
-        self.translations = np.ascontiguousarray(transforms[which][:, :3, 3] / config.voxel_size)
+        self.translations = np.ascontiguousarray(transforms[which][:, :3, 3] / voxel_size)
         self.neighbours = np.full((len(self.keys), 3, 3, 3), -1, np.int32)
         resampling.find_neighbours(
-            pack(self.keys), anchors, self.keys, self.rotations, self.translations, self.neighbours
+            pack(self.keys), hang_on, self.keys, self.rotations, self.translations, self.neighbours
         )
         self.neighbours[:, 1, 1, 1] = np.arange(len(self.keys))
 

@@ -206,7 +206,7 @@ def resample(  # type: ignore[no-untyped-def]
                     vote = share * votes[nearest_row, nearest_voxel]
                     if label[nearest_row, nearest_voxel] == to_label[to, voxel]:
                         to_votes[to, voxel] += vote
-                    elif vote > to_votes[to, voxel]:
+                    elif vote > to_votes[to, voxel] or to_label[to, voxel] == UNKNOWN:
                         to_label[to, voxel] = label[nearest_row, nearest_voxel]
                         to_votes[to, voxel] = vote - to_votes[to, voxel]
                     else:
@@ -216,7 +216,7 @@ def resample(  # type: ignore[no-untyped-def]
                     if share == np.float32(1.0) or lead == 0:
                         if instance[nearest_row, nearest_voxel] == to_instance[to, voxel]:
                             to_instance_votes[to, voxel] = max(lead, looks)
-                        elif looks > lead:
+                        elif looks > lead or to_instance[to, voxel] == 0:
                             to_instance[to, voxel] = instance[nearest_row, nearest_voxel]
                             to_instance_votes[to, voxel] = looks
         _note_stamps(rows, corner, edge, low, high, said, counts, to_stamps, first_ns[block], last_ns[block])
@@ -252,4 +252,3 @@ def finish(voxels: dict[str, np.ndarray], share: np.ndarray, max_weight: float) 
     nothing = voxels["weight"] <= 0
     voxels["tsdf"][nothing] = 0
     np.minimum(voxels["votes"], np.float32(max_weight), out=voxels["votes"])
-    voxels["label"][voxels["votes"] <= 0] = UNKNOWN

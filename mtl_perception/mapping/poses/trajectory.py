@@ -14,6 +14,7 @@ from scipy.spatial.transform import Rotation
 
 from mtl_perception.core.transforms import Transform, inverse
 from mtl_perception.mapping.errors import MapFormatError, MappingError
+from mtl_perception.mapping.poses.other_robots import OtherWay
 
 _TOLERANCE_M = 0.05
 _TOLERANCE_RAD = np.deg2rad(2.0)
@@ -33,11 +34,13 @@ class Correction:
         stamps_ns: (M,), rising.
         transforms: (M, 4, 4), new_world_from_old_world at these.
         old: the trajectory as it was.
+        others: the ways of other robots, as they were.
     """
 
     stamps_ns: NDArray[np.int64]
     transforms: NDArray[np.float64]
     old: Trajectory
+    others: tuple[OtherWay, ...] = ()
 
     def at(self, stamps_ns: NDArray[np.int64]) -> NDArray[np.float64]:
         """Return new_world_from_old_world (N, 4, 4) at stamps (N,)."""
@@ -47,11 +50,12 @@ class Correction:
     def around(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return new_world_from_old_world (N, 4, 4) around places (N, 3) in the old world.
 
-        For what does not know when it was seen: as at the keyframe that was nearest to it.
+        For what does not know when it was seen: as at the keyframe that was nearest to it, of whatever robot.
         """
-        stamps_ns, poses = self.old.stamps_ns, self.old.poses
+        stamps = [self.old.stamps_ns, *(np.full(len(way.poses), way.anchor_ns) for way in self.others)]
+        poses = np.concatenate([self.old.poses, *(way.poses for way in self.others)])
         _, nearest = cKDTree(poses[:, :3, 3]).query(points)
-        return self.at(stamps_ns)[nearest]
+        return self.at(np.concatenate(stamps))[nearest]
 
     def moved(self, stamps_ns: NDArray[np.int64], poses: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return where poses (N, 4, 4) of stamps (N,) come to."""

@@ -15,7 +15,7 @@ from numba import types
 from numpy.typing import NDArray
 
 from mtl_perception.core.compiled import compiled
-from mtl_perception.core.transforms import inverse
+from mtl_perception.core.transforms import Transform, inverse
 from mtl_perception.mapping.config import MapperConfig
 from mtl_perception.mapping.fusion.blocks import BLOCK, unpack
 from mtl_perception.mapping.fusion.views import DepthView
@@ -87,14 +87,18 @@ class FreeAir:
 
     def move(self, corrections: Callable[[NDArray[np.float64]], NDArray[np.float64]]) -> None:
         """Move with the world; `corrections` returns new_world_from_old_world (N, 4, 4) around places (N, 3)."""
-        regions = sorted(self._masks)
-        keys = [block_keys(region)[places_in(self._masks[region])] for region in regions]
-        self._masks = {}
-        if keys:
-            centres = (np.concatenate(keys).astype(np.float64) + 0.5) * self._edge
-            transforms = corrections(centres)
-            centres = np.einsum("nij,nj->ni", transforms[:, :3, :3], centres) + transforms[:, :3, 3]
-            self._add(np.floor(centres / self._edge).astype(np.int32))
+        masks, self._masks = self._masks, {}
+        self._add_moved(masks, corrections)
+
+    def merge(self, state: dict[str, NDArray], self_from_other: Transform) -> None:
+        """Add what another map knew, whose `state` is given."""
+        masks = dict(zip(state["regions"].tolist(), state["blocks"].tolist(), strict=True))
+        self._add_moved(masks, lambda points: np.broadcast_to(self_from_other, (len(points), 4, 4)))
+
+    def has(self, keys: NDArray[np.int32]) -> NDArray[np.bool_]:
+        """Return for blocks (N, 3) whether they are known to be free."""
+        masks = [self._masks.get(region, 0) for region in region_ids(keys).tolist()]
+        return np.array([mask >> place & 1 for mask, place in zip(masks, places_of(keys).tolist(), strict=True)], bool)
 
     def state(self) -> dict[str, NDArray]:
         """Return all that is known: `regions` int64 (N,), in order, and `blocks` uint64 (N,), a bit a block."""
@@ -105,6 +109,17 @@ class FreeAir:
     def restore(self, state: dict[str, NDArray]) -> None:
         """Know what `state` gave."""
         self._masks = dict(zip(state["regions"].tolist(), state["blocks"].tolist(), strict=True))
+
+    def _add_moved(
+        self, masks: dict[int, int], corrections: Callable[[NDArray[np.float64]], NDArray[np.float64]]
+    ) -> None:
+        """Add the blocks in which the centres of others come to lie."""
+        keys = [block_keys(region)[places_in(masks[region])] for region in sorted(masks)]
+        if keys:
+            centres = (np.concatenate(keys).astype(np.float64) + 0.5) * self._edge
+            transforms = corrections(centres)
+            centres = np.einsum("nij,nj->ni", transforms[:, :3, :3], centres) + transforms[:, :3, 3]
+            self._add(np.floor(centres / self._edge).astype(np.int32))
 
     def _add(self, keys: NDArray[np.int32]) -> None:
         regions = region_ids(keys)

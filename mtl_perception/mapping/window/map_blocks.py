@@ -172,6 +172,25 @@ class MapBlocks:
         voxels = self.store.read(keys) if with_voxels else {}
         return Region(region, keys, self.measured.of(keys, NEVER_NS), {}, voxels)
 
+    def whole(self, region: int) -> Region | None:
+        """Return a region wherever it is, with voxels and meshes, which must be those of the voxels.
+
+        None when there is no block, or the file is damaged.
+        """
+        if region in self.archive:
+            return self.archive.read(region)
+        return self._content(region) if np.isin(region, self.resident) else None
+
+    def write_to(self, archive: RegionArchive) -> None:
+        """Write all regions into an empty archive, those on disk by links; the meshes must be those of the voxels.
+
+        Raises:
+            OSError: they cannot be written.
+        """
+        self.archive.copy_to(archive)
+        for region in self.resident.tolist():
+            archive.put(self._content(region))
+
     def copy_to(self, other: MapBlocks) -> None:
         """Make an empty map of blocks equal to this one; meshes, which never change, are shared.
 

@@ -17,7 +17,8 @@ from mtl_perception.mapping.graph.road_segments import RoadSegments
 from mtl_perception.mapping.graph.rooms import Rooms
 from mtl_perception.mapping.graph.squares import Squares
 from mtl_perception.mapping.ground.distance_field import DistanceField
-from mtl_perception.mapping.ground.ground_grid import LEAD_BITS, TILE, GridChanges, GroundGrid
+from mtl_perception.mapping.ground.grid_layers import LEAD_BITS, TILE
+from mtl_perception.mapping.ground.ground_grid import GridChanges, GroundGrid
 from mtl_perception.mapping.surface.meshing import EMPTY_MESH, MeshBlock
 
 CONFIG = MapperConfig(object_min_vertices=12)  # cells of 0.2 m, blocks of 0.4 m
@@ -74,6 +75,10 @@ class Bricks:
             self.measured.forget(np.array(removed, np.int32))
         self.registry.note(changed, removed)
         return self.registry.current(self.measured, self.stamp_ns)
+
+    def change_unmeasured(self):
+        """Let the registry learn of what has changed, none of which this robot has measured."""
+        self.registry.note(*self.changes())
 
     def ids(self, after_s=1.0):
         return [item.id for item in self.objects(after_s)]

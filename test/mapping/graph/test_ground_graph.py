@@ -13,6 +13,7 @@ from mtl_perception.mapping.fusion.views import views_of
 from mtl_perception.mapping.graph import ground_graph, road_walks, rooms, square_survey, square_ways
 from mtl_perception.mapping.graph.ground_graph import GroundGraph, check_state
 from mtl_perception.mapping.ground import cell_marks, cell_moves, distance_field
+from mtl_perception.mapping.ground.grid_merging import Cells
 from mtl_perception.mapping.poses.trajectory import Trajectory
 from test.mapping.conftest import body_pose
 
@@ -366,3 +367,46 @@ def test_a_moved_grid_stays_within_its_bound_around_the_robot(street_frames, lab
     column, row = ((robot - grid.origin) / grid.resolution).astype(int)
     assert (grid.data[row - 5 : row + 6, column - 5 : column + 6] == 0).mean() > 0.8
     assert graph.view().regions
+
+
+def test_the_graph_of_another_map_is_taken_over(flat_frames, labels):
+    config = MapperConfig()
+    ours, theirs = followed(flat_frames[1:4], config, labels), followed(flat_frames[4:], config, labels)
+    joint = followed(flat_frames[1:], config, labels)
+    (room,) = ours.view().regions
+    assert ours.merge(theirs, np.eye(4), np.array([1.0, 2.0])) == 0
+    view, expected = ours.view(), joint.view()
+    assert [region.kind for region in view.regions] == ["room", "room"] and view.regions[0].id == room.id
+    for region, other in zip(view.regions, sorted(expected.regions, key=lambda each: each.centroid[0]), strict=True):
+        assert region.centroid == pytest.approx(other.centroid, abs=0.3)
+        assert region.area == pytest.approx(other.area, rel=0.1)
+        assert 0 <= region.first_seen_ns <= region.last_seen_ns <= 7 * 10**9
+    assert len(view.places) == pytest.approx(len(expected.places), rel=0.1)
+    assert ours.region_count == 2 and ours.place_count == len(view.places)
+
+
+def test_of_a_graph_that_does_not_fit_the_places_are_kept(flat_frames, labels):
+    small = MapperConfig(max_grid_cells=128 * 128)
+    ours, theirs = followed(flat_frames[:4], small, labels), followed(flat_frames, small, labels)
+    alone, mine = theirs.view(), ours.view()
+    far = body_pose((60.0, 0.0, 0.0))
+    there = ours.grid.layer("seen").sum()
+    left_out = ours.merge(theirs, far, np.array([1.0, 2.0]))
+    assert left_out == Cells.of(theirs.grid).known.sum()
+    assert ours.grid.layer("seen").sum() == there  # the grid is still that around the robot
+    view = ours.view()
+    beyond = view.places.positions[:, 0] > 50
+    assert np.count_nonzero(beyond) == pytest.approx(len(alone.places), rel=0.15)
+    assert np.count_nonzero(~beyond) == len(mine.places)
+    rooms = [sum(region.centroid[0] > 50 for region in view.regions), len(view.regions)]
+    assert rooms == [len(alone.regions), len(alone.regions) + len(mine.regions)]
+    assert [region.id for region in view.regions][: len(mine.regions)] == [region.id for region in mine.regions]
+
+
+def test_a_graph_that_knows_nothing_changes_nothing(flat_frames, labels):
+    config = MapperConfig()
+    ours = followed(flat_frames[:4], config, labels)
+    before = ours.state()
+    assert ours.merge(GroundGraph(config, labels), body_pose((1, 2, 0), yaw=1.0), None) == 0
+    for name, array in ours.state().items():
+        np.testing.assert_array_equal(array, before[name])

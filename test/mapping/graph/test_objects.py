@@ -3,6 +3,7 @@
 """Objects follow a mesh that changes block by block: as if found from scratch, with ids that last."""
 
 import sys
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -296,3 +297,63 @@ def calls_of_a_step(bricks, count):
 
 def test_a_step_does_as_much_in_a_large_map_as_in_a_small_one(bricks, labels):
     assert calls_of_a_step(bricks, 800) <= 1.02 * calls_of_a_step(type(bricks)(labels), 20)
+
+
+def line(first, count):
+    return [(x, 0, 0) for x in range(first, first + count)]
+
+
+def still(points, _):
+    return points
+
+
+def adopted(there, first):
+    """The things of another map with the ids from `first` on."""
+    state = there.registry.state(there.measured, there.stamp_ns)
+    things = []
+    for number, (item, identity) in enumerate(zip(state.objects, state.identities, strict=True), first):
+        known = tuple(replace(each, id=number) for each in identity.known)
+        origins = np.full(len(item.cells), number)
+        things.append((replace(item, id=number), replace(identity, id=number, known=known, origins=origins)))
+    return things
+
+
+def test_things_of_another_map_get_the_ids_that_were_taken_for_them(bricks, labels):
+    assert bricks.put("furniture", line(0, 6)).ids() == [0]
+    there = type(bricks)(labels).put("furniture", line(20, 6)).put("furniture", line(40, 6))
+    before = there.objects(after_s=50.0)
+    things = adopted(there, bricks.registry.take_ids(2))
+    bricks.registry.adopt(things, still)
+    bricks.put("furniture", line(20, 6)).put("furniture", line(40, 6)).change_unmeasured()
+    found = bricks.registry.current(bricks.measured, bricks.stamp_ns)
+    assert [item.id for item in found] == [0, 1, 2]
+    for item, known in zip(found[1:], before, strict=True):
+        assert (item.first_seen_ns, item.last_seen_ns) == (known.first_seen_ns, known.last_seen_ns)
+        assert item.vertices == known.vertices
+    assert bricks.registry.become_of([item for item, _ in things], still) == {1: 1, 2: 2}
+    assert bricks.put("furniture", line(60, 6)).ids() == [0, 1, 2, 3]
+
+
+def test_a_thing_of_another_map_that_is_one_of_this_is_absorbed_however_large_it_is(bricks, labels):
+    assert bricks.put("furniture", line(0, 6)).ids() == [0]
+    there = type(bricks)(labels).put("furniture", line(3, 20))
+    (before,) = there.objects(after_s=90.0)
+    things = adopted(there, bricks.registry.take_ids(1))
+    bricks.registry.adopt(things, still)
+    bricks.put("furniture", line(3, 20)).change_unmeasured()
+    (found,) = bricks.registry.current(bricks.measured, bricks.stamp_ns)
+    assert (found.id, found.absorbed, found.last_seen_ns) == (0, (1,), before.last_seen_ns)
+    assert bricks.registry.become_of([things[0][0]], still) == {1: 0}
+    bricks.take("furniture", line(6, 4))  # it was two things after all
+    assert bricks.ids() == [0, 1]
+
+
+def test_a_thing_of_another_map_inside_of_one_of_this_needs_no_id(bricks, labels):
+    assert bricks.put("furniture", line(0, 12)).ids() == [0]
+    there = type(bricks)(labels).put("furniture", line(2, 5))
+    (before,) = there.objects(after_s=90.0)
+    things = adopted(there, bricks.registry.take_ids(1))
+    bricks.registry.adopt(things, still)
+    assert bricks.registry.become_of([things[0][0]], still) == {1: 0}
+    (found,) = bricks.put("furniture", [(5, 0, 1)]).objects(after_s=0.1)
+    assert (found.id, found.last_seen_ns) == (0, before.last_seen_ns)

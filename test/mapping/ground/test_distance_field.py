@@ -7,7 +7,7 @@ import pytest
 from scipy import ndimage
 
 from mtl_perception.mapping.ground.distance_field import DistanceField
-from mtl_perception.mapping.ground.ground_grid import TILE
+from mtl_perception.mapping.ground.grid_layers import TILE
 
 RESOLUTION, FARTHEST = 0.1, 2.0
 

@@ -87,3 +87,19 @@ def test_state_and_order(view):
     inside = keys[((keys >= box[0]) & (keys <= box[1])).all(axis=1)]
     assert 0 < len(inside) < len(keys)
     assert np.array_equal(np.concatenate(list(restored.within(*box))), inside)
+
+
+def test_what_another_map_knows_is_added_where_it_comes_to(view):
+    reach = Reach(view, CONFIG.max_depth, EDGE)
+    ours, theirs = FreeAir(CONFIG), FreeAir(CONFIG)
+    for air in (ours, theirs):
+        air.integrate(view, reach.low, reach.high)
+    before = np.concatenate([*ours.within(*EVERYTHING)])
+    shift = np.eye(4)
+    shift[:3, 3] = (5 * EDGE, 0.0, -2 * EDGE)
+    ours.merge(theirs.state(), shift)
+    after = {tuple(key) for key in np.concatenate([*ours.within(*EVERYTHING)]).tolist()}
+    assert after == {tuple(key) for keys in (before, before + [5, 0, -2]) for key in keys.tolist()}
+    asked = np.array([*after, (90, 0, 0)], np.int32)
+    assert ours.has(asked).tolist() == [True] * len(after) + [False]
+    assert ours.has(np.zeros((0, 3), np.int32)).shape == (0,)

@@ -1,0 +1,64 @@
+# Copyright 2026 The mtl_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""A saved map as the parts that a map consists of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from mtl_perception.core import LabelSpace
+from mtl_perception.mapping import storage
+from mtl_perception.mapping.config import MapperConfig
+from mtl_perception.mapping.scene import Scene
+from mtl_perception.mapping.storage import SavedMap
+from mtl_perception.mapping.volume import Volume
+
+
+@dataclass(frozen=True, eq=False)
+class ReadMap:
+    """A map that was read, with all of its blocks in an archive.
+
+    Attributes:
+        volume: of the map.
+        scene: what it knows beside.
+        saved: all but the blocks, as it was saved.
+    """
+
+    volume: Volume
+    scene: Scene
+    saved: SavedMap
+
+    def take_over(self) -> None:
+        """Let the volume and the scene, which knows nothing, have all that was saved beside the blocks.
+
+        Raises:
+            MapFormatError: something in it makes no sense.
+        """
+        self.scene.restore(self.saved)
+        self.volume.others = self.scene.others
+        self.volume.instances.restore(self.saved.instances)
+        self.volume.air.restore(self.saved.air)
+
+
+def read_map(folder: Path, config: MapperConfig, labels: LabelSpace, archive_folder: Path | None) -> ReadMap:
+    """Read a map, checking all of it.
+
+    Args:
+        folder: of the map.
+        config, labels: what it must have been made with.
+        archive_folder: where the folder for the blocks is made, see `PrivateFolder`.
+
+    Raises:
+        MapFormatError: the folder is no map, is damaged, or was made with other voxels or classes.
+        OSError: the folder for the blocks cannot be made.
+    """
+    volume = Volume(config, labels, archive_folder)
+    try:
+        saved = storage.load(folder, config, labels, volume.blocks.archive.adopt, volume.aside)
+        read = ReadMap(volume, Scene(config, labels), saved)
+        read.take_over()
+    except BaseException:
+        volume.close()
+        raise
+    return read
