@@ -4,13 +4,12 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 import open3d as o3d
+import spark_dsg
 from numpy.typing import NDArray
 
 from mtl_perception.core import LabelSpace, Prediction
@@ -22,16 +21,17 @@ from mtl_perception.mapping.fusion.blocks import Key
 from mtl_perception.mapping.fusion.instances import Instances
 from mtl_perception.mapping.fusion.views import views_of
 from mtl_perception.mapping.graph.ground_graph import GroundView
-from mtl_perception.mapping.graph.layers import Layers
+from mtl_perception.mapping.graph.kept_graph import KeptGraph, SceneGraphFollower
 from mtl_perception.mapping.graph.objects import MapObject
 from mtl_perception.mapping.graph.queries import Queries
-from mtl_perception.mapping.graph.scene_graph import SceneGraphView
+from mtl_perception.mapping.graph.scene_graph import SceneGraphChanges, SceneGraphView
+from mtl_perception.mapping.graph.spark_graph import SparkGraph
 from mtl_perception.mapping.graph.track import Track
 from mtl_perception.mapping.ground.distance_field import FieldMap
 from mtl_perception.mapping.ground.ground_grid import GridMap
 from mtl_perception.mapping.poses.trajectory import Correction, Trajectory
 from mtl_perception.mapping.products.map_products import MapProducts
-from mtl_perception.mapping.reports import MapStats, MapUpdate
+from mtl_perception.mapping.reports import MapStats, MapUpdate, stats_of, timed
 from mtl_perception.mapping.scene import Scene
 from mtl_perception.mapping.slices.esdf_slice import EsdfSlice
 from mtl_perception.mapping.slices.height_band import Bounds
@@ -68,6 +68,8 @@ class Mapper:
         self.labels = labels
         self._with_grid = with_grid
         self._archive_folder = None if archive_folder is None else Path(archive_folder)
+        self._graph = KeptGraph()
+        self._spark = SparkGraph(labels, config.object_gap, self._graph.follow())
         self._begin(Volume(self.config, self.labels, self._archive_folder))
 
     def reset(self) -> None:
@@ -93,7 +95,7 @@ class Mapper:
         """
         seconds: dict[str, float] = {}
         moved = self._fuse(prediction, seconds)
-        with _timed(seconds, "mesh"):
+        with timed(seconds, "mesh"):
             changed, removed = self._mesh_changes()
         return MapUpdate(changed, removed, moved, seconds)
 
@@ -129,22 +131,7 @@ class Mapper:
     def stats(self) -> MapStats:
         """Sizes of the map as it stands."""
         self._mesh_changes()
-        blocks, window = self._volume.blocks, self._volume.window
-        return MapStats(
-            blocks=len(blocks),
-            archived_blocks=blocks.archive.blocks,
-            vertices=blocks.vertices,
-            objects=len(self.objects()),
-            places=self._scene.ground.place_count,
-            rooms=self._scene.ground.region_count,
-            tracks=len(self.tracks()),
-            frames=self._frames,
-            evicted_blocks=window.evicted_blocks,
-            refused_blocks=window.refused_blocks,
-            dropped_blocks=window.dropped_blocks,
-            aside_blocks=len(self._volume.aside),
-            damaged_regions=blocks.archive.damaged_regions,
-        )
+        return stats_of(self._volume, self._scene, self._frames, len(self.objects()))
 
     @property
     def instances(self) -> Instances:
@@ -185,10 +172,15 @@ class Mapper:
         """Return a copy of the voxels as Open3D's grid, for its own functions; it is in memory as a whole."""
         return self._volume.blocks.to_open3d()
 
-    def points(self) -> tuple[NDArray[np.float32], NDArray[np.uint8], NDArray[np.uint8]]:
-        """Return the surface as points: positions (N, 3) in the world, RGB (N, 3), label ids (N,)."""
-        mesh = self.mesh()
-        return mesh.vertices, mesh.colours, mesh.labels
+    def points(
+        self, radius: float | None = None
+    ) -> tuple[NDArray[np.float32], NDArray[np.uint8], NDArray[np.uint8]]:
+        """Return the surface as points: positions (N, 3) in the world, RGB (N, 3), label ids (N,).
+
+        With a radius, those within so many metres of the robot; files are read beyond `config.active_radius` only.
+        """
+        self._mesh_changes()
+        return self._volume.points(radius)
 
     def occupancy_grid(self) -> GridMap:
         """Return the 2D grid of obstacles and free ground."""
@@ -243,14 +235,27 @@ class Mapper:
         return self._scene.queries(self.objects())
 
     def scene_graph(self) -> SceneGraphView:
-        """Return the scene graph as plain data."""
-        return self._layers().view()
+        """Return the scene graph as plain data. It is kept: only what has changed is made anew."""
+        self._update_graph()
+        return self._graph.view()
+
+    def follow_scene_graph(self) -> SceneGraphFollower:
+        """Return a new follower of the scene graph, for `scene_graph_changes`."""
+        return self._graph.follow()
+
+    def scene_graph_changes(self, follower: SceneGraphFollower) -> SceneGraphChanges:
+        """Return how the scene graph has changed since a follower was told before; it costs as much as has changed.
+
+        All of it the first time, and after a reset, a load or a correction of the trajectory.
+        """
+        self._update_graph()
+        return follower.changes()
 
     def scene_graph_bytes(self, include_mesh: bool = False) -> bytes:
         """Return the scene graph as spark-dsg's `DynamicSceneGraph.from_binary` reads it."""
         self._mesh_changes()
         mesh = self._volume.mesh_of_things() if include_mesh else None
-        return bytes(self._layers().spark_graph(mesh).to_binary(include_mesh))
+        return bytes(self._spark_graph(mesh).to_binary(include_mesh))
 
     def save(self, folder: str | Path) -> Path:
         """Write the map to a folder, replacing a map that is there; return the folder.
@@ -318,7 +323,7 @@ class Mapper:
 
     def _fuse(self, prediction: Prediction, seconds: dict[str, float]) -> bool:
         """Fuse a frame; return whether the map has moved before."""
-        with _timed(seconds, "gate"):
+        with timed(seconds, "gate"):
             views = views_of(prediction, self.config, self.labels)
         assert prediction.world_from_base is not None  # views_of has checked it
         stamp_ns, world_from_base = prediction.stamp_ns, prediction.world_from_base
@@ -327,19 +332,19 @@ class Mapper:
         correction = self._scene.path.admit(stamp_ns, world_from_base)
         if correction is not None:
             self._correct(correction)
-        with _timed(seconds, "window"):
+        with timed(seconds, "window"):
             reaches = self._volume.approach(views, world_from_base[:3, 3])
-        with _timed(seconds, "fuse"):
+        with timed(seconds, "fuse"):
             distance = self.config.revisit_distance
             before_ns = self._scene.path.trajectory.stamp_before(distance) if distance else None
             for view, reach in zip(views, reaches, strict=True):
                 self._scene.objects.note_measured(self._volume.fuse(view, reach, stamp_ns, before_ns))
-        with _timed(seconds, "grid"):
+        with timed(seconds, "grid"):
             if self._with_grid:
                 self._scene.ground.integrate(views, world_from_base, stamp_ns)
                 for view, reach in zip(views, reaches, strict=True):
                     self._volume.air.integrate(view, reach.low, reach.high)
-        with _timed(seconds, "track"):
+        with timed(seconds, "track"):
             self._scene.follow(stamp_ns, world_from_base, prediction.detections)
         self._frames += 1
         self._stamp_ns = stamp_ns
@@ -366,16 +371,20 @@ class Mapper:
         self._scene.objects.note(self._volume.meant(changed), removed)
         return changed, removed
 
-    def _layers(self) -> Layers:
+    def _update_graph(self) -> None:
         self._mesh_changes()
-        return self._scene.layers(self._volume.blocks.measured, self._stamp_ns)
+        self._scene.update_graph(self._graph, self._volume.blocks.measured, self._stamp_ns)
+
+    def _spark_graph(self, mesh: MeshArrays | None) -> spark_dsg.DynamicSceneGraph:
+        self._update_graph()
+        self._spark.update()
+        return self._spark.graph if mesh is None else self._spark.with_mesh(mesh, self.objects())
 
     def _products(self) -> MapProducts:
         self._mesh_changes()
         mesh = self._volume.mesh_of_things()
-        graph = self._layers().spark_graph(mesh)
         band = (self.config.obstacle_min_height, self.config.obstacle_max_height)
-        return MapProducts(mesh, graph, self.occupancy_grid(), self.esdf_slice(*band), band)
+        return MapProducts(mesh, self._spark_graph(mesh), self.occupancy_grid(), self.esdf_slice(*band), band)
 
     def _state(self) -> storage.SavedMap:
         return storage.SavedMap(
@@ -389,10 +398,3 @@ class Mapper:
             tracks=self._scene.tracks.state(),
             trajectory=self._scene.path.trajectory.state(),
         )
-
-
-@contextmanager
-def _timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
-    start = time.perf_counter()
-    yield
-    seconds[stage] = time.perf_counter() - start

@@ -4,10 +4,18 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from mtl_perception.mapping.fusion.blocks import Key
 from mtl_perception.mapping.surface.meshing import MeshBlock
+
+if TYPE_CHECKING:
+    from mtl_perception.mapping.scene import Scene
+    from mtl_perception.mapping.volume import Volume
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,3 +65,31 @@ class MapStats:
     dropped_blocks: int
     aside_blocks: int
     damaged_regions: int
+
+
+def stats_of(volume: Volume, scene: Scene, frames: int, objects: int) -> MapStats:
+    """Return the sizes of a map of so many frames and objects, as it was meshed last."""
+    blocks, window = volume.blocks, volume.window
+    return MapStats(
+        blocks=len(blocks),
+        archived_blocks=blocks.archive.blocks,
+        vertices=blocks.vertices,
+        objects=objects,
+        places=scene.ground.place_count,
+        rooms=scene.ground.region_count,
+        tracks=len(scene.tracks.tracks),
+        frames=frames,
+        evicted_blocks=window.evicted_blocks,
+        refused_blocks=window.refused_blocks,
+        dropped_blocks=window.dropped_blocks,
+        aside_blocks=len(volume.aside),
+        damaged_regions=blocks.archive.damaged_regions,
+    )
+
+
+@contextmanager
+def timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
+    """Note how many seconds a stage takes."""
+    start = time.perf_counter()
+    yield
+    seconds[stage] = time.perf_counter() - start

@@ -13,8 +13,9 @@ from mtl_perception.core import Detection, LabelSpace
 from mtl_perception.core.transforms import Transform
 from mtl_perception.mapping.config import MapperConfig
 from mtl_perception.mapping.fusion.measured import MeasuredBlocks
+from mtl_perception.mapping.graph.graph_update import GraphUpdate
 from mtl_perception.mapping.graph.ground_graph import GroundGraph
-from mtl_perception.mapping.graph.layers import Layers
+from mtl_perception.mapping.graph.kept_graph import KeptGraph
 from mtl_perception.mapping.graph.objects import MapObject, ObjectRegistry
 from mtl_perception.mapping.graph.queries import Queries
 from mtl_perception.mapping.graph.tracks import TrackRegistry
@@ -48,6 +49,7 @@ class Scene:
         self.tracks = TrackRegistry(config, labels)
         self.path = RobotPath(config)
         self._queries: Queries | None = None
+        self._update: GraphUpdate | None = None
 
     def restore(self, saved: SavedMap) -> None:
         """Continue, from knowing nothing, with what was saved.
@@ -86,6 +88,7 @@ class Scene:
         self.ground.move(correction)
         self.tracks.move(correction.at)
         self.path.correct(correction)
+        self._update = None
 
     def queries(self, objects: tuple[MapObject, ...]) -> Queries:
         """Return what answers questions; `objects` are those of now."""
@@ -93,16 +96,12 @@ class Scene:
             self._queries = Queries(objects, self.ground, self._labels)
         return self._queries
 
-    def layers(self, measured: MeasuredBlocks, now_ns: int) -> Layers:
-        """Return the layers of the scene graph; `measured` tells when the blocks of the mesh were seen."""
-        objects = self.objects.current(measured, now_ns)
-        regions = self.ground.regions_at(np.array([item.centroid for item in objects]).reshape(-1, 3))
-        return Layers(
-            objects,
-            regions,
-            self.ground.view(),
-            self.path.trajectory,
-            self.tracks.tracks,
-            self._labels,
-            self._config.object_gap,
-        )
+    def update_graph(self, graph: KeptGraph, measured: MeasuredBlocks, now_ns: int) -> None:
+        """Bring the scene graph of this map up to date; `measured` tells when the blocks of the mesh were seen.
+
+        It costs as much as what has changed since the last call; the first time, and after all has moved, all of it.
+        """
+        if self._update is None:
+            self._update = GraphUpdate(graph, self.ground, self._labels)
+        self.objects.current(measured, now_ns)
+        self._update.update(*self.objects.take_changes(), self.path.trajectory, self.tracks.tracks)

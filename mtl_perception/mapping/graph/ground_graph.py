@@ -14,6 +14,7 @@ from mtl_perception.core.transforms import Transform
 from mtl_perception.mapping.config import MapperConfig
 from mtl_perception.mapping.fusion.views import DepthView
 from mtl_perception.mapping.graph import places, road_segments, rooms
+from mtl_perception.mapping.graph.kept_ground import KeptGround
 from mtl_perception.mapping.graph.places import MAX_CLEARANCE, PlaceGraph, Places, SquareChanges
 from mtl_perception.mapping.graph.regions import Area, Region, RegionIds, RegionSquares, areas_of, regions_of
 from mtl_perception.mapping.graph.road_segments import RoadSegments
@@ -153,6 +154,11 @@ class GroundGraph:
             next(region for region in regions if region.id == number),
             next(area for area in areas if number in area.regions),
         )
+
+    def kept(self) -> KeptGround:
+        """Return somebody who follows what is found in the grid until all of it moves; there can be one at a time."""
+        parts = self._squares, self._places, self._rooms, self._segments
+        return KeptGround(self._config, self.grid.class_labels, *parts)
 
     def regions_at(self, positions: NDArray[np.float64]) -> NDArray[np.int64]:
         """Return the id (N,) of the region in which each position (N, 2 or 3) in the world is; -1 for none."""

@@ -123,6 +123,8 @@ class ObjectRegistry:
         self._reported: list[int] = []  # ids, in order
         self._objects: list[MapObject] = []  # of these ids
         self._current: tuple[MapObject, ...] | None = None  # the same, None when they have changed since
+        self._told: set[int] = set()  # ids that `take_changes` has told of
+        self._untold: set[int] = set()  # ids of which something has changed since
 
     def note(self, changed: dict[Key, MeshBlock], removed: tuple[Key, ...]) -> None:
         """Learn which blocks have a new mesh, and which have none any more. The meshes are not kept."""
@@ -178,6 +180,23 @@ class ObjectRegistry:
             self._current = tuple(self._objects)
         return self._current
 
+    def take_changes(self) -> tuple[list[MapObject], list[int]]:
+        """Return the objects that are new or others since this was asked before, and the ids of those that are gone.
+
+        They are as of the last call of `current`.
+        """
+        changed, gone = [], []
+        for number in sorted(self._untold):
+            place = bisect_left(self._reported, number)
+            if place < len(self._reported) and self._reported[place] == number:
+                changed.append(self._objects[place])
+            else:
+                gone.append(number)
+        self._untold.clear()
+        self._told.difference_update(gone)
+        self._told.update(item.id for item in changed)
+        return changed, gone
+
     def moved(self, move: Callable[[NDArray[np.float64], int], NDArray[np.float64]]) -> ObjectRegistry:
         """Return a registry that knows where these objects have come to, and waits for the mesh that is there now.
 
@@ -188,6 +207,7 @@ class ObjectRegistry:
         other._entries, other._dirty, other._measured_again = {}, {}, set()
         other._pieces, other._next_piece, other._owners = {}, 0, {}
         other._reported, other._objects, other._current = list(self._reported), list(self._objects), None
+        other._told, other._untold = set(), set(self._reported)
         places = [np.zeros(0, SUMMARY)]
         for piece in self._pieces.values():
             if piece.identity.id == NO_ID:
@@ -273,6 +293,10 @@ class ObjectRegistry:
             if piece.identity.id != NO_ID:
                 place = bisect_left(self._reported, piece.identity.id)
                 del self._reported[place], self._objects[place]
+                if piece.identity.id in self._told:
+                    self._untold.add(piece.identity.id)
+                else:
+                    self._untold.discard(piece.identity.id)
         for surface, identity in zip(surfaces, identities, strict=True):
             piece = _Piece(kind, surface, identity)
             self._add(piece)
@@ -294,6 +318,7 @@ class ObjectRegistry:
                 self._pieces[number] = replace(piece, identity=piece.identity.seen_again(stamp_ns))
                 place = bisect_left(self._reported, piece.identity.id)
                 self._objects[place] = replace(self._objects[place], last_seen_ns=stamp_ns)
+                self._untold.add(piece.identity.id)
 
     def _gathered(self, blocks: list[int]) -> tuple[NDArray, NDArray[np.int64]]:
         """Return the entries (N,) of packed blocks, those that have none left out, and the block (N,) of each."""
@@ -311,6 +336,7 @@ class ObjectRegistry:
         place = bisect_left(self._reported, item.id)
         self._reported.insert(place, item.id)
         self._objects.insert(place, item)
+        self._untold.add(item.id)
 
 
 def _kind_of(item: MapObject) -> int:
