@@ -96,6 +96,16 @@ class Volume:
         mesh = self.surface.joined()
         return replace(mesh, instances=self.instances.meant(mesh.instances, mesh.labels))
 
+    def points(self, radius: float | None) -> tuple[NDArray[np.float32], NDArray[np.uint8], NDArray[np.uint8]]:
+        """Return the surface as it was meshed last, as points; see `Mapper.points`."""
+        centre = self.window.centre
+        if radius is None or centre is None:
+            mesh = self.surface.joined()
+            return mesh.vertices, mesh.colours, mesh.labels
+        mesh = self.surface.joined_near(centre, radius)
+        near = ((mesh.vertices - centre) ** 2).sum(axis=1) <= radius**2
+        return mesh.vertices[near], mesh.colours[near], mesh.labels[near]
+
     def band(self, grid: GroundGrid, band: tuple[float, float], bounds: Bounds | None, margin: int = 0) -> GridMap:
         """Return what is between two heights above the ground that a grid knows; see `Mapper.occupancy_band`.
 
