@@ -267,23 +267,18 @@ class PlaceGraph:
             *(squares[name] for name in ("is_place", "place_cell", "open_cell", "open_distance", "home")),
         )  # fmt: skip
         squares.touch(linked)
-        closed = self._close_ways_to(nodes[moved[0] & ~squares["is_place"][nodes]])
-        of_places, of_rooms = (np.union1d(nodes[moved[k]], linked[opened[k]]) for k in (0, 1))
-        return SquareChanges(np.union1d(of_places, closed), of_rooms)
+        self._close_ways_to(nodes[moved[0] & ~squares["is_place"][nodes]])
+        return SquareChanges(*(np.union1d(nodes[moved[k]], linked[opened[k]]) for k in (0, 1)))
 
-    def _close_ways_to(self, gone: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Close the ways to nodes (N,) whose places are gone that are held by squares (M,) which the grid has left."""
+    def _close_ways_to(self, gone: NDArray[np.int64]) -> None:
+        """Close the ways to nodes (N,), whose places are gone, that are held by squares which the grid has left."""
         squares = self._squares
-        closed = [np.zeros(0, dtype=np.int64)]
         for way, step in enumerate(STEPS):
             holders = squares.nodes(squares.of(gone) - step)
             holders = holders[holders >= 0]
             holders = holders[~squares["surveyed"][holders] & (squares["ways"][holders] & (1 << way) > 0)]
             squares["ways"][holders] &= np.uint8(255 - (1 << way))
-            closed.append(holders)
-        holders = np.unique(np.concatenate(closed))
-        squares.touch(holders)
-        return holders
+            squares.touch(holders)
 
     def _known(self, squares: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return those squares (N, 2) that lie within the grid and were seen, and their nodes (N,)."""

@@ -56,6 +56,7 @@ class Ground:
         """The copy is what is found from nothing."""
         view = self.graph.view()
         places = view.places
+        assert np.isfinite(places.positions).all()
         columns = (places.positions, places.clearance, places.labels, places.first_seen_ns, places.last_seen_ns)
         assert self.places == {
             number: said(*(column[row] for column in columns), view.place_region[row])
@@ -125,6 +126,23 @@ def test_nothing_is_told_twice_and_only_what_is_near_a_change(new_plan):
     assert 0 < len(after.places) < 150 and 0 < len(after.ways.holders) < 100
     assert {region.id for region in after.regions} <= {plan.room_at(x, y) for x in (4, 12, 20) for y in (4, 12, 20)}
     ground.check()
+
+
+def test_what_happens_far_away_is_noticed(new_plan):
+    """Squares of a corridor that is less open than a door go with a room at one of its ends, 60 metres away."""
+    plan = new_plan((80.0, 8.0), INDOOR).draw("floor", 0.8, 0.8, 8, 7.2).draw("floor", 72, 0.8, 79.2, 7.2)
+    plan.draw("wall", 8, 0, 72, 3.6).draw("wall", 8, 4.4, 72, 8).draw("floor", 8, 3.6, 72, 4.4)
+    ground = Ground(plan.update())
+    ground.follow()
+    ground.check()
+    rooms = set()
+    for what, x in (("wall", 9), ("floor", 9), ("wall", 70.5), ("wall", 9), ("floor", 9), ("floor", 70.5)):
+        plan.draw(what, x, 3.6, x + 0.2, 4.4).update()
+        changes = ground.follow()
+        ground.check()
+        rooms.add(plan.room_at(40, 4))
+        assert len(changes.places) < 60 or np.ptp(changes.places.positions[:, 0]) > 30
+    assert len(rooms) == 3
 
 
 def test_an_area_comes_apart_and_together_again(new_plan):
