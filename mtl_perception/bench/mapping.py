@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The `mapping` suite: what a step costs in a small and in a large map, and whether memory grows on a long drive.
 
-A camera drives along a street canyon without end whose depth is worked out exactly. Beside it, what Open3D takes to
-mesh all of the map's voxels, which is how a map is meshed that does not keep track of its changes.
+A camera drives along a street canyon without end whose depth is worked out exactly. Measured are the step itself, the
+changes of the scene graph, and the sizes of all messages as the mapping node publishes them by default. Beside it, what
+Open3D takes to mesh all of the map's voxels, which is how a map is meshed that does not keep track of its changes.
 """
 
 from __future__ import annotations
@@ -15,11 +16,17 @@ from pathlib import Path
 from statistics import median
 
 import numpy as np
+from rclpy.serialization import serialize_message
 
 from mtl_perception.bench.results import Result
 from mtl_perception.core import Camera, CameraPrediction, LabelSpace, Prediction
 from mtl_perception.core.transforms import BODY_FROM_OPTICAL
 from mtl_perception.mapping import Mapper, MapperConfig, MapStats
+from mtl_perception.messages.graph_markers import SceneGraphMarkers
+from mtl_perception.messages.maps import to_occupancy_grid
+from mtl_perception.messages.mesh import MeshMarkers
+from mtl_perception.messages.points import to_point_cloud
+from mtl_perception.messages.scene_graph import changes_message
 from mtl_perception.resources import config_file
 from mtl_perception.scenes import SCENES
 
@@ -32,12 +39,14 @@ _SPEED = 10.0  # m/s
 _PACE_M = 0.5  # from a timed frame to the next
 _DRIVE_M = 2.0  # from frame to frame between
 _HEIGHT_M = 1.5  # of the camera
+_ROAD_M = 3.5  # from its middle; the rest is pavement
 _WALLS_M, _NICHES_M, _NICHE_LENGTH_M = 8.0, 9.0, 6.0  # from the middle of the street
 _ROOFS_M = 10.0
+_FRAME = "odom"
 
 
 class Canyon:
-    """A street between buildings with niches, as long as one drives."""
+    """A road with pavements between buildings with niches, a sign all over the back of each, without end."""
 
     def __init__(self, size: tuple[int, int]) -> None:
         """Take a camera whose images are (width, height) pixels, looking along the street."""
@@ -56,8 +65,11 @@ class Canyon:
         wall = np.where((x + wall) // _NICHE_LENGTH_M % 2 == 0, wall, niche)
         with np.errstate(invalid="ignore"):
             wall[_HEIGHT_M + wall * self._up > _ROOFS_M] = np.inf
+            on_road = np.abs(self._left) * ground < _ROAD_M
         depth = np.minimum(ground, wall)
-        semantic = np.where(ground < wall, self.labels.id_of("road"), self.labels.id_of("building")).astype(np.uint8)
+        road, pavement, building, sign = map(self.labels.id_of, ("road", "pavement", "building", "sign"))
+        lower, upper = np.where(on_road, road, pavement), np.where(wall == niche, sign, building)
+        semantic = np.where(ground < wall, lower, upper).astype(np.uint8)
         world_from_base = np.eye(4)
         world_from_base[0, 3] = x
         world_from_camera = world_from_base @ BODY_FROM_OPTICAL
@@ -86,11 +98,11 @@ def run_suite(
         advanced: gets what has been measured, in words, `STEPS` times.
     """
     canyon = Canyon(size)
-    mapper = Mapper(MapperConfig(**SCENES["street"]), canyon.labels, with_grid=False)
+    mapper = Mapper(MapperConfig(**SCENES["street"]), canyon.labels)
     small, large = blocks
     drive = _Drive(mapper, canyon)
     drive.until(lambda stats: stats.blocks >= small)
-    small_step_ms, small_extraction_ms = drive.step_ms(), drive.extraction_ms()
+    in_small, small_extraction_ms = drive.measured(), drive.extraction_ms()
     advanced(f"{small} blocks")
     drive.until(lambda stats: stats.archived_blocks >= small)
     memory_before = _resident_mb()
@@ -98,33 +110,54 @@ def run_suite(
     drive.until(lambda stats: stats.blocks >= large)
     memory_after = _resident_mb()
     advanced(f"{large} blocks")
-    large_step_ms = drive.step_ms()
+    in_large = drive.measured()
     advanced("steps")
     large_extraction_ms = drive.extraction_ms()
     mapper.close()
     advanced("Open3D")
     at_small = f"at {small} blocks"
     return [
-        Result(SUITE, f"step_at_{large}_blocks", large_step_ms, "ms", at_small, small_step_ms),
+        *(
+            Result(SUITE, f"{name}_at_{large}_blocks", in_large[name], unit, at_small, in_small[name])
+            for name, unit in MEASURED.items()
+        ),
         Result(SUITE, f"open3d_extraction_at_{large}_blocks", large_extraction_ms, "ms", at_small, small_extraction_ms),
         Result(SUITE, f"memory_at_{large}_blocks", memory_after, "MB", "when the window was full", memory_before),
     ]
 
 
+MEASURED = {
+    "step": "ms",
+    "scene_graph_changes": "ms",
+    "mesh_message": "kB",
+    "scene_graph_changes_message": "kB",
+    "scene_graph_markers_message": "kB",
+    "points_message": "kB",
+    "occupancy_grid_message": "kB",
+}
+"""What is measured of a frame, and its unit: CPU time of fusing and meshing it, and of finding and writing what it has
+changed in the scene graph; sizes of the messages after it."""
+
+
 class _Drive:
-    """A mapper on its way down the canyon."""
+    """A mapper on its way down the canyon, with those who watch it."""
 
     def __init__(self, mapper: Mapper, canyon: Canyon) -> None:
         self._mapper, self._canyon, self._x = mapper, canyon, 0.0
+        self._mesh, self._markers = MeshMarkers(_FRAME), SceneGraphMarkers()
+        self._follower, self._watcher = mapper.follow_scene_graph(), mapper.follow_scene_graph()
 
     def until(self, reached: Callable[[MapStats], bool]) -> None:
         """Drive on."""
         while not reached(self._mapper.stats):
-            self._step(_DRIVE_M)
+            self._x += _DRIVE_M
+            self._mapper.integrate(self._canyon.look(self._x))
 
-    def step_ms(self) -> float:
-        """Return the median CPU time of a frame, fused and meshed."""
-        return median(self._step(_PACE_M) for _ in range(_TIMED))
+    def measured(self) -> dict[str, float]:
+        """Return the medians of `MEASURED`."""
+        self._step()  # those who watch are told of all that was before
+        found = [self._step() for _ in range(_TIMED)]
+        return {name: median(each[name] for each in found) for name in MEASURED}
 
     def extraction_ms(self) -> float:
         """Return the CPU time in which Open3D meshes all voxels."""
@@ -133,12 +166,25 @@ class _Drive:
         grid.extract_triangle_mesh(self._mapper.config.min_weight)
         return 1e3 * (time.process_time() - started)
 
-    def _step(self, metres: float) -> float:
-        self._x += metres
-        frame = self._canyon.look(self._x)
+    def _step(self) -> dict[str, float]:
+        self._x += _PACE_M
+        frame, mapper = self._canyon.look(self._x), self._mapper
+        stamp_ns = frame.stamp_ns
         started = time.process_time()
-        self._mapper.integrate(frame)
-        return 1e3 * (time.process_time() - started)
+        update = mapper.integrate(frame)
+        stepped = time.process_time()
+        changes = changes_message(mapper.scene_graph_changes(self._follower), stamp_ns, _FRAME)
+        found = time.process_time()
+        xyz, rgb, label = mapper.points(mapper.config.max_depth)
+        messages = {
+            "mesh": self._mesh.update(update.changed_blocks, update.removed_blocks, stamp_ns),
+            "scene_graph_changes": changes,
+            "scene_graph_markers": self._markers.update(mapper.scene_graph_changes(self._watcher), stamp_ns, _FRAME),
+            "points": serialize_message(to_point_cloud(xyz, stamp_ns, _FRAME, rgb=rgb, fields={"label": label})),
+            "occupancy_grid": serialize_message(to_occupancy_grid(mapper.occupancy_grid(), stamp_ns, _FRAME)),
+        }
+        sizes = {f"{name}_message": 1e-3 * len(message or b"") for name, message in messages.items()}
+        return sizes | {"step": 1e3 * (stepped - started), "scene_graph_changes": 1e3 * (found - stepped)}
 
 
 def _resident_mb() -> float:

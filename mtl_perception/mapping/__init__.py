@@ -6,10 +6,17 @@ from mtl_perception.mapping.config import MapperConfig
 from mtl_perception.mapping.errors import MapFormatError, MappingError
 from mtl_perception.mapping.fusion.blocks import BLOCK, Key
 from mtl_perception.mapping.graph.ground_graph import GroundView
-from mtl_perception.mapping.graph.objects import MapObject
+from mtl_perception.mapping.graph.kept_graph import SceneGraphFollower
+from mtl_perception.mapping.graph.map_object import MapObject
 from mtl_perception.mapping.graph.places import Places
 from mtl_perception.mapping.graph.regions import Area, Region
-from mtl_perception.mapping.graph.scene_graph import SceneEdge, SceneGraphView, SceneLayer, SceneNode
+from mtl_perception.mapping.graph.scene_graph import (
+    SceneEdge,
+    SceneGraphChanges,
+    SceneGraphView,
+    SceneLayer,
+    SceneNode,
+)
 from mtl_perception.mapping.ground.distance_field import FieldMap
 from mtl_perception.mapping.ground.ground_grid import GridMap
 from mtl_perception.mapping.mapper import Mapper
@@ -37,6 +44,8 @@ __all__ = [
     "Places",
     "Region",
     "SceneEdge",
+    "SceneGraphChanges",
+    "SceneGraphFollower",
     "SceneGraphView",
     "SceneLayer",
     "SceneNode",

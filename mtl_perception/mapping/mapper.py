@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import open3d as o3d
+import spark_dsg
 from numpy.typing import NDArray
 
 from mtl_perception.core import LabelSpace, Prediction
@@ -21,18 +22,19 @@ from mtl_perception.mapping.fusion.blocks import Key
 from mtl_perception.mapping.fusion.instances import Instances
 from mtl_perception.mapping.fusion.views import views_of
 from mtl_perception.mapping.graph.ground_graph import GroundView
-from mtl_perception.mapping.graph.layers import Layers
-from mtl_perception.mapping.graph.objects import MapObject
+from mtl_perception.mapping.graph.kept_graph import KeptGraph, SceneGraphFollower
+from mtl_perception.mapping.graph.map_object import MapObject
 from mtl_perception.mapping.graph.queries import Queries
-from mtl_perception.mapping.graph.scene_graph import SceneGraphView
+from mtl_perception.mapping.graph.scene_graph import SceneGraphChanges, SceneGraphView
+from mtl_perception.mapping.graph.spark_graph import SparkGraph
 from mtl_perception.mapping.graph.track import Track
 from mtl_perception.mapping.ground.distance_field import FieldMap
 from mtl_perception.mapping.ground.ground_grid import GridMap
 from mtl_perception.mapping.merging.merge import ThisMap, merge
 from mtl_perception.mapping.poses.trajectory import Correction, Trajectory
 from mtl_perception.mapping.products.map_products import MapProducts
-from mtl_perception.mapping.reading import ReadMap, read_map
-from mtl_perception.mapping.reports import MapStats, MapUpdate, MergeReport, timed
+from mtl_perception.mapping.reading import ReadMap, read_map, state_of
+from mtl_perception.mapping.reports import MapStats, MapUpdate, MergeReport, stats_of, timed
 from mtl_perception.mapping.scene import Scene
 from mtl_perception.mapping.slices.esdf_slice import EsdfSlice
 from mtl_perception.mapping.slices.height_band import Bounds
@@ -65,10 +67,10 @@ class Mapper:
             OSError: the folder cannot be made.
         """
         depth_gate.prepare()
-        self.config = config
-        self.labels = labels
-        self._with_grid = with_grid
+        self.config, self.labels, self._with_grid = config, labels, with_grid
         self._archive_folder = None if archive_folder is None else Path(archive_folder)
+        self._graph = KeptGraph()
+        self._spark = SparkGraph(labels, config.object_gap, self._graph.follow())
         self._begin(Volume(self.config, self.labels, self._archive_folder))
 
     def reset(self) -> None:
@@ -130,14 +132,7 @@ class Mapper:
     def stats(self) -> MapStats:
         """Sizes of the map as it stands."""
         self._mesh_changes()
-        return MapStats(
-            **self._volume.sizes(),
-            objects=len(self.objects()),
-            places=self._scene.ground.place_count,
-            rooms=self._scene.ground.region_count,
-            tracks=len(self.tracks()),
-            frames=self._frames,
-        )
+        return stats_of(self._volume, self._scene, self._frames, len(self.objects()))
 
     @property
     def instances(self) -> Instances:
@@ -178,10 +173,13 @@ class Mapper:
         """Return a copy of the voxels as Open3D's grid, for its own functions; it is in memory as a whole."""
         return self._volume.blocks.to_open3d()
 
-    def points(self) -> tuple[NDArray[np.float32], NDArray[np.uint8], NDArray[np.uint8]]:
-        """Return the surface as points: positions (N, 3) in the world, RGB (N, 3), label ids (N,)."""
-        mesh = self.mesh()
-        return mesh.vertices, mesh.colours, mesh.labels
+    def points(self, radius: float | None = None) -> tuple[NDArray[np.float32], NDArray[np.uint8], NDArray[np.uint8]]:
+        """Return the surface as points: positions (N, 3) in the world, RGB (N, 3), label ids (N,).
+
+        With a radius, those within so many metres of the robot; files are read beyond `config.active_radius` only.
+        """
+        self._mesh_changes()
+        return self._volume.points(radius)
 
     def occupancy_grid(self) -> GridMap:
         """Return the 2D grid of obstacles and free ground."""
@@ -236,14 +234,27 @@ class Mapper:
         return self._scene.queries(self.objects())
 
     def scene_graph(self) -> SceneGraphView:
-        """Return the scene graph as plain data."""
-        return self._layers().view()
+        """Return the scene graph as plain data. It is kept: only what has changed is made anew."""
+        self._update_graph()
+        return self._graph.view()
+
+    def follow_scene_graph(self) -> SceneGraphFollower:
+        """Return a new follower of the scene graph, for `scene_graph_changes`."""
+        return self._graph.follow()
+
+    def scene_graph_changes(self, follower: SceneGraphFollower) -> SceneGraphChanges:
+        """Return how the scene graph has changed since a follower was told before; it costs as much as has changed.
+
+        All of it the first time, and after a reset, a load or a correction of the trajectory.
+        """
+        self._update_graph()
+        return follower.changes()
 
     def scene_graph_bytes(self, include_mesh: bool = False) -> bytes:
         """Return the scene graph as spark-dsg's `DynamicSceneGraph.from_binary` reads it."""
         self._mesh_changes()
         mesh = self._volume.mesh_of_things() if include_mesh else None
-        return bytes(self._layers().spark_graph(mesh).to_binary(include_mesh))
+        return bytes(self._spark_graph(mesh).to_binary(include_mesh))
 
     def save(self, folder: str | Path) -> Path:
         """Write the map to a folder, replacing a map that is there; return the folder.
@@ -254,7 +265,8 @@ class Mapper:
         """
         products, volume = self._products(), self._volume
         regions = volume.blocks.contents()
-        return storage.save(self._state(), regions, volume.aside, products, Path(folder), self.config, self.labels)
+        state = state_of(volume, self._scene, self._frames, self._stamp_ns)
+        return storage.save(state, regions, volume.aside, products, Path(folder), self.config, self.labels)
 
     def load(self, folder: str | Path) -> None:
         """Replace the map by a saved one, which may be larger than memory.
@@ -302,11 +314,9 @@ class Mapper:
             OSError: a folder for what is not in memory cannot be made.
         """
         self._mesh_changes()
-        saved = self._state()
+        saved = state_of(self._volume, self._scene, self._frames, self._stamp_ns)
         other = Mapper(self.config, self.labels, self._with_grid, self._archive_folder)
-        self._volume.blocks.copy_to(other._volume.blocks)
-        self._volume.aside.copy_to(other._volume.aside)
-        other._volume.window.centre = None if saved.centre is None else saved.centre.copy()
+        self._volume.copy_to(other._volume)
         read = ReadMap(other._volume, other._scene, saved)
         read.take_over()
         other._go_on(read)
@@ -374,27 +384,17 @@ class Mapper:
         self._scene.objects.note(self._volume.meant(changed), removed)
         return changed, removed
 
-    def _layers(self) -> Layers:
+    def _update_graph(self) -> None:
         self._mesh_changes()
-        return self._scene.layers(self._volume.blocks.measured, self._stamp_ns)
+        self._scene.update_graph(self._graph, self._volume.blocks.measured, self._stamp_ns)
+
+    def _spark_graph(self, mesh: MeshArrays | None) -> spark_dsg.DynamicSceneGraph:
+        self._update_graph()
+        self._spark.update()
+        return self._spark.graph if mesh is None else self._spark.with_mesh(mesh, self.objects())
 
     def _products(self) -> MapProducts:
         self._mesh_changes()
         mesh = self._volume.mesh_of_things()
-        graph = self._layers().spark_graph(mesh)
         band = (self.config.obstacle_min_height, self.config.obstacle_max_height)
-        return MapProducts(mesh, graph, self.occupancy_grid(), self.esdf_slice(*band), band)
-
-    def _state(self) -> storage.SavedMap:
-        return storage.SavedMap(
-            frames=self._frames,
-            stamp_ns=self._stamp_ns,
-            centre=self._volume.window.centre,
-            instances=self.instances.state(),
-            ground=self._scene.ground.state(),
-            air=self._volume.air.state(),
-            objects=self._scene.objects.state(self._volume.blocks.measured, self._stamp_ns),
-            tracks=self._scene.tracks.state(),
-            trajectory=self._scene.path.trajectory.state(),
-            others=self._scene.others.state(),
-        )
+        return MapProducts(mesh, self._spark_graph(mesh), self.occupancy_grid(), self.esdf_slice(*band), band)

@@ -1,6 +1,6 @@
 # Copyright 2026 The mtl_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""A saved map as the parts that a map consists of."""
+"""A saved map as the parts that a map consists of, and these as one that can be saved."""
 
 from __future__ import annotations
 
@@ -62,3 +62,19 @@ def read_map(folder: Path, config: MapperConfig, labels: LabelSpace, archive_fol
         volume.close()
         raise
     return read
+
+
+def state_of(volume: Volume, scene: Scene, frames: int, stamp_ns: int) -> SavedMap:
+    """Return all of a map but the blocks, to be saved; `stamp_ns` is that of the newest of its frames."""
+    return SavedMap(
+        frames=frames,
+        stamp_ns=stamp_ns,
+        centre=volume.window.centre,
+        instances=volume.instances.state(),
+        ground=scene.ground.state(),
+        air=volume.air.state(),
+        objects=scene.objects.state(volume.blocks.measured, stamp_ns),
+        tracks=scene.tracks.state(),
+        trajectory=scene.path.trajectory.state(),
+        others=scene.others.state(),
+    )

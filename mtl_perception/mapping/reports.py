@@ -8,12 +8,17 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from mtl_perception.core.transforms import Transform
 from mtl_perception.mapping.fusion.blocks import Key
 from mtl_perception.mapping.surface.meshing import MeshBlock
+
+if TYPE_CHECKING:
+    from mtl_perception.mapping.scene import Scene
+    from mtl_perception.mapping.volume import Volume
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,6 +131,18 @@ class MapStats:
     dropped_blocks: int
     aside_blocks: int
     damaged_regions: int
+
+
+def stats_of(volume: Volume, scene: Scene, frames: int, objects: int) -> MapStats:
+    """Return the sizes of a map of so many frames and objects, as it was meshed last."""
+    return MapStats(
+        **volume.sizes(),
+        objects=objects,
+        places=scene.ground.place_count,
+        rooms=scene.ground.region_count,
+        tracks=len(scene.tracks.tracks),
+        frames=frames,
+    )
 
 
 @contextmanager

@@ -13,9 +13,11 @@ from mtl_perception.core import Detection, LabelSpace
 from mtl_perception.core.transforms import Transform
 from mtl_perception.mapping.config import MapperConfig
 from mtl_perception.mapping.fusion.measured import MeasuredBlocks
+from mtl_perception.mapping.graph.graph_update import GraphUpdate
 from mtl_perception.mapping.graph.ground_graph import GroundGraph
-from mtl_perception.mapping.graph.layers import Layers
-from mtl_perception.mapping.graph.objects import MapObject, ObjectRegistry
+from mtl_perception.mapping.graph.kept_graph import KeptGraph
+from mtl_perception.mapping.graph.map_object import MapObject
+from mtl_perception.mapping.graph.objects import ObjectRegistry
 from mtl_perception.mapping.graph.queries import Queries
 from mtl_perception.mapping.graph.tracks import TrackRegistry
 from mtl_perception.mapping.poses.other_robots import OtherRobots
@@ -51,6 +53,7 @@ class Scene:
         self.path = RobotPath(config)
         self.others = OtherRobots()
         self._queries: Queries | None = None
+        self._update: GraphUpdate | None = None
 
     def restore(self, saved: SavedMap) -> None:
         """Continue, from knowing nothing, with what was saved.
@@ -91,6 +94,11 @@ class Scene:
         self.tracks.move(correction.at)
         self.path.correct(correction)
         self.others.move(correction.at)
+        self.start_graph_anew()
+
+    def start_graph_anew(self) -> None:
+        """Let `update_graph` make all of the graph anew, because more has changed than the parts tell."""
+        self._update = None
 
     def queries(self, objects: tuple[MapObject, ...]) -> Queries:
         """Return what answers questions; `objects` are those of now."""
@@ -98,16 +106,13 @@ class Scene:
             self._queries = Queries(objects, self.ground, self._labels)
         return self._queries
 
-    def layers(self, measured: MeasuredBlocks, now_ns: int) -> Layers:
-        """Return the layers of the scene graph; `measured` tells when the blocks of the mesh were seen."""
-        objects = self.objects.current(measured, now_ns)
-        regions = self.ground.regions_at(np.array([item.centroid for item in objects]).reshape(-1, 3))
-        return Layers(
-            objects,
-            regions,
-            self.ground.view(),
-            (self.path.trajectory, *self.others.ways),
-            self.tracks.tracks,
-            self._labels,
-            self._config.object_gap,
-        )
+    def update_graph(self, graph: KeptGraph, measured: MeasuredBlocks, now_ns: int) -> None:
+        """Bring the scene graph of this map up to date; `measured` tells when the blocks of the mesh were seen.
+
+        It costs as much as what has changed since the last call; the first time, and after all has moved, all of it.
+        """
+        self.objects.current(measured, now_ns)
+        if self._update is None:
+            self._update = GraphUpdate(graph, self.ground, self.others.ways, self._labels)
+            self.objects.start_anew()
+        self._update.update(*self.objects.take_changes(), self.path.trajectory, self.tracks.tracks)

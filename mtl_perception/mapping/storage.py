@@ -37,7 +37,7 @@ from mtl_perception.mapping.fusion.blocks import unpack
 from mtl_perception.mapping.fusion.instances import InstanceState
 from mtl_perception.mapping.graph import object_files
 from mtl_perception.mapping.graph.ground_graph import check_state
-from mtl_perception.mapping.graph.objects import ObjectsState
+from mtl_perception.mapping.graph.map_object import ObjectsState
 from mtl_perception.mapping.products.map_products import MapProducts, write_products
 from mtl_perception.mapping.window.region_file import RegionError
 from mtl_perception.mapping.window.set_aside import SetAside, read_parts, write_parts

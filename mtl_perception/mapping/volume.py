@@ -79,6 +79,12 @@ class Volume:
             "damaged_regions": archive.damaged_regions,
         }
 
+    def copy_to(self, other: Volume) -> None:
+        """Let an empty volume have the same blocks around the same place; what is on disk is shared by links."""
+        self.blocks.copy_to(other.blocks)
+        self.aside.copy_to(other.aside)
+        other.window.centre = None if self.window.centre is None else self.window.centre.copy()
+
     def close(self) -> None:
         """Remove what is on disk."""
         self.blocks.archive.close()
@@ -113,6 +119,16 @@ class Volume:
         """Return the mesh of the whole map as it was meshed last, with the things that its instances stand for."""
         mesh = self.surface.joined()
         return replace(mesh, instances=self.instances.meant(mesh.instances, mesh.labels))
+
+    def points(self, radius: float | None) -> tuple[NDArray[np.float32], NDArray[np.uint8], NDArray[np.uint8]]:
+        """Return the surface as it was meshed last, as points; see `Mapper.points`."""
+        centre = self.window.centre
+        if radius is None or centre is None:
+            mesh = self.surface.joined()
+            return mesh.vertices, mesh.colours, mesh.labels
+        mesh = self.surface.joined_near(centre, radius)
+        near = ((mesh.vertices - centre) ** 2).sum(axis=1) <= radius**2
+        return mesh.vertices[near], mesh.colours[near], mesh.labels[near]
 
     def band(self, grid: GroundGrid, band: tuple[float, float], bounds: Bounds | None, margin: int = 0) -> GridMap:
         """Return what is between two heights above the ground that a grid knows; see `Mapper.occupancy_band`.

@@ -18,17 +18,27 @@ def stamp_ns_from(time: Any) -> int:
     return int(time.sec) * NANOSECONDS + int(time.nanosec)
 
 
-def to_time(stamp_ns: int) -> Time:
-    """Return nanoseconds as a builtin_interfaces/Time.
+def seconds_of(stamp_ns: int) -> tuple[int, int]:
+    """Return nanoseconds as seconds, and the nanoseconds that are left.
 
     Raises:
-        ValueError: the stamp does not fit into the message.
+        ValueError: the stamp does not fit into a builtin_interfaces/Time.
     """
     seconds, nanoseconds = divmod(int(stamp_ns), NANOSECONDS)
     if not 0 <= seconds <= _LARGEST_SECONDS:
         raise ValueError(
             f"stamp {stamp_ns} ns is outside of what builtin_interfaces/Time holds (0 to {_LARGEST_SECONDS} s)"
         )
+    return seconds, nanoseconds
+
+
+def to_time(stamp_ns: int) -> Time:
+    """Return nanoseconds as a builtin_interfaces/Time.
+
+    Raises:
+        ValueError: the stamp does not fit into the message.
+    """
+    seconds, nanoseconds = seconds_of(stamp_ns)
     return Time(sec=seconds, nanosec=nanoseconds)
 
 

@@ -18,7 +18,7 @@ from mtl_perception.core import LabelSpace, Prediction
 from mtl_perception.core.transforms import Transform
 from mtl_perception.mapping import MapFormatError, Mapper, MappingError
 from mtl_perception.mapping.fusion.views import as_published
-from mtl_perception.mapping.graph.scene_graph import object_node
+from mtl_perception.mapping.graph.scene_graph import OBJECT_SYMBOL
 from mtl_perception.mapping.storage import is_map
 from mtl_perception.messages.poses import to_pose, transform_from_pose
 from mtl_perception.messages.predictions import from_rig_prediction
@@ -30,8 +30,8 @@ from mtl_perception.ros.diagnostics import Level, Status, TopicMonitor
 from mtl_perception.ros.files import map_path
 from mtl_perception.ros.graph_services import GraphServices
 from mtl_perception.ros.lifecycle import ManagedNode
-from mtl_perception.ros.map_outputs import BandSettings, MapOutputs
-from mtl_perception.ros.mapping_parameters import MappingParameters
+from mtl_perception.ros.map_outputs import MapOutputs, OutputSettings
+from mtl_perception.ros.mapping_parameters import RATED_TOPICS, MappingParameters
 from mtl_perception.ros.parameters import Parameters
 from mtl_perception.ros.process import run
 from mtl_perception.ros.progress import FrameClock, ProgressReporter, frame_status
@@ -95,7 +95,7 @@ class MappingNode(ManagedNode):
         values = self._settings.value
         labels = LabelSpace.load(config_file("labels", values.labels))
         self._mapper = Mapper(values.mapper_config(), labels, archive_folder=values.archive_folder or None)
-        self._outputs = MapOutputs(self, self._mapper, values.map_frame, self._rates, self._band)
+        self._outputs = MapOutputs(self, self._mapper, values.map_frame, self._shown)
         self._resume()
         self._progress = ProgressReporter(self.create_output(Progress, "mapping/progress", qos.progress()), "mapping")
         self._worker = Worker(
@@ -264,8 +264,8 @@ class MappingNode(ManagedNode):
             self._outputs.note_replaced()
             self._note_change()
             response.pose = to_pose(report.self_from_other)
-            response.other_objects = [object_node(number) for number in report.objects]
-            response.objects = [object_node(number) for number in report.objects.values()]
+            response.other_objects = [OBJECT_SYMBOL + number for number in report.objects]
+            response.objects = [OBJECT_SYMBOL + number for number in report.objects.values()]
             response.were_known = [number in report.known_objects for number in report.objects.values()]
             return "merged" if report.alignment is None else f"merged, at {report.alignment}"
 
@@ -326,21 +326,15 @@ class MappingNode(ManagedNode):
         self._sizes = dataclasses.asdict(self._mapper.stats)
         self._changes += 1
 
-    def _rates(self) -> dict[str, float]:
+    def _shown(self) -> OutputSettings:
         values = self._settings.value
-        return {
-            "mesh": values.mesh_rate,
-            "points": values.points_rate,
-            "occupancy_grid": values.occupancy_grid_rate,
-            "scene_graph": values.scene_graph_rate,
-            "occupancy_band": values.occupancy_band_rate,
-            "esdf_slice": values.esdf_slice_rate,
-        }
-
-    def _band(self) -> BandSettings:
-        values = self._settings.value
-        return BandSettings(
-            values.band_min_height, values.band_max_height, values.band_radius, values.esdf_max_distance
+        rates = {name: getattr(values, f"{name}_rate") for name in RATED_TOPICS}
+        return OutputSettings(
+            rates_hz=rates | {"scene_graph_markers": values.scene_graph_rate},
+            points_radius=values.points_reach,
+            band=(values.band_min_height, values.band_max_height),
+            band_radius=values.band_radius,
+            esdf_max_distance=values.esdf_max_distance,
         )
 
     def _arrival(self, stamp_ns: int) -> FrameClock:

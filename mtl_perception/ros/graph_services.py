@@ -16,7 +16,7 @@ from mtl_perception.core.transforms import transform_from
 from mtl_perception.mapping import Mapper
 from mtl_perception.mapping.graph.ground_layers import area_nodes, region_nodes
 from mtl_perception.mapping.graph.queries import QueryError
-from mtl_perception.mapping.graph.scene_graph import view_of
+from mtl_perception.mapping.graph.scene_graph import object_nodes
 from mtl_perception.messages.maps import to_scene_graph_node
 from mtl_perception.messages.poses import to_pose
 from mtl_perception.messages.stamps import to_header
@@ -64,7 +64,7 @@ class GraphServices:
             found = queries.objects_near_objects(request.near_label, request.radius, request.label)
         else:
             found = queries.objects_near(self._point(request.near, "near"), request.radius, request.label)
-        nodes = view_of(tuple(item for item, _ in found), self._mapper.labels).nodes
+        nodes = object_nodes([item for item, _ in found], self._mapper.labels)
         response.objects = [to_scene_graph_node(node) for node in nodes]
         response.distances = [away for _, away in found]
         return f"{len(found)} objects"

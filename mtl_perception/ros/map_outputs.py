@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,51 +13,57 @@ from nav_msgs.msg import OccupancyGrid
 from sensor_msgs.msg import PointCloud2
 from visualization_msgs.msg import MarkerArray
 
-from mtl_perception.mapping import Key, Mapper, MapUpdate
+from mtl_perception.mapping import Key, Mapper, MapUpdate, SceneGraphFollower
+from mtl_perception.mapping import SceneGraphChanges as MapGraphChanges
 from mtl_perception.mapping.slices.height_band import Bounds
-from mtl_perception.messages.maps import scene_graph_markers, to_esdf_points, to_occupancy_grid, to_scene_graph
+from mtl_perception.messages.graph_markers import SceneGraphMarkers
+from mtl_perception.messages.maps import to_esdf_points, to_occupancy_grid
 from mtl_perception.messages.mesh import MeshMarkers
 from mtl_perception.messages.points import to_point_cloud
+from mtl_perception.messages.scene_graph import SceneGraphMessages, changes_message
 from mtl_perception.ros.lifecycle import ManagedNode
-from mtl_perception_msgs.msg import SceneGraph
+from mtl_perception_msgs.msg import SceneGraph, SceneGraphChanges
 
 
 @dataclass
 class _Output:
     publisher: Any
-    rate_hz: Callable[[], float]
     publish: Callable[[], None]
+    follower: SceneGraphFollower | None = None
     is_current: bool = True
     last_s: float = float("-inf")
     subscribers: int = 0
 
 
 @dataclass(frozen=True)
-class BandSettings:
-    """What `mapping/occupancy_band` and `mapping/esdf_slice` show.
+class OutputSettings:
+    """What topics show.
 
     Attributes:
-        low, high: metres above the ground.
-        radius: how far they reach from the robot to each side, metres.
-        max_distance: of the distance field, metres.
+        rates_hz: of each topic; 0 means never.
+        points_radius: points that are farther from the robot are left out, metres; None: all points.
+        band: least and greatest height of `occupancy_band` and `esdf_slice`, metres above the ground.
+        band_radius: how far they reach from the robot to each side, metres.
+        esdf_max_distance: of the distance field, metres.
     """
 
-    low: float
-    high: float
-    radius: float
-    max_distance: float
+    rates_hz: Mapping[str, float]
+    points_radius: float | None
+    band: tuple[float, float]
+    band_radius: float
+    esdf_max_distance: float
+
+    @property
+    def of_band(self) -> tuple[object, ...]:
+        """What concerns the last two."""
+        return self.band, self.band_radius, self.esdf_max_distance
 
 
 class MapOutputs:
     """Publishes a `Mapper`'s map under `mapping/`. Like the mapper, it belongs to one thread."""
 
     def __init__(
-        self,
-        node: ManagedNode,
-        mapper: Mapper,
-        frame: str,
-        rates_hz: Callable[[], dict[str, float]],
-        band: Callable[[], BandSettings],
+        self, node: ManagedNode, mapper: Mapper, frame: str, settings: Callable[[], OutputSettings]
     ) -> None:
         """Make the publishers.
 
@@ -65,28 +71,36 @@ class MapOutputs:
             node: has the publishers.
             mapper: has the map.
             frame: the map's frame until a frame with poses says another.
-            rates_hz: the rates of `mesh`, `points`, `occupancy_grid`, `scene_graph`, `occupancy_band` and `esdf_slice`
-                as they are now; 0 means never.
-            band: what the last two show now.
+            settings: what the topics show now.
         """
         self._mapper = mapper
-        self._band = band
-        self._shown_band = band()
+        self._settings = settings
+        self._shown = settings()
         self._frame = frame
         self._markers = MeshMarkers(frame)
         self._changed: set[Key] = set()
         self._removed: set[Key] = set()
         self._mesh_is_gone = True  # whatever earlier runs left in a viewer is wiped with the first message
         self._stamp_ns = 0
-        self._graph_markers = node.create_output(MarkerArray, "mapping/scene_graph_markers")
-        self._outputs = [
-            self._output(node, MarkerArray, "mesh", rates_hz, self._publish_mesh),
-            self._output(node, PointCloud2, "points", rates_hz, self._publish_points),
-            self._output(node, OccupancyGrid, "occupancy_grid", rates_hz, self._publish_grid),
-            self._output(node, SceneGraph, "scene_graph", rates_hz, self._publish_graph),
-            self._output(node, OccupancyGrid, "occupancy_band", rates_hz, self._publish_band),
-            self._output(node, PointCloud2, "esdf_slice", rates_hz, self._publish_esdf),
-        ]
+        self._graph, self._graph_markers = SceneGraphMessages(), SceneGraphMarkers()
+        kinds = {
+            "mesh": (MarkerArray, self._publish_mesh),
+            "points": (PointCloud2, self._publish_points),
+            "occupancy_grid": (OccupancyGrid, self._publish_grid),
+            "scene_graph": (SceneGraph, self._publish_graph),
+            "scene_graph_changes": (SceneGraphChanges, self._publish_graph_changes),
+            "scene_graph_markers": (MarkerArray, self._publish_graph_markers),
+            "occupancy_band": (OccupancyGrid, self._publish_band),
+            "esdf_slice": (PointCloud2, self._publish_esdf),
+        }
+        self._outputs = {
+            name: _Output(
+                publisher=node.create_output(kind, f"mapping/{name}"),
+                publish=publish,
+                follower=mapper.follow_scene_graph() if name.startswith("scene_graph") else None,
+            )
+            for name, (kind, publish) in kinds.items()
+        }
 
     @property
     def frame(self) -> str:
@@ -98,6 +112,8 @@ class MapOutputs:
         if frame != self._frame:
             self._frame = frame
             self._markers = MeshMarkers(frame)
+            self._mesh_is_gone = True
+            self._start_graphs_anew(self._outputs.values())
         self._stamp_ns = stamp_ns
         self._changed.update(update.changed_blocks)
         self._removed.difference_update(update.changed_blocks)
@@ -113,43 +129,39 @@ class MapOutputs:
     def publish(self, *, all_now: bool = False) -> None:
         """Publish what has changed and whose time has come, or all that has changed."""
         now = time.monotonic()
-        if self._band() != self._shown_band:
-            self._shown_band = self._band()
-            for output in self._outputs[4:]:
-                output.is_current = False
-        for output in self._outputs:
-            rate, subscribers = output.rate_hz(), self._subscribers(output)
+        self._follow_settings()
+        for name, output in self._outputs.items():
+            rate, subscribers = self._shown.rates_hz[name], int(output.publisher.get_subscription_count())
             if subscribers > output.subscribers:  # somebody new has seen nothing yet
                 output.is_current = False
-                self._mesh_is_gone |= output.publish == self._publish_mesh
+                self._mesh_is_gone |= name == "mesh"
+            if not subscribers or (subscribers > output.subscribers and name != "scene_graph"):
+                self._start_graphs_anew([output])  # the scene graph itself is always sent as a whole
             output.subscribers = subscribers
             due = all_now or now - output.last_s >= 1.0 / max(rate, 1e-9)
             if rate > 0 and subscribers and due and not output.is_current:
                 output.publish()
                 output.is_current, output.last_s = True, now
 
-    def _output(
-        self,
-        node: ManagedNode,
-        kind: Any,
-        name: str,
-        rates_hz: Callable[[], dict[str, float]],
-        publish: Callable[[], None],
-    ) -> _Output:
-        return _Output(node.create_output(kind, f"mapping/{name}"), lambda: rates_hz()[name], publish)
+    def _follow_settings(self) -> None:
+        before, self._shown = self._shown, self._settings()
+        if self._shown.points_radius != before.points_radius:
+            self._outputs["points"].is_current = False
+        for name in ("occupancy_band", "esdf_slice"):
+            self._outputs[name].is_current &= self._shown.of_band == before.of_band
 
-    def _subscribers(self, output: _Output) -> int:
-        count = int(output.publisher.get_subscription_count())
-        return count + (
-            int(self._graph_markers.get_subscription_count()) if output.publish == self._publish_graph else 0
-        )
+    @staticmethod
+    def _start_graphs_anew(outputs: Iterable[_Output]) -> None:
+        for output in outputs:
+            if output.follower is not None:
+                output.follower.start_anew()
 
     def _all_are_old(self) -> None:
-        for output in self._outputs:
+        for output in self._outputs.values():
             output.is_current = False
 
     def _publish_mesh(self) -> None:
-        publisher = self._outputs[0].publisher
+        publisher = self._outputs["mesh"].publisher
         if self._mesh_is_gone:
             publisher.publish(self._markers.reset(self._stamp_ns))
             self._changed, self._removed = set(self._mapper.mesh_keys), set()
@@ -159,31 +171,47 @@ class MapOutputs:
         self._removed.clear()
 
     def _publish_points(self) -> None:
-        xyz, rgb, label = self._mapper.points()
-        self._outputs[1].publisher.publish(
+        xyz, rgb, label = self._mapper.points(self._shown.points_radius)
+        self._outputs["points"].publisher.publish(
             to_point_cloud(xyz, self._stamp_ns, self._frame, rgb=rgb, fields={"label": label})
         )
 
     def _publish_grid(self) -> None:
-        self._outputs[2].publisher.publish(
-            to_occupancy_grid(self._mapper.occupancy_grid(), self._stamp_ns, self._frame)
-        )
+        grid = to_occupancy_grid(self._mapper.occupancy_grid(), self._stamp_ns, self._frame)
+        self._outputs["occupancy_grid"].publisher.publish(grid)
 
     def _publish_graph(self) -> None:
-        graph = self._mapper.scene_graph()
-        message = to_scene_graph(graph, self._mapper.scene_graph_bytes(), self._stamp_ns, self._frame)
-        self._outputs[3].publisher.publish(message)
-        self._graph_markers.publish(scene_graph_markers(graph, self._stamp_ns, self._frame))
+        self._graph.follow(self._graph_changes("scene_graph"))
+        message = self._graph.whole(self._mapper.scene_graph_bytes(), self._stamp_ns, self._frame)
+        self._outputs["scene_graph"].publisher.publish(message)
+
+    def _publish_graph_changes(self) -> None:
+        changes = self._graph_changes("scene_graph_changes")
+        if changes.starts_anew or len(changes):
+            message = changes_message(changes, self._stamp_ns, self._frame)
+            self._outputs["scene_graph_changes"].publisher.publish(message)
+
+    def _publish_graph_markers(self) -> None:
+        changes = self._graph_changes("scene_graph_markers")
+        message = self._graph_markers.update(changes, self._stamp_ns, self._frame)
+        if message is not None:
+            self._outputs["scene_graph_markers"].publisher.publish(message)
+
+    def _graph_changes(self, name: str) -> MapGraphChanges:
+        follower = self._outputs[name].follower
+        assert follower is not None  # all outputs of graphs have one
+        return self._mapper.scene_graph_changes(follower)
 
     def _publish_band(self) -> None:
-        band = self._shown_band
-        grid = self._mapper.occupancy_band(band.low, band.high, self._around(band.radius))
-        self._outputs[4].publisher.publish(to_occupancy_grid(grid, self._stamp_ns, self._frame))
+        shown = self._shown
+        grid = self._mapper.occupancy_band(*shown.band, self._around(shown.band_radius))
+        self._outputs["occupancy_band"].publisher.publish(to_occupancy_grid(grid, self._stamp_ns, self._frame))
 
     def _publish_esdf(self) -> None:
-        band = self._shown_band
-        esdf = self._mapper.esdf_slice(band.low, band.high, self._around(band.radius), band.max_distance)
-        self._outputs[5].publisher.publish(to_esdf_points(esdf, self._stamp_ns, self._frame))
+        shown = self._shown
+        around = self._around(shown.band_radius)
+        esdf = self._mapper.esdf_slice(*shown.band, around, shown.esdf_max_distance)
+        self._outputs["esdf_slice"].publisher.publish(to_esdf_points(esdf, self._stamp_ns, self._frame))
 
     def _around(self, radius: float) -> Bounds | None:
         """Return a square around the robot; None before the first frame, when there is nothing to show anyway."""

@@ -12,6 +12,17 @@ from mtl_perception.mapping import MapperConfig
 from mtl_perception.ros.parameters import Live
 from mtl_perception.ros.worker import FramePolicy
 
+RATED_TOPICS = (
+    "mesh",
+    "points",
+    "occupancy_grid",
+    "scene_graph",
+    "scene_graph_changes",
+    "occupancy_band",
+    "esdf_slice",
+)
+"""The topics under `mapping/` that have a parameter `<topic>_rate`."""
+
 
 class MappingParameters(MapperConfig):
     """The parameters of the mapping node."""
@@ -38,13 +49,22 @@ class MappingParameters(MapperConfig):
     points_rate: Annotated[float, Live] = Field(
         0.5, ge=0.0, le=30.0, description="Rate of mapping/points, Hz; 0: never."
     )
+    points_radius: Annotated[float, Live] = Field(
+        -1.0,
+        ge=-1.0,
+        le=10000.0,
+        description="mapping/points has what is so near to the robot, metres; -1: max_depth, as far as cameras map, so "
+        "that all that changes is in it and messages do not grow with the map; 0: the whole map.",
+    )
     occupancy_grid_rate: Annotated[float, Live] = Field(
         1.0, ge=0.0, le=30.0, description="Rate of mapping/occupancy_grid, Hz; 0: never."
     )
     scene_graph_rate: Annotated[float, Live] = Field(
         1.0, ge=0.0, le=30.0, description="Rate of mapping/scene_graph and mapping/scene_graph_markers, Hz; 0: never."
     )
-
+    scene_graph_changes_rate: Annotated[float, Live] = Field(
+        10.0, ge=0.0, le=30.0, description="Rate of mapping/scene_graph_changes, Hz; 0: never."
+    )
     occupancy_band_rate: Annotated[float, Live] = Field(
         1.0, ge=0.0, le=30.0, description="Rate of mapping/occupancy_band, Hz; 0: never."
     )
@@ -76,6 +96,11 @@ class MappingParameters(MapperConfig):
     autosave_resume: bool = Field(
         False, description="Whether the node continues the map at autosave_path when it is configured, if there is one."
     )
+
+    @property
+    def points_reach(self) -> float | None:
+        """How far `mapping/points` reaches from the robot, metres; None: as far as the map."""
+        return (self.max_depth if self.points_radius < 0 else self.points_radius) or None
 
     @model_validator(mode="after")
     def _band_in_order(self) -> MappingParameters:

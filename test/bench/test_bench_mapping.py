@@ -20,7 +20,10 @@ def test_depth_is_that_of_a_street_between_buildings_with_niches(x):
     look = frame.cameras["front"]
     seen = np.isfinite(look.depth)
     points = transform_points(look.world_from_camera, pixel_rays(look.camera)[seen] * look.depth[seen][:, None])
-    ground = look.semantic[seen] == canyon.labels.id_of("road")
+    road, pavement, sign = (look.semantic[seen] == canyon.labels.id_of(name) for name in ("road", "pavement", "sign"))
+    ground = road | pavement
+    assert np.abs(points[road, 1]).max() < 3.501 and np.abs(points[pavement, 1]).min() > 3.499
+    assert np.allclose(np.abs(points[sign, 1]), 9, atol=1e-3) and road.any() and pavement.any() and sign.any()
     np.testing.assert_allclose(points[ground, 2], 0, atol=1e-4)
     walls = points[~ground]
     assert (np.isclose(np.abs(walls[:, 1]), 8, atol=1e-3) | np.isclose(np.abs(walls[:, 1]), 9, atol=1e-3)).all()
@@ -35,7 +38,10 @@ def test_the_command_measures_a_small_and_a_large_map(tmp_path, capsys, monkeypa
     small = ["--small-map", "100", "--large-map", "900", "--size", "48x36"]
     assert cli.main(["bench", "--suite", "mapping", *small, "--out", str(out)]) == 0
     results = {result["name"]: result for result in json.loads(out.read_text())["results"]}
-    assert set(results) == {"step_at_900_blocks", "open3d_extraction_at_900_blocks", "memory_at_900_blocks"}
+    names = {"step", "scene_graph_changes", "open3d_extraction", "memory"}
+    names |= {f"{topic}_message" for topic in ("mesh", "points", "occupancy_grid")}
+    names |= {f"scene_graph_{what}_message" for what in ("changes", "markers")}
+    assert set(results) == {f"{name}_at_900_blocks" for name in names}
     assert results["step_at_900_blocks"]["reference"] == "at 100 blocks"
     assert all(result["value"] > 0 and result["reference_value"] > 0 for result in results.values())
     assert "memory_at_900_blocks" in capsys.readouterr().out

@@ -119,3 +119,27 @@ def walk(room: Scene):
         frame_of(room.look((0.1 * i, 0.05 * i, 1.2), yaw=yaw, pitch=0.3), stamp_ns=i * 10**8)
         for i, yaw in enumerate(yaws.tolist())
     ]
+
+
+class GraphCopy:
+    """A graph that lives on what a follower is told."""
+
+    def __init__(self, mapper):
+        self._mapper, self._follower = mapper, mapper.follow_scene_graph()
+        self.nodes, self.edges, self.sequence, self.was = {}, {}, -1, ({}, {})
+
+    def follow(self):
+        changes = self._mapper.scene_graph_changes(self._follower)
+        assert changes.starts_anew or changes.previous == self.sequence
+        assert changes.sequence > self.sequence or not (len(changes) or changes.starts_anew)
+        self.was = dict(self.nodes), dict(self.edges)
+        if changes.starts_anew:
+            self.nodes, self.edges = {}, {}
+        for ends in changes.removed_edges:
+            self.edges.pop(ends, None)
+        for number in changes.removed_nodes:
+            self.nodes.pop(number, None)
+        self.nodes |= {node.id: node for node in changes.nodes}
+        self.edges |= {edge.ends: edge for edge in changes.edges}
+        self.sequence = changes.sequence
+        return changes

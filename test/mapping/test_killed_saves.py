@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from mtl_perception.mapping import Mapper, MapperConfig, storage
+from mtl_perception.mapping.reading import state_of
 from mtl_perception.mapping.window import region_file
 from mtl_perception.mapping.window.set_aside import SetAside
 
@@ -29,7 +30,7 @@ class Map:
         self._regions, self._products, self._state = (
             list(mapper._volume.blocks.contents()),
             mapper._products(),
-            mapper._state(),
+            state_of(mapper._volume, mapper._scene, mapper.stats.frames, mapper.stamp_ns),
         )
 
     def save(self):

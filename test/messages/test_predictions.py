@@ -13,10 +13,9 @@ from visualization_msgs.msg import Marker, MarkerArray
 
 from mtl_perception.core import Camera, CameraPrediction, Detection, LabelSpace, Occupancy, Prediction, VoxelGrid
 from mtl_perception.core.transforms import BODY_FROM_OPTICAL, transform_from
-from mtl_perception.mapping import GridMap, SceneGraphView
-from mtl_perception.mapping.graph.scene_graph import SceneEdge, SceneLayer, SceneNode
+from mtl_perception.mapping import GridMap
 from mtl_perception.messages.labels import read_label_info, to_label_info
-from mtl_perception.messages.maps import scene_graph_markers, to_occupancy_grid, to_scene_graph
+from mtl_perception.messages.maps import to_occupancy_grid
 from mtl_perception.messages.mesh import MeshMarkers
 from mtl_perception.messages.points import read_point_cloud, xyz_of
 from mtl_perception.messages.predictions import (
@@ -162,39 +161,6 @@ def test_mesh_blocks_can_be_coloured_by_label() -> None:
     (marker,) = markers(MeshMarkers("odom", LABELS.palette).update({0: block(1)}, (), 0))
     colour = marker.colors[0]
     np.testing.assert_allclose([colour.r, colour.g, colour.b], LABELS.palette[8] / 255, atol=1e-6)
-
-
-def test_a_scene_graph_carries_nodes_edges_and_spark_dsg_bytes() -> None:
-    def node(number: int, position: tuple[float, float, float]) -> SceneNode:
-        at = np.array(position)
-        return SceneNode(number, "OBJECTS", f"O({number})", 8, "car", 0.75, at, at, np.ones(3), (255, 0, 0), 5, 7)
-
-    nodes = (node(1, (1, 2, 3)), node(2, (4, 5, 6)))
-    graph = SceneGraphView((SceneLayer("OBJECTS", 2, 2),), nodes, (SceneEdge(1, 2, 5.2),))
-    message = to_scene_graph(graph, b"\x00\xffabc", 9, "odom")
-    assert bytes(message.spark_dsg) == b"\x00\xffabc"
-    assert [(n.id, n.name, n.label_name, n.first_seen.nanosec) for n in message.nodes] == [
-        (1, "O(1)", "car", 5),
-        (2, "O(2)", "car", 5),
-    ]
-    assert (message.edges[0].source, message.edges[0].target, message.layers[0].nodes) == (1, 2, 2)
-    markers_ = scene_graph_markers(graph, 9, "odom").markers
-    assert [m.type for m in markers_[1:]] == [Marker.CUBE, Marker.TEXT_VIEW_FACING] * 2 + [Marker.LINE_LIST]
-    assert [(p.x, p.y, p.z) for p in markers_[-1].points] == [(1, 2, 3), (4, 5, 6)]
-    assert markers_[0].action == Marker.DELETEALL
-
-
-def test_places_of_a_scene_graph_are_balls_of_one_marker() -> None:
-    at = np.array([[0.0, 1.0, 0.0], [2.0, 1.0, 0.0]])
-    nodes = tuple(
-        SceneNode(number, "PLACES", f"p({number})", 3, "floor", 1.0, here, here, np.zeros(3), (255, 0, 51), 5, 7)
-        for number, here in enumerate(at)
-    )
-    graph = SceneGraphView((SceneLayer("PLACES", 3, 2),), nodes, (SceneEdge(0, 1, 2.0),))
-    _, balls, lines = scene_graph_markers(graph, 9, "odom").markers
-    assert (balls.type, lines.type) == (Marker.SPHERE_LIST, Marker.LINE_LIST)
-    assert [(p.x, p.y, p.z) for p in balls.points] == [(0, 1, 0), (2, 1, 0)]
-    assert [round(c.b, 3) for c in balls.colors] == [0.2, 0.2] and len(to_scene_graph(graph, b"", 9, "odom").nodes) == 2
 
 
 def test_a_grid_keeps_its_rows() -> None:

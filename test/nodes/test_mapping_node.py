@@ -22,7 +22,7 @@ from mtl_perception.messages.stamps import to_time
 from mtl_perception.nodes.mapping_node import MappingNode
 from mtl_perception.resources import config_file
 from mtl_perception.ros import qos
-from mtl_perception_msgs.msg import Progress, RigPrediction, SceneGraph
+from mtl_perception_msgs.msg import Progress, RigPrediction, SceneGraph, SceneGraphChanges
 from mtl_perception_msgs.srv import FindObjects, FindRegion, FindWay, LoadMap, MergeMap, SaveMap
 
 KINDS = {
@@ -30,6 +30,7 @@ KINDS = {
     "points": PointCloud2,
     "occupancy_grid": OccupancyGrid,
     "scene_graph": SceneGraph,
+    "scene_graph_changes": SceneGraphChanges,
     "occupancy_band": OccupancyGrid,
     "esdf_slice": PointCloud2,
 }
@@ -146,6 +147,61 @@ def test_the_band_and_the_distance_field_around_the_robot(graph, start, predicti
     node.set_parameters_atomically(graph.overrides(band_min_height=50.0, band_max_height=51.0))
     graph.until(lambda: len(bands) > count, "another band without another frame")
     assert set(bands[-1].data) == {-1}
+
+
+def followed(messages):
+    """The ids of nodes and the ends of edges of a graph that was followed, and its number."""
+    nodes, edges, sequence = set(), set(), -1
+    for message in messages:
+        if message.starts_anew:
+            nodes, edges, sequence = set(), set(), message.previous
+        if message.previous == sequence:
+            edges -= {(edge.source, edge.target) for edge in message.removed_edges}
+            nodes -= set(message.removed_nodes)
+            nodes |= {node.id for node in message.nodes}
+            edges |= {(edge.source, edge.target) for edge in message.edges}
+            sequence = message.sequence
+    return nodes, edges, sequence
+
+
+def test_the_scene_graph_can_be_followed_step_by_step(graph, start, predictions):
+    node = start(in_process=True)
+    heard = graph.hear(SceneGraphChanges, "mapping/scene_graph_changes", 100)
+    wholes = graph.hear(SceneGraph, "mapping/scene_graph")
+    for count, prediction in enumerate(predictions, 1):
+        node.submit(prediction)
+        stamp = to_time(prediction.stamp_ns)
+        graph.until(lambda stamp=stamp: heard and heard[-1].header.stamp == stamp, "changes of the frame")
+        assert len(graph.progress["mapping"]) <= count
+    assert heard[0].starts_anew and not any(message.starts_anew for message in heard[1:])
+    view = node._mapper.scene_graph()
+    expected = {each.id for each in view.nodes}, {edge.ends for edge in view.edges}, view.sequence
+    assert followed(heard) == expected and len(view.nodes) > 10
+    late = graph.hear(SceneGraphChanges, "mapping/scene_graph_changes", 11)  # who comes late gets all of it first
+    graph.until(lambda: late, "the graph from nothing")
+    assert followed(late) == followed(heard) == expected
+    graph.until(lambda: wholes and wholes[-1].sequence == view.sequence, "the whole graph")
+    assert {each.id for each in wholes[-1].nodes} == expected[0]
+    assert {(edge.source, edge.target) for edge in wholes[-1].edges} == expected[1]
+    assert graph.call(Trigger, "mapping/reset").success
+    graph.until(lambda: followed(heard)[0] == set(), "an empty graph")
+    assert heard[-1].starts_anew and heard[-1].sequence > view.sequence
+
+
+def test_points_are_those_around_the_robot(graph, start, predictions):
+    node = start(in_process=True, points_radius=4.0)
+    clouds = graph.hear(PointCloud2, "mapping/points")
+    node.submit(predictions[0])
+    graph.until(lambda: clouds and clouds[-1].width, "points")
+    robot = predictions[0].world_from_base[:3, 3]
+    every = node._mapper.points()[0]
+    near = every[np.linalg.norm(every - robot, axis=1) <= 4.0]
+    points = read_point_cloud(clouds[-1])
+    assert 0 < len(near) < len(every) and len(points) == len(near)
+    count = len(clouds)
+    node.set_parameters_atomically(graph.overrides(points_radius=0.0))
+    graph.until(lambda: len(clouds) > count, "a cloud without another frame")
+    assert clouds[-1].width == len(every)
 
 
 def test_a_band_upside_down_is_refused(graph, start):

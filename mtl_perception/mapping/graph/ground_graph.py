@@ -13,7 +13,8 @@ from mtl_perception.core import LabelSpace
 from mtl_perception.core.transforms import Transform
 from mtl_perception.mapping.config import MapperConfig
 from mtl_perception.mapping.fusion.views import DepthView
-from mtl_perception.mapping.graph import places, road_segments, rooms
+from mtl_perception.mapping.graph import kept_areas, places, road_segments, rooms
+from mtl_perception.mapping.graph.kept_ground import KeptGround
 from mtl_perception.mapping.graph.places import MAX_CLEARANCE, PlaceGraph, Places, SquareChanges
 from mtl_perception.mapping.graph.regions import Area, Region, RegionIds, RegionSquares, areas_of, regions_of
 from mtl_perception.mapping.graph.road_segments import RoadSegments
@@ -59,6 +60,7 @@ class GroundGraph:
         Raises:
             ValueError: a setting names a class that `labels` does not have, or that is not possible there.
         """
+        kept_areas.prepare()
         self.grid = GroundGrid(config, labels)
         self._ids = RegionIds()
         self._config, self._labels = config, labels
@@ -199,6 +201,11 @@ class GroundGraph:
             next(region for region in regions if region.id == number),
             next(area for area in areas if number in area.regions),
         )
+
+    def kept(self) -> KeptGround:
+        """Return somebody who follows what is found in the grid until all of it moves; there can be one at a time."""
+        parts = self._squares, self._places, self._rooms, self._segments
+        return KeptGround(self._config, self.grid.class_labels, *parts)
 
     def regions_at(self, positions: NDArray[np.float64]) -> NDArray[np.int64]:
         """Return the id (N,) of the region in which each position (N, 2 or 3) in the world is; -1 for none."""

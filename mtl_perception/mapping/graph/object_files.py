@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtl_perception.mapping.fusion.blocks import pack, unpack
+from mtl_perception.mapping.graph.map_object import MapObject, ObjectsState
 from mtl_perception.mapping.graph.object_cells import SUMMARY
 from mtl_perception.mapping.graph.object_ids import Identity, Known, Vanished
-from mtl_perception.mapping.graph.objects import MapObject, ObjectsState
 
 _TYPES = {
     "cells": np.dtype(np.int64),  # of all objects, in their order in objects.json

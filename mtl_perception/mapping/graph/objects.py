@@ -17,6 +17,7 @@ from mtl_perception.mapping.config import MapperConfig
 from mtl_perception.mapping.errors import MapFormatError
 from mtl_perception.mapping.fusion.blocks import Key, pack, unpack
 from mtl_perception.mapping.fusion.measured import MeasuredBlocks
+from mtl_perception.mapping.graph.map_object import MapObject, ObjectsState
 from mtl_perception.mapping.graph.object_cells import (
     SUMMARY,
     Surface,
@@ -27,71 +28,12 @@ from mtl_perception.mapping.graph.object_cells import (
     surfaces_of,
     with_instance,
 )
-from mtl_perception.mapping.graph.object_ids import NO_ID, Identity, Move, ObjectIds, Vanished, moved_cells, moved_piece
+from mtl_perception.mapping.graph.object_ids import NO_ID, Identity, Move, ObjectIds, moved_cells, moved_piece
 from mtl_perception.mapping.surface.meshing import MeshBlock
 
 _NOWHERE = -1  # packed key of no block
 _NEVER = -1  # stamp of a block that no frame has measured
 _NOTHING = b""
-
-
-@dataclass(frozen=True, eq=False)
-class MapObject:
-    """A static thing in the map, in the world frame. It is replaced by another when anything about it changes.
-
-    Attributes:
-        id: stable over updates, never used again.
-        label: label id.
-        instance: the number by which the map tells it from others of its class that it may touch; 0: it does not.
-        confidence: 0..1, mean over its vertices of how clearly their label leads its vote.
-        class_share: 0..1, its vertices' share of the confidence of all vertices with a class in its cells. It is less
-            than 1 where classes are mixed, and also where it touches another surface.
-        centroid: (3,) mean of its surface, metres, see `Surface`.
-        minimum, maximum: (3,) corners of its axis-aligned box, metres.
-        colour: mean RGB 0..255.
-        vertices: how many mesh vertices it has.
-        first_seen_ns, last_seen_ns: stamps of the first and last frame that measured it.
-        absorbed: ids of objects that have merged with it, in order; they come back when it splits.
-        blocks: int32 (B, 3), keys of the mesh blocks that hold its vertices, in order.
-        cells: sorted packed cells of edge `object_gap` that it fills, by which it is recognised.
-    """
-
-    id: int
-    label: int
-    instance: int
-    confidence: float
-    class_share: float
-    centroid: NDArray[np.float64]
-    minimum: NDArray[np.float64]
-    maximum: NDArray[np.float64]
-    colour: tuple[int, int, int]
-    vertices: int
-    first_seen_ns: int
-    last_seen_ns: int
-    absorbed: tuple[int, ...]
-    blocks: NDArray[np.int32]
-    cells: NDArray[np.int64]
-
-
-@dataclass(frozen=True, eq=False)
-class ObjectsState:
-    """What a registry continues from.
-
-    Attributes:
-        next_id: the next new id.
-        objects: as reported, by id.
-        identities: of each object.
-        vanished: the ids that can still come back, in the order of vanishing.
-        blocks: (N,) packed key of the block of each entry, in order.
-        entries: `SUMMARY` (N,), in a block by cell and kind.
-    """
-
-    next_id: int
-    objects: tuple[MapObject, ...]
-    identities: tuple[Identity, ...]
-    vanished: tuple[Vanished, ...]
-    blocks: NDArray[np.int64]
-    entries: NDArray
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,6 +66,8 @@ class ObjectRegistry:
         self._reported: list[int] = []  # ids, in order
         self._objects: list[MapObject] = []  # of these ids
         self._current: tuple[MapObject, ...] | None = None  # the same, None when they have changed since
+        self._told: set[int] = set()  # ids that `take_changes` has told of
+        self._untold: set[int] = set()  # ids of which something has changed since
 
     def note(self, changed: dict[Key, MeshBlock], removed: tuple[Key, ...]) -> None:
         """Learn which blocks have a new mesh, and which have none any more. The meshes are not kept."""
@@ -179,6 +123,28 @@ class ObjectRegistry:
             self._current = tuple(self._objects)
         return self._current
 
+    def start_anew(self) -> None:
+        """Tell of all objects next time."""
+        self._told.clear()
+        self._untold = set(self._reported)
+
+    def take_changes(self) -> tuple[list[MapObject], list[int]]:
+        """Return the objects that are new or others since this was asked before, and the ids of those that are gone.
+
+        They are as of the last call of `current`.
+        """
+        changed, gone = [], []
+        for number in sorted(self._untold):
+            place = bisect_left(self._reported, number)
+            if place < len(self._reported) and self._reported[place] == number:
+                changed.append(self._objects[place])
+            else:
+                gone.append(number)
+        self._untold.clear()
+        self._told.difference_update(gone)
+        self._told.update(item.id for item in changed)
+        return changed, gone
+
     def moved(self, move: Move) -> ObjectRegistry:
         """Return a registry that knows where these objects have come to, and waits for the mesh that is there now."""
         other = ObjectRegistry.__new__(ObjectRegistry)
@@ -190,6 +156,7 @@ class ObjectRegistry:
         there = {piece.identity.id for piece in other._pieces.values()}
         other._objects = [item for item in self._objects if item.id in there]
         other._reported, other._current = [item.id for item in other._objects], None
+        other._told, other._untold = set(), set()
         return other
 
     def take_ids(self, count: int) -> int:
@@ -308,6 +275,10 @@ class ObjectRegistry:
             if piece.identity.id != NO_ID:
                 place = bisect_left(self._reported, piece.identity.id)
                 del self._reported[place], self._objects[place]
+                if piece.identity.id in self._told:
+                    self._untold.add(piece.identity.id)
+                else:
+                    self._untold.discard(piece.identity.id)
         for surface, identity in zip(surfaces, identities, strict=True):
             piece = _Piece(kind, surface, identity)
             self._add(piece)
@@ -329,6 +300,7 @@ class ObjectRegistry:
                 self._pieces[number] = replace(piece, identity=piece.identity.seen_again(stamp_ns))
                 place = bisect_left(self._reported, piece.identity.id)
                 self._objects[place] = replace(self._objects[place], last_seen_ns=stamp_ns)
+                self._untold.add(piece.identity.id)
 
     def _gathered(self, blocks: list[int]) -> tuple[NDArray, NDArray[np.int64]]:
         """Return the entries (N,) of packed blocks, those that have none left out, and the block (N,) of each."""
@@ -365,6 +337,7 @@ class ObjectRegistry:
         place = bisect_left(self._reported, item.id)
         self._reported.insert(place, item.id)
         self._objects.insert(place, item)
+        self._untold.add(item.id)
 
 
 def _kind_of(item: MapObject) -> int:

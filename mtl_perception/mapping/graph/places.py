@@ -141,6 +141,7 @@ class PlaceGraph:
         seen = seen[seen >= 0]
         squares["last_seen_ns"][seen] = now_ns
         squares["first_seen_ns"][seen[squares["first_seen_ns"][seen] < 0]] = now_ns
+        squares.touch(seen)
         return changed
 
     def follow_move(self, moves: SquareMoves) -> None:
@@ -150,6 +151,7 @@ class PlaceGraph:
             nodes, stamps = moves.extremes(old[name], which)
             known = squares[name][nodes]
             squares[name][nodes] = np.where(known < 0, stamps, which(known, stamps))
+            squares.touch(nodes)
 
     def nodes(self) -> NDArray[np.int64]:
         """Return the nodes (N,) that have a place, in the order of the places' ids."""
@@ -228,6 +230,7 @@ class PlaceGraph:
         linked = square_ways.are_linked(near, STEPS, squares.neighbours, squares["ways"])
         self.count += int(np.count_nonzero(linked)) - int(np.count_nonzero(squares["linked"][near]))
         squares["linked"][near] = linked
+        squares.touch(near)
 
     def _survey(self, changed: NDArray[np.int64], clearance: DistanceField, walls: DistanceField) -> SquareChanges:
         """Look again at squares (N, 2), and at what depends on them."""
@@ -265,7 +268,19 @@ class PlaceGraph:
             linked, grid.corner, squares.neighbours, squares["surveyed"], walls.data,
             *(squares[name] for name in ("is_place", "place_cell", "open_cell", "open_distance", "home")),
         )  # fmt: skip
+        squares.touch(linked)
+        self._close_ways_to(nodes[moved[0] & ~squares["is_place"][nodes]])
         return SquareChanges(*(np.union1d(nodes[moved[k]], linked[opened[k]]) for k in (0, 1)))
+
+    def _close_ways_to(self, gone: NDArray[np.int64]) -> None:
+        """Close the ways to nodes (N,), whose places are gone, that are held by squares which the grid has left."""
+        squares = self._squares
+        for way, step in enumerate(STEPS):
+            holders = squares.nodes(squares.of(gone) - step)
+            holders = holders[holders >= 0]
+            holders = holders[~squares["surveyed"][holders] & (squares["ways"][holders] & (1 << way) > 0)]
+            squares["ways"][holders] &= np.uint8(255 - (1 << way))
+            squares.touch(holders)
 
     def _known(self, squares: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return those squares (N, 2) that lie within the grid and were seen, and their nodes (N,)."""

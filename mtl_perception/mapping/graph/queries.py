@@ -15,7 +15,7 @@ from scipy.spatial import cKDTree
 
 from mtl_perception.core import LabelSpace
 from mtl_perception.mapping.graph.ground_graph import GroundGraph
-from mtl_perception.mapping.graph.objects import MapObject
+from mtl_perception.mapping.graph.map_object import MapObject
 from mtl_perception.mapping.graph.places import Places
 from mtl_perception.mapping.graph.regions import Area, Region
 

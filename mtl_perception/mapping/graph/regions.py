@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from mtl_perception.mapping.graph.squares import Squares
+
 ROOM, ROAD_SEGMENT, JUNCTION = KINDS = ("room", "road segment", "junction")
 """The kinds of regions."""
 BUILDING, STREET = "building", "street"
@@ -114,9 +116,9 @@ class RegionIds:
         self.next += 1
         return self.next - 1
 
-    def assign(self, field: NDArray[np.int64], nodes: NDArray[np.int64], ids: NDArray[np.int64] | int) -> None:
+    def assign(self, squares: Squares, name: str, nodes: NDArray[np.int64], ids: NDArray[np.int64] | int) -> None:
         """Set a field of nodes (N,), none twice, to ids of regions (N,), -1 for none."""
-        old, new = field[nodes], np.broadcast_to(ids, len(nodes))
+        old, new = squares[name][nodes], np.broadcast_to(ids, len(nodes))
         differ = old != new
         for values, sign in ((old[differ], -1), (new[differ], 1)):
             numbers, counts = np.unique(values[values >= 0], return_counts=True)
@@ -124,7 +126,8 @@ class RegionIds:
                 self._squares[number] = self._squares.get(number, 0) + count
                 if not self._squares[number]:
                     del self._squares[number]
-        field[nodes] = new
+        squares[name][nodes] = new
+        squares.touch(nodes[differ])
 
     def restore(self, following: int, fields: list[NDArray[np.int64]]) -> None:
         """Continue with the number `following`; `fields` are all that ids were assigned in."""
@@ -180,13 +183,13 @@ def regions_of(
     mean = np.add.reduceat((corner + squares.edge / 2) * weight[:, None], starts)
     mean /= np.add.reduceat(weight, starts)[:, None]
     height = squares.height[order]
-    usual = float(np.nanmean(height)) if np.isfinite(height).any() else 0.0
+    # Where nothing tells a region's height it is 0: what other regions have may not matter, for they change without it.
     lowest, highest = np.fmin.reduceat(height, starts), np.fmax.reduceat(height, starts)
-    lowest, highest = (np.where(np.isnan(bound), usual, bound) for bound in (lowest, highest))
+    lowest, highest = (np.where(np.isnan(bound), 0.0, bound) for bound in (lowest, highest))
     known = np.isfinite(height)
     total = np.add.reduceat(np.where(known, height * weight, 0.0), starts)
     share = np.add.reduceat(np.where(known, weight, 0.0), starts)
-    level = np.where(share > 0.0, total / np.maximum(share, 1e-9), usual)
+    level = np.where(share > 0.0, total / np.maximum(share, 1e-9), 0.0)
 
     one, other = place_region[edges].T if len(edges) else np.zeros((2, 0), dtype=np.int64)
     apart = (one != other) & (one >= 0) & (other >= 0)
@@ -247,18 +250,24 @@ def areas_of(
     groups: dict[int, list[Region]] = {}
     for region, which in zip(regions, part.tolist(), strict=True):  # in the order of ids, so the first is the oldest
         groups.setdefault(which, []).append(region)
-    return tuple(_area(members) for members in groups.values())
+    return tuple(area_of(members) for members in groups.values())
 
 
-def _area(members: list[Region]) -> Area:
+def area_of(members: list[Region]) -> Area:
+    """Return the area that regions, in the order of their ids, are."""
+    # joining many small arrays is several times faster than np.array of their list
+    centroids, minima, maxima = (
+        np.concatenate([getattr(region, name) for region in members]).reshape(-1, 3)
+        for name in ("centroid", "minimum", "maximum")
+    )
     weights = np.maximum([region.area for region in members], 1e-6)
     return Area(
         id=members[0].id,
         kind=BUILDING if members[0].kind == ROOM else STREET,
         regions=tuple(region.id for region in members),
-        centroid=np.average([region.centroid for region in members], axis=0, weights=weights),
-        minimum=np.min([region.minimum for region in members], axis=0),
-        maximum=np.max([region.maximum for region in members], axis=0),
+        centroid=np.average(centroids, axis=0, weights=weights),
+        minimum=minima.min(axis=0),
+        maximum=maxima.max(axis=0),
         first_seen_ns=min(region.first_seen_ns for region in members),
         last_seen_ns=max(region.last_seen_ns for region in members),
     )

@@ -92,13 +92,13 @@ class RoadSegments:
         named = np.isin(old["road_kind"], (_STRETCH, _JUNCTION)) & (old["segment"] >= 0)
         nodes, names = moves.most(np.where(named, old["segment"] << 2 | old["road_kind"], -1))
         same = squares["road_kind"][nodes] == names & 3
-        self._ids.assign(squares["segment"], nodes[same], names[same] >> 2)
+        self._ids.assign(squares, "segment", nodes[same], names[same] >> 2)
         anchors, nodes = moves.targets(np.flatnonzero(old["is_anchor"]))
         on_stretch = squares["road_kind"][nodes] == _STRETCH
         anchors, nodes = anchors[on_stretch], nodes[on_stretch]
         nodes, first = np.unique(nodes, return_index=True)
         squares["is_anchor"][nodes] = True
-        self._ids.assign(squares["segment"], nodes, old["segment"][anchors[first]])
+        self._ids.assign(squares, "segment", nodes, old["segment"][anchors[first]])
         self._find_segments(near)
 
     def _find_kinds(self, changed: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -153,13 +153,14 @@ class RoadSegments:
         new = squares["road_kind"][nodes] != kinds
         nodes, kinds = nodes[new], kinds[new]
         squares["road_kind"][nodes] = kinds
-        self._ids.assign(squares["segment"], nodes, -1)
+        self._ids.assign(squares, "segment", nodes, -1)
         squares["anchor"][nodes] = -1
         squares["is_anchor"][nodes] = False
         squares["anchor_distance"][nodes] = FAR
         on_road = np.isin(kinds, (_STRETCH, _JUNCTION))
         squares["road_place"][nodes] = np.where(on_road, nodes, -1)
         squares["road_distance"][nodes] = np.where(on_road, 0, FAR)
+        squares.touch(nodes)
         return nodes
 
     def _find_junctions(self, near: NDArray[np.int64]) -> None:
@@ -169,7 +170,7 @@ class RoadSegments:
         part = self._parts(nodes)
         deserves = np.bincount(part) >= _LEAST_JUNCTION
         ids = self._ids.renamed(squares["segment"][nodes], part, deserves)
-        self._ids.assign(squares["segment"], nodes, ids[part])
+        self._ids.assign(squares, "segment", nodes, ids[part])
 
     def _find_stretches(self, near: NDArray[np.int64]) -> None:
         """Find to which anchors the places around `near` are nearest; drop and set anchors where that has to be."""
@@ -233,7 +234,7 @@ class RoadSegments:
             names = self._ids.renamed(before, part, np.ones(len(new), dtype=bool))
             id_of |= dict(zip(new, names.tolist(), strict=True))
         ids = np.array([id_of.get(node, -1) for node in anchor[nodes].tolist()], dtype=np.int64)
-        self._ids.assign(segment, nodes, ids)
+        self._ids.assign(squares, "segment", nodes, ids)
 
     def _find_roadside(self, near: NDArray[np.int64]) -> None:
         """Find with which places on roads those beside them go, around `near`."""
@@ -242,12 +243,13 @@ class RoadSegments:
         nodes, apart = self._walk(near, _mask(_BESIDE), 2 * limit)
         outer = nodes[apart > limit]
         place, distance = squares["road_place"], squares["road_distance"]
-        kept = place[outer], distance[outer]
+        before, kept = place[nodes], (place[outer], distance[outer])
         place[nodes], distance[nodes] = -1, FAR
         rim = self._on_road(self._around(nodes, RING))
         distance[rim] = FAR
         spread(self._in_order(rim), limit, _mask(_STRETCH, _JUNCTION, _BESIDE), *self._ways(), distance, place)
         place[outer], distance[outer] = kept
+        squares.touch(nodes[place[nodes] != before])
 
     def _spread(self, node: int, limit: int) -> None:
         """Let an anchor take what it is nearest to, up to `limit` and a little on, where the next may have to be."""

@@ -59,14 +59,15 @@ class Rooms:
         openness = squares["open_distance"][near]
         is_open = openness >= self._door
         squares["root"][near] = np.where(is_open, near, -1)
-        self._ids.assign(squares["room"], near[~is_open], -1)
+        squares.touch(near)
+        self._ids.assign(squares, "room", near[~is_open], -1)
         self._find_rooms(near[is_open])
         self._join_corners(near[openness < self._door])
 
     def follow_move(self, moves: SquareMoves, old_room: NDArray[np.int64]) -> None:
         """Find all rooms anew after all squares have moved; they keep the ids (N,) that `of` gave for the old nodes."""
         nodes, names = moves.most(old_room)
-        self._ids.assign(self._squares["room"], nodes, names)
+        self._ids.assign(self._squares, "room", nodes, names)
         self.update(np.arange(len(self._squares)))
 
     def of(self, nodes: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -92,7 +93,7 @@ class Rooms:
         area = np.bincount(part, weights=squares["open_cells"][nodes]) * self._cell_area
         floor = np.bincount(part, weights=squares["ground_cells"][nodes])  # behind windows none is seen
         ids = self._ids.renamed(squares["room"][nodes], part, (area >= _LEAST_AREA) & (floor > 0))
-        self._ids.assign(squares["room"], nodes, ids[part])
+        self._ids.assign(squares, "room", nodes, ids[part])
 
     def _join_corners(self, starts: NDArray[np.int64]) -> None:
         """Find for each square that is not open, and hangs together with `starts`, to which open square it belongs."""
@@ -101,7 +102,9 @@ class Rooms:
         keys, first, second, necks = self._links(nodes, np.float32(0.0))
         openness = squares["open_distance"][nodes].astype(np.float64)
         root = unite_corners(keys, first, second, necks, openness, self._door, _SADDLE)
-        squares["root"][nodes] = np.where(root >= 0, nodes[root], -1)
+        root = np.where(root >= 0, nodes[root], -1)
+        squares.touch(nodes[squares["root"][nodes] != root])
+        squares["root"][nodes] = root
 
     def _joined(self, starts: NDArray[np.int64], least_neck: np.float32, below: np.float32) -> NDArray[np.int64]:
         """Return, in order, the nodes that are joined to `starts` by necks of at least `least_neck`.

@@ -1,25 +1,31 @@
 # Copyright 2026 The mtl_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""The 3D scene graph: our own view of it, and spark-dsg's."""
+"""The 3D scene graph as plain data: what nodes and edges say, the graph as a whole, and what changes in it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 
 import numpy as np
 import spark_dsg
 from numpy.typing import NDArray
 
 from mtl_perception.core import LabelSpace
-from mtl_perception.mapping.fusion.blocks import pack
-from mtl_perception.mapping.graph.objects import MapObject
-from mtl_perception.mapping.surface.meshing import MeshArrays
+from mtl_perception.mapping.graph.map_object import MapObject
 
-OBJECT_LAYER = spark_dsg.DsgLayers.OBJECTS
-_OBJECT_LAYER_ID = 2  # Hydra's
+OBJECT_LAYER, PLACE_LAYER, ROOM_LAYER, BUILDING_LAYER, AGENT_LAYER = (
+    spark_dsg.DsgLayers.OBJECTS,
+    spark_dsg.DsgLayers.PLACES,
+    spark_dsg.DsgLayers.ROOMS,
+    spark_dsg.DsgLayers.BUILDINGS,
+    spark_dsg.DsgLayers.AGENTS,
+)
+LAYER_IDS = {OBJECT_LAYER: 2, PLACE_LAYER: 3, ROOM_LAYER: 4, BUILDING_LAYER: 5, AGENT_LAYER: 2}
+"""Hydra's ids of the layers, from the lowest to the highest; what moves is in partitions of the objects' layer."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, slots=True)
 class SceneNode:
     """A node of the graph, in the world frame.
 
@@ -51,13 +57,23 @@ class SceneNode:
     yaw: float = 0.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class SceneEdge:
-    """A link between two nodes, by id; `weight` in metres between their positions."""
+    """A link between two nodes, by id.
+
+    Attributes:
+        source, target: the parent and the child where it joins two layers.
+        weight: within a layer the metres between the centroids; 1 between layers, as in Hydra.
+    """
 
     source: int
     target: int
     weight: float
+
+    @property
+    def ends(self) -> tuple[int, int]:
+        """Both ends, by which the graph knows it."""
+        return self.source, self.target
 
 
 @dataclass(frozen=True)
@@ -71,101 +87,104 @@ class SceneLayer:
 
 @dataclass(frozen=True, eq=False)
 class SceneGraphView:
-    """The scene graph as plain data."""
+    """The scene graph as plain data.
+
+    Attributes:
+        layers: from the lowest to the highest.
+        nodes: layer by layer, in the order of their ids.
+        edges: in the order of their ends.
+        sequence: the number of the graph as it is here, see `SceneGraphChanges`.
+    """
 
     layers: tuple[SceneLayer, ...]
     nodes: tuple[SceneNode, ...]
     edges: tuple[SceneEdge, ...]
+    sequence: int = 0
 
 
-def object_node(number: int) -> int:
-    """Return the node of an object, as `SceneNode.id` has it."""
-    return int(spark_dsg.NodeSymbol("O", number).value)
+@dataclass(frozen=True, eq=False)
+class SceneGraphChanges:
+    """How to get from one state of the graph to a later one; everything is in the order of ids.
 
+    A copy of the graph follows when it is emptied if `starts_anew`, removed edges and nodes are dropped, and then nodes
+    and edges put, each in place of what has the same id or the same ends.
 
-def view_of(objects: tuple[MapObject, ...], labels: LabelSpace) -> SceneGraphView:
-    """Return the graph of the objects as plain data."""
-    nodes = tuple(_node(item, labels) for item in objects)
-    return SceneGraphView((SceneLayer(OBJECT_LAYER, _OBJECT_LAYER_ID, len(nodes)),), nodes, ())
-
-
-def spark_graph(
-    objects: tuple[MapObject, ...], labels: LabelSpace, object_gap: float, mesh: MeshArrays | None = None
-) -> spark_dsg.DynamicSceneGraph:
-    """Return spark-dsg's graph with Hydra's layers: the objects, and the mesh if given (they then list vertices).
-
-    `object_gap` is the edge of the objects' cells, metres; instances of the mesh are things, as `Instances.meant` has
-    them.
+    Attributes:
+        sequence: the number of the later state; it only rises, over resets and loads too.
+        previous: the number of the state that they start from.
+        starts_anew: whether they are the whole graph, from nothing.
+        nodes: that are new or have changed.
+        removed_nodes: ids of those that are gone, and of some that came and went in between.
+        edges: that are new or have another weight.
+        removed_edges: the ends of those that are gone, with those that went with a node; likewise.
+        layers: all of them as they are then.
     """
-    graph = spark_dsg.DynamicSceneGraph()
-    names = {label.id: label.name for label in labels.labels}
-    graph.set_labelspace(spark_dsg.Labelspace(names), _OBJECT_LAYER_ID, 0)
-    vertices = _vertices_of(objects, mesh, object_gap) if mesh is not None else [[]] * len(objects)
-    for item, connections in zip(objects, vertices, strict=True):
-        symbol = spark_dsg.NodeSymbol("O", item.id)
-        graph.add_node(OBJECT_LAYER, symbol, _attributes(item, labels, connections))
-    if mesh is not None:
-        graph.mesh = _spark_mesh(mesh)
-    return graph
+
+    sequence: int
+    previous: int
+    starts_anew: bool
+    nodes: tuple[SceneNode, ...]
+    removed_nodes: tuple[int, ...]
+    edges: tuple[SceneEdge, ...]
+    removed_edges: tuple[tuple[int, int], ...]
+    layers: tuple[SceneLayer, ...]
+
+    def __len__(self) -> int:
+        """Return how many nodes and edges there are in them."""
+        return len(self.nodes) + len(self.removed_nodes) + len(self.edges) + len(self.removed_edges)
 
 
-def _node(item: MapObject, labels: LabelSpace) -> SceneNode:
-    symbol = spark_dsg.NodeSymbol("O", item.id)
-    return SceneNode(
-        id=int(symbol.value),
-        layer=OBJECT_LAYER,
-        name=str(symbol),
-        label=item.label,
-        label_name=labels.names[item.label],
-        confidence=item.confidence,
-        position=(item.minimum + item.maximum) / 2,
-        centroid=item.centroid,
-        size=item.maximum - item.minimum,
-        colour=item.colour,
-        first_seen_ns=item.first_seen_ns,
-        last_seen_ns=item.last_seen_ns,
-    )
+def object_nodes(objects: Sequence[MapObject], labels: LabelSpace) -> list[SceneNode]:
+    """Return the nodes of objects."""
+    names = labels.names
+    return [
+        SceneNode(
+            id=OBJECT_SYMBOL + item.id,
+            layer=OBJECT_LAYER,
+            name=f"O({item.id})",
+            label=item.label,
+            label_name=names[item.label],
+            confidence=item.confidence,
+            position=(item.minimum + item.maximum) / 2,
+            centroid=item.centroid,
+            size=item.maximum - item.minimum,
+            colour=item.colour,
+            first_seen_ns=item.first_seen_ns,
+            last_seen_ns=item.last_seen_ns,
+        )
+        for item in objects
+    ]
 
 
-def _attributes(item: MapObject, labels: LabelSpace, vertices: list[int]) -> spark_dsg.ObjectNodeAttributes:
-    attributes = spark_dsg.ObjectNodeAttributes()
-    attributes.name = f"{labels.names[item.label]} {item.id}"
-    attributes.position = item.centroid
-    attributes.semantic_label = item.label
-    attributes.color = np.array(item.colour, dtype=np.uint8)
-    attributes.bounding_box = spark_dsg.BoundingBox(
-        (item.maximum - item.minimum).astype(np.float32), ((item.maximum + item.minimum) / 2).astype(np.float32)
-    )
-    attributes.last_update_time_ns = item.last_seen_ns
-    attributes.is_active = True
-    attributes.metadata.set(
-        {"confidence": item.confidence, "first_seen_ns": item.first_seen_ns, "last_seen_ns": item.last_seen_ns}
-    )
-    attributes.mesh_connections = vertices
-    return attributes
+def are_same(one: SceneNode, other: SceneNode, but: str = "") -> bool:
+    """Return whether two nodes say the same, apart from the attribute `but`."""
+    if type(one) is not type(other):
+        return False
+    for name in _names(type(one)):
+        if name == but:
+            continue
+        this, that = getattr(one, name), getattr(other, name)
+        if this is not that and (
+            this.tobytes() != that.tobytes() if isinstance(this, np.ndarray) else bool(this != that)
+        ):
+            return False
+    return True
 
 
-def _vertices_of(objects: tuple[MapObject, ...], mesh: MeshArrays, object_gap: float) -> list[list[int]]:
-    """Return, per object, the numbers of its vertices: those of its class and thing that lie in its cells."""
-    cell = pack(np.floor(mesh.vertices.astype(np.float64) / object_gap).astype(np.int64))
-    kind = mesh.instances.astype(np.int64) * 256 + mesh.labels
-    order = np.lexsort((cell, kind))
-    cell, kind = cell[order], kind[order]
-    found = []
-    for item in objects:
-        first, last = np.searchsorted(kind, item.instance * 256 + item.label + np.array([0, 1]))
-        there = cell[first:last]
-        starts, ends = np.searchsorted(there, item.cells), np.searchsorted(there, item.cells, side="right")
-        rows = [np.arange(start, end) for start, end in zip(starts.tolist(), ends.tolist(), strict=True)]
-        found.append(np.sort(order[first + np.concatenate([np.zeros(0, np.int64), *rows])]).tolist())
-    return found
+def symbol(letter: str) -> int:
+    """Return what spark-dsg's symbols of a letter begin with: the id of number 0."""
+    return int(spark_dsg.NodeSymbol(letter, 0).value)
 
 
-def _spark_mesh(mesh: MeshArrays) -> spark_dsg.Mesh:
-    result = spark_dsg.Mesh(has_timestamps=False, has_first_seen_stamps=False)
-    result.resize_vertices(len(mesh.vertices))
-    result.set_vertices(np.concatenate([mesh.vertices.T.astype(np.float64), mesh.colours.T / 255.0]))
-    result.set_faces(mesh.triangles.T.astype(np.int32))
-    for index, label in enumerate(mesh.labels.tolist()):  # spark-dsg has no call for all labels at once
-        result.set_label(index, label)
-    return result
+OBJECT_SYMBOL = symbol("O")
+
+
+_NAMES: dict[type[SceneNode], tuple[str, ...]] = {}
+
+
+def _names(kind: type[SceneNode]) -> tuple[str, ...]:
+    """Return the names of the attributes of a kind of nodes, those that change most often first."""
+    if kind not in _NAMES:
+        names = [field.name for field in fields(kind)]
+        _NAMES[kind] = tuple(sorted(names, key=lambda name: name != "last_seen_ns"))
+    return _NAMES[kind]

@@ -282,7 +282,7 @@ def survey_ways(  # type: ignore[no-untyped-def]
     Args:
         nodes, corner, neighbours: see above.
         steps: (4, 2), see `squares.STEPS`.
-        surveyed: field, whether a square lies within the grid; ways to others stay as they are.
+        surveyed: field, whether a square lies within the grid; ways to others stay as they are between places.
         clearance, ground, vote, wall_distance: (H, W), as above.
         least_clearance: all along a free way, metres.
         highest_step: of the ground along a free way, metres.
@@ -299,7 +299,7 @@ def survey_ways(  # type: ignore[no-untyped-def]
         for way in range(len(steps)):
             other = neighbour(node, steps[way, 0], steps[way, 1], neighbours)
             if other >= 0 and not (surveyed[node] and surveyed[other]):
-                free |= ways[node] & np.uint8(1 << way)
+                free |= ways[node] & np.uint8((is_place[node] and is_place[other]) << way)
                 continue
             neck = np.float32(-1.0)
             if other >= 0:

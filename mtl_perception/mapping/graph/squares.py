@@ -24,7 +24,7 @@ class Squares:
     """A growing set of squares, in blocks that are found by a hash.
 
     Square (x, y) is a row of the arrays of the fields, its node. Nodes are neighbours through their blocks, so compiled
-    code can walk from square to square.
+    code can walk from square to square. Who changes a field tells `touch`, for those who look only at what has changed.
 
     Attributes:
         neighbours: (B, 3, 3), per block the blocks around it, [y + 1, x + 1]; -1 where there is none.
@@ -63,6 +63,16 @@ class Squares:
         within = nodes % SQUARES_OF_BLOCK
         return self._keys[nodes // SQUARES_OF_BLOCK] * BLOCK + np.stack([within % BLOCK, within // BLOCK], axis=-1)
 
+    def touch(self, nodes: NDArray[np.int64]) -> None:
+        """Take notice that fields of nodes (N,) may have changed."""
+        self._touched[nodes // SQUARES_OF_BLOCK] = True
+
+    def take_touched(self) -> NDArray[np.int64]:
+        """Return the blocks (M,), rising, of which a square was made or touched since this was asked before."""
+        blocks = np.flatnonzero(self._touched[: len(self._blocks)])
+        self._touched[blocks] = False
+        return blocks
+
     def state(self) -> dict[str, NDArray]:
         """Return all squares with their fields."""
         return {"blocks": self._keys[: len(self._blocks)], **{name: self[name] for name in self._fields}}
@@ -80,6 +90,7 @@ class Squares:
         self._keys = np.zeros((0, 2), dtype=np.int64)
         self._arrays = {name: np.zeros((0, *shape), dtype) for name, (dtype, shape, _) in self._fields.items()}
         self.neighbours = np.zeros((0, 3, 3), dtype=np.int64)
+        self._touched = np.zeros(0, dtype=bool)
 
     def _add(self, x: int, y: int) -> None:
         row = len(self._blocks)
@@ -87,6 +98,7 @@ class Squares:
             self._reserve(max(8, 2 * row))
         self._blocks[x, y] = row
         self._keys[row] = x, y
+        self._touched[row] = True
         for dy in (-1, 0, 1):
             for dx in (-1, 0, 1):
                 other = self._blocks.get((x + dx, y + dy), -1)
@@ -100,6 +112,7 @@ class Squares:
         keys, neighbours = np.zeros((blocks, 2), dtype=np.int64), np.full((blocks, 3, 3), -1, dtype=np.int64)
         keys[:old], neighbours[:old] = self._keys, self.neighbours
         self._keys, self.neighbours = keys, neighbours
+        self._touched = np.append(self._touched, np.zeros(blocks - old, dtype=bool))
         for name, (dtype, shape, fill) in self._fields.items():
             array = np.full((blocks * SQUARES_OF_BLOCK, *shape), fill, dtype)
             array[: old * SQUARES_OF_BLOCK] = self._arrays[name]

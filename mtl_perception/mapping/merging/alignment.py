@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from mtl_perception.core.transforms import inverse
 from mtl_perception.mapping.config import MapperConfig
 from mtl_perception.mapping.errors import MappingError
-from mtl_perception.mapping.graph.objects import MapObject
+from mtl_perception.mapping.graph.map_object import MapObject
 from mtl_perception.mapping.merging.agreement import Agreement, agreement
 from mtl_perception.mapping.merging.landmarks import Guess, Landmarks, are_same, guesses
 from mtl_perception.mapping.merging.surface_fit import Fit, fitted

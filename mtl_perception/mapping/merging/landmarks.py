@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from mtl_perception.core.transforms import Transform, transform_points
-from mtl_perception.mapping.graph.objects import MapObject
+from mtl_perception.mapping.graph.map_object import MapObject
 
 _TOLERANCE = 0.4  # metres by which distances and heights may differ: robots see different sides of a thing
 _SHORTEST, _LONGEST = 1.0, 30.0  # metres between two things: near ones tell little of the yaw

@@ -26,8 +26,8 @@ from mtl_perception.core.transforms import Transform, transform_points
 from mtl_perception.mapping.config import MapperConfig
 from mtl_perception.mapping.errors import MappingError
 from mtl_perception.mapping.graph.agents import robot_prefix
+from mtl_perception.mapping.graph.map_object import MapObject
 from mtl_perception.mapping.graph.object_ids import Identity
-from mtl_perception.mapping.graph.objects import MapObject
 from mtl_perception.mapping.merging.alignment import MapView, aligned
 from mtl_perception.mapping.merging.other_map import OtherMap, opened
 from mtl_perception.mapping.merging.same_objects import same_objects
@@ -117,6 +117,7 @@ def _merged(ours: ThisMap, theirs: OtherMap, given: Transform | None) -> MergeRe
         left_out = scene.ground.merge(theirs.scene.ground, transform, robot)
         volume.air.merge(theirs.saved.air, transform)
     scene.others.add(ways)
+    scene.start_graph_anew()
     volume.replace(archive, keys)
     ours.remesh()
     ours.objects()

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from mtl_perception.core.transforms import Transform, transform_points
 from mtl_perception.mapping.fusion.blocks import pack
-from mtl_perception.mapping.graph.objects import MapObject, ObjectsState
+from mtl_perception.mapping.graph.map_object import MapObject, ObjectsState
 
 _SHARED = 0.3  # of the surface of either of two that are one
 _NEAR = 2.0  # cells between the centroids of two that are one, if their boxes overlap

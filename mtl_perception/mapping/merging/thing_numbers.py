@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from mtl_perception.core.transforms import Transform, inverse, transform_points
 from mtl_perception.mapping.fusion.blocks import BLOCK, VOXELS, pack
 from mtl_perception.mapping.fusion.instances import NONE, Instances, InstanceState
+from mtl_perception.mapping.graph.map_object import MapObject
 from mtl_perception.mapping.graph.object_cells import neighbours
-from mtl_perception.mapping.graph.objects import MapObject
 from mtl_perception.mapping.window.region_file import Region
 
 _UNTAKEN = -1

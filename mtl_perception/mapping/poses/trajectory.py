@@ -105,6 +105,10 @@ class Trajectory:
         """The keyframes' poses world_from_base (N, 4, 4)."""
         return self._poses[: self._count].copy()
 
+    def keyframes(self, first: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """Return the stamps (N,) of keyframe number `first` and those that follow, and their poses (N, 4, 4)."""
+        return self._stamps_ns[first : self._count].copy(), self._poses[first : self._count].copy()
+
     def add(self, stamp_ns: int, world_from_base: Transform) -> None:
         """Learn the pose at a stamp later than all before.
 

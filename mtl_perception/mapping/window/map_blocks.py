@@ -16,7 +16,7 @@ from mtl_perception.mapping.fusion.measured import NEVER_NS, MeasuredBlocks
 from mtl_perception.mapping.surface.meshing import EMPTY_MESH, MeshBlock
 from mtl_perception.mapping.window.archive import RegionArchive
 from mtl_perception.mapping.window.region_file import Region, encode
-from mtl_perception.mapping.window.regions import REGION, block_keys, distinct_regions, region_ids
+from mtl_perception.mapping.window.regions import REGION, block_keys, distances, distinct_regions, region_ids
 
 _PART = 512  # blocks that are copied at once, 2 MB
 
@@ -57,6 +57,11 @@ class MapBlocks:
     def regions(self) -> list[int]:
         """Return all regions, in order."""
         return sorted([*self.resident.tolist(), *self.archive.regions()])
+
+    def regions_near(self, centre: NDArray[np.float64], radius: float) -> NDArray[np.int64]:
+        """Return the regions (N,), in order, of which anything is within `radius` of a place (3,), metres."""
+        regions = np.union1d(self.resident, self.archive.near(centre - radius, centre + radius))
+        return regions[distances(regions, centre, REGION * BLOCK * self.store.voxel_size) <= radius]
 
     def note(self, fused: NDArray[np.int32], changed: NDArray[np.int32], stamp_ns: int) -> None:
         """Learn that blocks (N, 3) in memory were fused into now, and that of these (M, 3) have changed."""

@@ -78,6 +78,12 @@ class MapSurface:
         """Return the mesh of the whole map."""
         return joined(self.parts(), self._blocks.store.voxel_size, REGION * BLOCK)
 
+    def joined_near(self, centre: NDArray[np.float64], radius: float) -> MeshArrays:
+        """Return the mesh of the regions of which anything is within `radius` of a place (3,), metres."""
+        regions = self._blocks.regions_near(centre, radius)
+        parts = (self._blocks.meshes_in(region) for region in regions.tolist())
+        return joined(parts, self._blocks.store.voxel_size, REGION * BLOCK)
+
     def meshed_anew(self) -> dict[Key, MeshBlock]:
         """Mesh all blocks from their voxels."""
         keys = [self._blocks.keys_in(region) for region in self._blocks.regions()]

@@ -10,7 +10,7 @@ from numba.core.dispatcher import Dispatcher
 
 from mtl_perception.mapping import Mapper, MapperConfig
 from mtl_perception.mapping.fusion.views import views_of
-from mtl_perception.mapping.graph import ground_graph, road_walks, rooms, square_survey, square_ways
+from mtl_perception.mapping.graph import ground_graph, kept_areas, road_walks, rooms, square_survey, square_ways
 from mtl_perception.mapping.graph.ground_graph import GroundGraph, check_state
 from mtl_perception.mapping.ground import cell_marks, cell_moves, distance_field
 from mtl_perception.mapping.ground.grid_merging import Cells
@@ -222,7 +222,10 @@ def test_a_robot_that_leaves_the_bounded_grid_keeps_what_it_found(street_frames,
 def test_no_frame_waits_for_the_compiler(flat_frames, street_frames, labels):
     followed(flat_frames, MapperConfig(), labels).view()
     followed(street_frames, STREET, labels).view()
-    for module in (cell_marks, cell_moves, distance_field, square_survey, square_ways, rooms, road_walks, ground_graph):
+    modules = (
+        cell_marks, cell_moves, distance_field, square_survey, square_ways, rooms, road_walks, kept_areas, ground_graph,
+    )  # fmt: skip
+    for module in modules:
         for name, function in vars(module).items():
             if isinstance(function, Dispatcher):
                 assert len(function.signatures) <= 1, (module.__name__, name, function.signatures)

@@ -357,3 +357,22 @@ def test_a_thing_of_another_map_inside_of_one_of_this_needs_no_id(bricks, labels
     assert bricks.registry.become_of([things[0][0]], still) == {1: 0}
     (found,) = bricks.put("furniture", [(5, 0, 1)]).objects(after_s=0.1)
     assert (found.id, found.last_seen_ns) == (0, before.last_seen_ns)
+def test_what_has_changed_is_told_once(bricks, labels):
+    rng = np.random.default_rng(3)
+    known, seen = {}, set()
+    for step in range(60):
+        for _ in range(3):
+            x, y = (2 * rng.integers(0, 12, 2)).tolist()
+            cells = [(x + at, y, 0) for at in range(int(rng.integers(1, 4)))]
+            there = [cell for cell in cells if (labels.id_of("sign"), cell) in bricks.cells]
+            bricks.take("sign", there) if there and rng.random() < 0.6 else bricks.put("sign", cells)
+        objects = bricks.objects()
+        if step % 4 != 1:  # nobody has asked meanwhile
+            changed, gone = bricks.registry.take_changes()
+            assert not any(known.get(item.id) is item for item in changed)
+            known = {number: item for number, item in known.items() if number not in gone}
+            known |= {item.id: item for item in changed}
+            assert list(objects) == [known[number] for number in sorted(known)]
+            assert bricks.registry.take_changes() == ([], [])
+            seen |= known.keys()
+    assert len(seen) > len(known) + 3

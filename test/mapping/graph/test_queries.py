@@ -9,7 +9,7 @@ import pytest
 
 from mtl_perception.mapping import Mapper, MapperConfig
 from mtl_perception.mapping.graph.ground_graph import GroundGraph
-from mtl_perception.mapping.graph.objects import MapObject
+from mtl_perception.mapping.graph.map_object import MapObject
 from mtl_perception.mapping.graph.places import Places
 from mtl_perception.mapping.graph.queries import Queries, QueryError, way_over
 

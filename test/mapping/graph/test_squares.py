@@ -77,3 +77,16 @@ def test_ways_link_both_their_ends():
         [nodes[0], nodes[1]],
         [nodes[1], nodes[2]],
     ]
+
+
+def test_blocks_are_touched_once_made_and_when_somebody_says_so():
+    squares = Squares(FIELDS)
+    squares.make(np.array([[x, 0] for x in range(0, 640, 16)]))
+    assert squares.take_touched().tolist() == list(range(40))
+    assert squares.take_touched().tolist() == []
+    squares.touch(squares.nodes(np.array([[17, 3], [18, 3], [600, 0]])))
+    squares.make(np.array([[-1, -1], [0, 0]]))
+    assert squares.take_touched().tolist() == [1, 37, 40]
+    other = Squares(FIELDS)
+    other.restore(squares.state())
+    assert other.take_touched().tolist() == list(range(41))

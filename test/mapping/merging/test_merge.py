@@ -13,7 +13,8 @@ from mtl_perception.core.transforms import transform_points
 from mtl_perception.mapping import Mapper, MappingError
 from mtl_perception.mapping.fusion.instances import MOST
 from mtl_perception.mapping.fusion.measured import others_of
-from test.mapping.conftest import body_pose
+from mtl_perception.mapping.graph.scene_graph import are_same
+from test.mapping.conftest import GraphCopy, body_pose
 from test.mapping.merging.conftest import (
     CONFIG,
     SECOND,
@@ -113,6 +114,9 @@ def test_saving_loading_and_going_on_equals_not_stopping(merged, world, labels, 
     mapper = merged[0].copy()
     other = loaded(mapper.save(tmp_path / "map"))
     assert other.scene_graph_bytes(True) == mapper.scene_graph_bytes(True)
+    copies = [GraphCopy(each) for each in (mapper, other)]
+    for copy in copies:
+        copy.follow()
     third = mapped([in_other_world(made, body_pose((-3, 1, 0), yaw=-0.7)) for made in world.second[:4]], labels)
     folder = third.save(tmp_path / "third")
     later = look_at(world.scene, frame, 7.4, 2.4, 0.3, 60)
@@ -126,6 +130,17 @@ def test_saving_loading_and_going_on_equals_not_stopping(merged, world, labels, 
     assert mapper.stats == other.stats
     assert np.array_equal(mapper.mesh().vertices, other.mesh().vertices)
     assert np.array_equal(mapper.occupancy_grid().data, other.occupancy_grid().data)
+    for copy in copies:
+        assert copy.follow().starts_anew
+    later = look_at(world.scene, frame, 7.2, 2.2, 0.1, 61)
+    for each, copy in zip((mapper, other), copies, strict=True):
+        each.integrate(later)
+        assert not copy.follow().starts_anew
+    (nodes, edges), (other_nodes, other_edges) = [(copy.nodes, copy.edges) for copy in copies]
+    view = loaded(mapper.save(tmp_path / "whole")).scene_graph()
+    assert nodes.keys() == other_nodes.keys() == {node.id for node in view.nodes}
+    assert all(are_same(node, nodes[node.id]) and are_same(node, other_nodes[node.id]) for node in view.nodes)
+    assert edges == other_edges == {edge.ends: edge for edge in view.edges}
 
 
 def test_a_merged_map_brings_all_its_robots(merged, world, loaded, tmp_path):

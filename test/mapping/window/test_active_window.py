@@ -57,6 +57,21 @@ def test_fusing_alone_gives_the_same_map(there_and_back, narrow, wide, labels):
     assert moving.stats.archived_blocks > 100
 
 
+def test_points_near_the_robot_are_those_of_the_whole_map_that_are_near(there_and_back, narrow, labels):
+    mapper = Mapper(narrow, labels)
+    for frame in there_and_back[:22]:
+        mapper.fuse(frame)
+    every, colours, classes = mapper.points()
+    assert mapper.stats.archived_blocks > 100
+    for radius in (1.0, narrow.max_depth, 2.0 * narrow.active_radius):
+        near = np.linalg.norm(every - mapper.position, axis=1) <= radius
+        expected = np.column_stack([every[near], colours[near], classes[near]])
+        found = np.column_stack(mapper.points(radius))
+        assert 0 < len(found) < len(every) or radius > narrow.active_radius
+        assert np.array_equal(np.unique(found, axis=0), np.unique(expected, axis=0)) and len(found) == len(expected)
+    assert len(Mapper(narrow, labels).points(5.0)[0]) == 0
+
+
 def test_open3d_gets_all_voxels(there_and_back, narrow, wide, labels):
     grids = []
     for config in (narrow, wide):
