@@ -72,6 +72,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--config", type=Path, metavar="YAML", help="map settings laid over config/perception.yaml, cameras and topics"
     )
+    parser.add_argument("--save-maps", action="store_true", help="save the map of each bag, as DIR/maps/BAG")
     scoring = parser.add_argument_group("scores")
     scoring.add_argument(
         "--min-depth", type=_positive, default=ScoreOptions.min_depth, help="metres (default: %(default)s)"
@@ -197,6 +198,7 @@ def _settings(arguments: argparse.Namespace) -> ReplaySettings:
         cameras=_cameras(arguments.config),
         threads=arguments.threads,
         perfect=arguments.perfect,
+        maps=(arguments.out / "maps").resolve() if arguments.save_maps else None,
     )
 
 
@@ -266,6 +268,7 @@ def _key(job: BagJob, settings: ReplaySettings) -> str:
     checkpoint = b"" if settings.perfect else (settings.checkpoint or default_checkpoint()).read_bytes()
     facts = {
         **_facts(settings),
+        "maps": settings.maps is not None,
         "version": mtl_perception.__version__,
         "device": settings.device,
         "threads": settings.threads,

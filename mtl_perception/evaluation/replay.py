@@ -68,6 +68,7 @@ class ReplaySettings:
         cameras: by name, the reference camera first, the topics of each; None: as the bag names them.
         threads: of torch; None: torch's own choice.
         perfect: no network, but the truth itself goes into the map, see `TruthPerceiver`.
+        maps: the folder in which the map of each bag is saved, in one of the bag's name; None: they are not.
     """
 
     mapper: MapperConfig
@@ -78,6 +79,7 @@ class ReplaySettings:
     cameras: Mapping[str, CameraTopics] | None = None
     threads: int | None = None
     perfect: bool = False
+    maps: Path | None = None
 
 
 def scores_of(settings: ReplaySettings, labels: LabelSpace) -> tuple[Score, ...]:
@@ -164,7 +166,9 @@ class _BagReplay:
     ) -> None:
         self._perceiver, self._scores, self._bag, self._name = perceiver, scores, bag, name
         self._maps = _maps(perceiver, bag)
-        self._mapper = Mapper(settings.mapper, perceiver.labels, with_grid=world is not None)
+        self._folder = None if settings.maps is None else settings.maps / name
+        with_grid = world is not None or self._folder is not None
+        self._mapper = Mapper(settings.mapper, perceiver.labels, with_grid=with_grid)
         self._world = world
         self._reference: MapReference | Open3dReference
         if settings.perfect:
@@ -274,6 +278,8 @@ class _BagReplay:
     def _finish_map(self) -> list[Picture]:
         if not self._maps or not self._stamps:
             return []
+        if self._folder is not None:
+            self._mapper.save(self._folder)
         mesh = self._mapper.mesh()
         if self._world is None:
             found = {MAP: self._reference.map_statistics(mesh)}

@@ -17,6 +17,7 @@ from mtl_perception.data.world import World
 from mtl_perception.data.world.command import write_world
 from mtl_perception.data.world.frames import WorldSettings
 from mtl_perception.evaluation.truth_perceiver import TruthPerceiver
+from mtl_perception.mapping import Mapper, storage
 from mtl_perception.resources import config_file
 
 LABELS = LabelSpace.load(config_file("labels", "default"))
@@ -84,12 +85,17 @@ def test_evaluate_judges_the_map_of_the_truth(bag, tmp_path):
     config = tmp_path / "map.yaml"
     config.write_text("/**: {ros__parameters: {voxel_size: 0.1}}")
     command = ["evaluate", str(bag), "--perfect", "--scene", "indoor", "--config", str(config)]
-    assert cli.main([*command, "--out", str(tmp_path / "out")]) == 0
+    assert cli.main([*command, "--save-maps", "--out", str(tmp_path / "out")]) == 0
     found = json.loads((tmp_path / "out" / "metrics.json").read_text())
     assert set(found["metrics"]) == {"map", "scene_graph"}
     assert found["metrics"]["map"]["precision"] > 0.75 and found["metrics"]["map"]["label_accuracy"] > 0.9
     assert {"place_precision", "room_purity"} <= set(found["metrics"]["scene_graph"])
     assert found["checkpoint"]["name"] == "truth"
+    (folder,) = (tmp_path / "out" / "maps").iterdir()
+    mapper = Mapper(*storage.settings_of(folder))
+    mapper.load(folder)
+    assert len(mapper.mesh().triangles) > 1000 and mapper.stats.places > 10
+    mapper.close()
 
 
 def test_a_recording_is_judged_by_what_open3d_makes_of_it(bag, tmp_path):
