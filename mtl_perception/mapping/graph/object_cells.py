@@ -153,10 +153,21 @@ def surfaces_of(entries: NDArray, blocks: NDArray[np.int64], reach: int = 1) -> 
 def connected_cells(cells: NDArray[np.int64], reach: int = 1) -> NDArray[np.int64]:
     """Return the component (N,) of each packed cell (N,), sorted and distinct; with reach 1, under 26-neighbourhood.
 
-    A component is named by its first cell. Labels spread along the links and are then shortened, until none changes.
+    A component is named by its first cell. It costs N log N for each two components whose boxes are within reach.
     """
-    first, second = _links(cells) if reach == 1 else _links_within(cells, reach)
-    parent = np.arange(len(cells))
+    component = _spread_along(len(cells), *_links(cells))
+    if reach == 1 or not component.any():
+        return component
+    first, of_cell = np.unique(component, return_inverse=True)
+    return first[_spread_along(len(first), *_links_within(unpack(cells), of_cell, reach))][of_cell]
+
+
+def _spread_along(count: int, first: NDArray[np.int64], second: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the component (N,), the least of its members, of each of so many that are linked by pairs (M,), (M,).
+
+    Labels spread along the links and are then shortened, until none changes.
+    """
+    parent = np.arange(count)
     while True:
         low = np.minimum(parent[first], parent[second])
         before = parent.copy()
@@ -174,9 +185,21 @@ def _links(cells: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int6
     return first, at[there]
 
 
-def _links_within(cells: NDArray[np.int64], reach: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    pairs = cKDTree(unpack(cells)).query_pairs(reach + 0.5, p=np.inf, output_type="ndarray")
-    return pairs[:, 0], pairs[:, 1]
+def _links_within(
+    points: NDArray[np.int32], component: NDArray[np.int64], reach: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the pairs (M,), (M,) of components of which cells (N, 3), component (N,), are at most so many apart."""
+    order = np.argsort(component, kind="stable")
+    parts = np.split(points[order], _firsts(component[order])[1:])
+    low, high = (np.stack([bound(part, axis=0) for part in parts]) for bound in (np.min, np.max))
+    apart = np.maximum(low[:, None] - high, low - high[:, None]).max(axis=2)
+    near = np.argwhere(np.triu(apart <= reach, 1))
+    trees = {number: cKDTree(parts[number]) for number in np.unique(near).tolist()}
+    linked = [
+        np.isfinite(trees[one].query(parts[other], p=np.inf, distance_upper_bound=reach + 0.5)[0]).any()
+        for one, other in near.tolist()
+    ]
+    return near[linked, 0], near[linked, 1]
 
 
 def neighbours(cells: NDArray[np.int64]) -> NDArray[np.int64]:

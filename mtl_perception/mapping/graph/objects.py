@@ -34,7 +34,7 @@ from mtl_perception.mapping.surface.meshing import MeshBlock
 _NOWHERE = -1  # packed key of no block
 _NEVER = -1  # stamp of a block that no frame has measured
 _NOTHING = b""
-_HIDDEN_M = 1.0  # as far may parts of a thing be from each other that is told from others by a number of its own
+_HIDDEN_M = 3.0  # as far may parts of a thing be from each other that is told from others by a number of its own
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,10 +4,11 @@
 
 import numpy as np
 import pytest
+from scipy.sparse.csgraph import connected_components
 
-from mtl_perception.mapping.fusion.blocks import pack
+from mtl_perception.mapping.fusion.blocks import pack, unpack
 from mtl_perception.mapping.graph import object_cells
-from mtl_perception.mapping.graph.object_cells import SUMMARY, joined, neighbours, summarised, surfaces_of
+from mtl_perception.mapping.graph.object_cells import SUMMARY, connected_cells, joined, neighbours, summarised, surfaces_of
 from mtl_perception.mapping.surface.meshing import EMPTY_MESH, MeshBlock
 
 COUNTABLE = np.arange(256) == 3
@@ -103,3 +104,16 @@ def test_the_centroid_of_a_pole_is_not_drawn_down_to_where_it_is_meshed_finely()
     entries = joined(list(summarised({(0, 0, 0): pole}, COUNTABLE, EDGE).values()))
     (found,) = surfaces_of(entries, np.zeros(len(entries), np.int64))
     assert vertices[:, 2].mean() < 1.6 and 2.4 < found.centroid[2] < 3.1 and np.abs(found.centroid[:2]).max() < 0.05
+
+
+@pytest.mark.parametrize("reach", [1, 2, 5])
+def test_cells_are_connected_through_others_within_reach(reach):
+    rng = np.random.default_rng(reach)
+    points = np.unique(rng.integers(0, 13 * reach, (150, 3)), axis=0)
+    cells = np.sort(pack(points))
+    near = np.abs(unpack(cells)[:, None] - unpack(cells)).max(axis=2) <= reach
+    _, expected = connected_components(near)
+    found = connected_cells(cells, reach)
+    assert 5 < len(np.unique(expected)) < len(cells) - 5
+    first = np.array([np.argmax(expected == number) for number in expected])
+    assert np.array_equal(found, first)
