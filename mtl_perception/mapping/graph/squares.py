@@ -130,6 +130,16 @@ def id_of(squares: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.where(x < y, y * y + x, x * x + x + y)
 
 
+def square_of(ids: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the squares (N, 2), x y, of which `id_of` made numbers (N,)."""
+    root = np.sqrt(ids.astype(np.float64)).astype(np.int64)
+    root -= root * root > ids  # of numbers so large that they are no exact doubles
+    root += (root + 1) ** 2 <= ids
+    rest = ids - root * root
+    folded = np.where((rest < root)[:, None], np.stack([rest, root], axis=1), np.stack([root, rest - root], axis=1))
+    return np.where(folded % 2 == 0, folded // 2, -(folded + 1) // 2)
+
+
 def around(squares: NDArray[np.int64], steps: NDArray[np.int64]) -> NDArray[np.int64]:
     """Return the distinct squares (M, 2) that are steps (S, 2) away from squares (N, 2), in order."""
     if not len(squares):

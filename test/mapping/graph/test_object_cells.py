@@ -8,7 +8,14 @@ from scipy.sparse.csgraph import connected_components
 
 from mtl_perception.mapping.fusion.blocks import pack, unpack
 from mtl_perception.mapping.graph import object_cells
-from mtl_perception.mapping.graph.object_cells import SUMMARY, connected_cells, joined, neighbours, summarised, surfaces_of
+from mtl_perception.mapping.graph.object_cells import (
+    SUMMARY,
+    connected_cells,
+    joined,
+    neighbours,
+    summarised,
+    surfaces_of,
+)
 from mtl_perception.mapping.surface.meshing import EMPTY_MESH, MeshBlock
 
 COUNTABLE = np.arange(256) == 3

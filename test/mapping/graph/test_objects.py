@@ -376,6 +376,8 @@ def test_a_thing_of_another_map_inside_of_one_of_this_needs_no_id(bricks, labels
     assert bricks.registry.become_of([things[0][0]], still) == {1: 0}
     (found,) = bricks.put("furniture", [(5, 0, 1)]).objects(after_s=0.1)
     assert (found.id, found.last_seen_ns) == (0, before.last_seen_ns)
+
+
 def test_what_has_changed_is_told_once(bricks, labels):
     rng = np.random.default_rng(3)
     known, seen = {}, set()
