@@ -46,8 +46,8 @@ class Mapper:
     """Fuses predictions into a labelled surface map with a 2D grid and a scene graph.
 
     Memory is bounded by `max_blocks` (14 kB a block, and a few kB more for its mesh) and `max_grid_cells` (16 bytes a
-    cell); the scene graph grows with what was seen. Blocks that do not fit, or are far from the robot, are in files of
-    a folder of the map's own, some 2 kB each and 50 bytes of memory; they come back when the robot does.
+    cell). Blocks that do not fit, or are far from the robot, are in files of a folder of the map's own, some 2 kB each;
+    they come back when the robot does. So it is with most of what the scene graph is made of.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class Mapper:
     ) -> None:
         """Make an empty map; without a grid, nothing is known of the ground and of free air, and fusing is faster.
 
-        The folder for what is not in memory is made in `archive_folder`, or else in $TMPDIR, or else in /var/tmp. It is
+        What is not in memory is in folders in `archive_folder`, or else in $TMPDIR, or else in /var/tmp. They are
         removed by `close`, with this object, or at exit.
 
         Raises:
@@ -86,6 +86,7 @@ class Mapper:
     def close(self) -> None:
         """Remove what is on disk. Only to be called when the map is not used any more."""
         self._volume.close()
+        self._scene.close()
 
     def integrate(self, prediction: Prediction) -> MapUpdate:
         """Fuse all cameras of a frame and mesh what has changed since the map was last meshed.
@@ -317,9 +318,7 @@ class Mapper:
         saved = state_of(self._volume, self._scene, self._frames, self._stamp_ns)
         other = Mapper(self.config, self.labels, self._with_grid, self._archive_folder)
         self._volume.copy_to(other._volume)
-        read = ReadMap(other._volume, other._scene, saved)
-        read.take_over()
-        other._go_on(read)
+        other._go_on(ReadMap(other._volume, other._scene, saved).take_over())
         return other
 
     def _go_on(self, read: ReadMap) -> None:
@@ -329,7 +328,7 @@ class Mapper:
 
     def _begin(self, volume: Volume) -> None:
         """Begin with a volume, and nothing else."""
-        self._volume, self._scene = volume, Scene(self.config, self.labels)
+        self._volume, self._scene = volume, Scene(self.config, self.labels, self._archive_folder)
         self._volume.others = self._scene.others
         self._frames = self._stamp_ns = 0
 

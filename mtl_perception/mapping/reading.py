@@ -29,8 +29,8 @@ class ReadMap:
     scene: Scene
     saved: SavedMap
 
-    def take_over(self) -> None:
-        """Let the volume and the scene, which knows nothing, have all that was saved beside the blocks.
+    def take_over(self) -> ReadMap:
+        """Let the volume and the scene, which knows nothing, have all that was saved beside the blocks; return it.
 
         Raises:
             MapFormatError: something in it makes no sense.
@@ -39,6 +39,7 @@ class ReadMap:
         self.volume.others = self.scene.others
         self.volume.instances.restore(self.saved.instances)
         self.volume.air.restore(self.saved.air)
+        return self
 
 
 def read_map(folder: Path, config: MapperConfig, labels: LabelSpace, archive_folder: Path | None) -> ReadMap:
@@ -56,12 +57,10 @@ def read_map(folder: Path, config: MapperConfig, labels: LabelSpace, archive_fol
     volume = Volume(config, labels, archive_folder)
     try:
         saved = storage.load(folder, config, labels, volume.blocks.archive.adopt, volume.aside)
-        read = ReadMap(volume, Scene(config, labels), saved)
-        read.take_over()
+        return ReadMap(volume, Scene(config, labels, archive_folder), saved).take_over()
     except BaseException:
         volume.close()
         raise
-    return read
 
 
 def state_of(volume: Volume, scene: Scene, frames: int, stamp_ns: int) -> SavedMap:

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,20 +41,24 @@ class Scene:
         others: the robots whose maps were merged into this one.
     """
 
-    def __init__(self, config: MapperConfig, labels: LabelSpace) -> None:
-        """Know nothing.
+    def __init__(self, config: MapperConfig, labels: LabelSpace, archive_folder: Path | None = None) -> None:
+        """Know nothing; files for what is not in memory are made in `archive_folder`, see `PrivateFolder`.
 
         Raises:
             ValueError: `config` names a class that `labels` does not have, or that is not possible there.
         """
         self._config, self._labels = config, labels
-        self.objects = ObjectRegistry(config, labels)
-        self.ground = GroundGraph(config, labels)
+        self.objects = ObjectRegistry(config, labels, archive_folder)
+        self.ground = GroundGraph(config, labels, archive_folder)
         self.tracks = TrackRegistry(config, labels)
         self.path = RobotPath(config)
         self.others = OtherRobots()
         self._queries: Queries | None = None
         self._update: GraphUpdate | None = None
+
+    def close(self) -> None:
+        """Remove what is on disk; it cannot be used any more."""
+        self.objects.close()
 
     def restore(self, saved: SavedMap) -> None:
         """Continue, from knowing nothing, with what was saved.
