@@ -187,7 +187,7 @@ class Mapper:
         return self._scene.ground.occupancy()
 
     def occupancy_grid_changes(self, follower: OccupancyFollower, again: bool = False) -> OccupancyChanges:
-        """Return what a copy of the 2D grid needs to be as it is now; it costs as much as has changed."""
+        """Return what a copy of the 2D grid lacks; costs as much as has changed. See `OccupancyFollower.changes`."""
         return follower.changes(self._scene.ground.grid, again)
 
     def clearance(self) -> FieldMap:

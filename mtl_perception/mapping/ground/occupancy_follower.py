@@ -48,6 +48,26 @@ class OccupancyChanges:
     parts: tuple[GridPart, ...]
 
 
+@dataclass
+class _Collected:
+    """Cells that have changed; apart, because all together are often far from what has, and around all of the grid."""
+
+    changed: Rectangle = _NOTHING
+    columns_gone: Rectangle = _NOTHING
+    rows_gone: Rectangle = _NOTHING
+
+    @property
+    def rectangles(self) -> tuple[Rectangle, Rectangle, Rectangle]:
+        return self.changed, self.columns_gone, self.rows_gone
+
+    @property
+    def is_empty(self) -> bool:
+        return all(map(_is_empty, self.rectangles))
+
+    def add(self, other: _Collected) -> None:
+        self.changed, self.columns_gone, self.rows_gone = map(_union, self.rectangles, other.rectangles)
+
+
 class OccupancyFollower:
     """Collects what changes in the 2D grid of a map, until it is told; see `Mapper.occupancy_grid_changes`.
 
@@ -65,14 +85,17 @@ class OccupancyFollower:
         self._grid: weakref.ref[GroundGrid] | None = None
         self._whole = _NOTHING
         self._starts_anew = True
-        self._changed = _NOTHING
-        # Apart, because both together are often far from what has changed, and around all of the grid.
-        self._columns_gone = self._rows_gone = _NOTHING
+        self._new, self._later = _Collected(), _Collected()
 
     @property
     def starts_anew(self) -> bool:
         """Whether a whole grid is told next."""
         return self._starts_anew
+
+    @property
+    def tells_again(self) -> bool:
+        """Whether something that was told is told once more."""
+        return not self._later.is_empty
 
     def start_anew(self) -> None:
         """Tell the whole grid next time."""
@@ -81,8 +104,8 @@ class OccupancyFollower:
     def changes(self, grid: GroundGrid, again: bool = False) -> OccupancyChanges:
         """Return how the grid has changed since the last call.
 
-        With `again`, the parts that are told now are told again next time, with what they hold then: for a receiver to
-        whom they may have come before the whole grid that they belong to.
+        With `again`, the parts that are told now are told once more, with what they hold then, by the first call
+        without: for a receiver to whom they may have come before the whole grid that they belong to.
         """
         if self._grid is None or self._grid() is not grid:
             self._grid, self._whole = weakref.ref(grid), _NOTHING
@@ -91,30 +114,29 @@ class OccupancyFollower:
         if self._starts_anew:
             self._whole = _with_room(grid.window, self._whole)
             self._starts_anew = False
-            self._forget()
+            self._new, self._later = _Collected(), _Collected()
             return OccupancyChanges(grid.map(self._whole), ())
-        collected = (self._changed, self._columns_gone, self._rows_gone)
-        cells = (_intersection(each, self._whole) for each in collected)
-        parts = tuple(self._part(grid, each) for each in cells if not _is_empty(each))
-        if not again:
-            self._forget()
-        return OccupancyChanges(None, parts)
+        told, self._new = self._new, _Collected()
+        if again:
+            self._later.add(told)
+        else:
+            told.add(self._later)
+            self._later = _Collected()
+        cells = (_intersection(each, self._whole) for each in told.rectangles)
+        return OccupancyChanges(None, tuple(self._part(grid, each) for each in cells if not _is_empty(each)))
 
     def note_changed(self, cells: Rectangle) -> None:
         """Learn that some of these cells have changed."""
-        self._changed = _union(self._changed, cells)
+        self._new.add(_Collected(cells))
 
     def note_window(self, old: Rectangle, new: Rectangle) -> None:
         """Learn that the grid has let cells go, and has got others of which nothing is known yet."""
         self._starts_anew |= _intersection(new, self._whole) != new
         x0, y0, x1, y1 = old
         for gone in ((x0, y0, min(new[0], x1), y1), (max(new[2], x0), y0, x1, y1)):
-            self._columns_gone = _union(self._columns_gone, gone)
+            self._new.add(_Collected(columns_gone=gone))
         for gone in ((x0, y0, x1, min(new[1], y1)), (x0, max(new[3], y0), x1, y1)):
-            self._rows_gone = _union(self._rows_gone, gone)
-
-    def _forget(self) -> None:
-        self._changed = self._columns_gone = self._rows_gone = _NOTHING
+            self._new.add(_Collected(rows_gone=gone))
 
     def _part(self, grid: GroundGrid, cells: Rectangle) -> GridPart:
         return GridPart(cells[0] - self._whole[0], cells[1] - self._whole[1], grid.map(cells).data)

@@ -100,9 +100,25 @@ def test_what_is_told_again_is_as_it_is_then(labels):
     for _ in range(3):
         grid.integrate([view(rng, labels, 0, 0, 0)], body_pose((0, 0, 0)))
         assert copy.take(copy.follower.changes(grid, again=True)).parts
+    assert copy.follower.tells_again
     copy.data = stale  # all of them came before the whole grid did, which has replaced them
     assert copy.take(copy.follower.changes(grid)).parts and copy.is_like(grid.map())
-    assert copy.take(copy.follower.changes(grid)).parts == ()
+    assert copy.take(copy.follower.changes(grid)).parts == () and not copy.follower.tells_again
+
+
+def test_what_is_to_be_told_again_makes_what_is_told_until_then_no_larger(labels):
+    rng, grid = np.random.default_rng(5), grid_of(labels)
+    follower, other = OccupancyFollower(), OccupancyFollower()
+    grid.integrate([view(rng, labels, 0, 0, 0)], body_pose((0, 0, 0)))
+    told = []
+    for x in range(0, 10, 2):
+        grid.integrate([view(rng, labels, x, 0, 0)], body_pose((x, 0, 0)))
+        sizes = [
+            sum(part.data.size for part in each.changes(grid, again).parts)
+            for each, again in ((follower, True), (other, False))
+        ]
+        told.append(sizes)
+    assert told[1:] == [[size, size] for size, _ in told[1:]] and min(min(each) for each in told[1:]) > 0
 
 
 def test_nothing_is_told_where_nothing_has_changed_and_little_where_little_has(labels):
