@@ -23,7 +23,8 @@ from vision_msgs.msg import (
     VisionClass,
 )
 
-# Type hashes (REP-2016) of map_msgs 2.4.0, tf2_msgs 0.39.1 and vision_msgs 4.1.1: peers on other machines announce these.
+# Type hashes (REP-2016) of map_msgs 2.4.0, tf2_msgs 0.39.1 and vision_msgs 4.1.1: peers on other machines announce
+# these.
 HASHES = {
     "map_msgs/msg/OccupancyGridUpdate": "c4095b0be2e4363f8978a1570e0293ee093436f1e1c61d99b48502ac317025e8",
     "tf2_msgs/msg/TF2Error": "db2485e7d6a0ec75bf087e058ee45df682acc3a621ca7780503d10aac141809a",
