@@ -30,6 +30,7 @@ from mtl_perception.mapping.graph.spark_graph import SparkGraph
 from mtl_perception.mapping.graph.track import Track
 from mtl_perception.mapping.ground.distance_field import FieldMap
 from mtl_perception.mapping.ground.ground_grid import GridMap
+from mtl_perception.mapping.ground.occupancy_follower import OccupancyChanges, OccupancyFollower
 from mtl_perception.mapping.merging.merge import ThisMap, merge
 from mtl_perception.mapping.poses.trajectory import Correction, Trajectory
 from mtl_perception.mapping.products.map_products import MapProducts
@@ -186,6 +187,10 @@ class Mapper:
         """Return the 2D grid of obstacles and free ground."""
         return self._scene.ground.occupancy()
 
+    def occupancy_grid_changes(self, follower: OccupancyFollower, again: bool = False) -> OccupancyChanges:
+        """Return what a copy of the 2D grid lacks; costs as much as has changed. See `OccupancyFollower.changes`."""
+        return follower.changes(self._scene.ground.grid, again)
+
     def clearance(self) -> FieldMap:
         """Return the distance to the nearest obstacle in the 2D grid (an ESDF), at most 3 metres."""
         return self._scene.ground.clearance()
@@ -264,10 +269,12 @@ class Mapper:
             MapFormatError: there is something else than a map at that place.
             OSError: the files cannot be written; a map that was there is still there.
         """
-        products, volume = self._products(), self._volume
-        regions = volume.blocks.contents()
-        state = state_of(volume, self._scene, self._frames, self._stamp_ns)
-        return storage.save(state, regions, volume.aside, products, Path(folder), self.config, self.labels)
+        self._mesh_changes()
+        mesh, band = self._volume.mesh_of_things(), (self.config.obstacle_min_height, self.config.obstacle_max_height)
+        products = MapProducts(mesh, self._spark_graph(mesh), self.occupancy_grid(), self.esdf_slice(*band), band)
+        state = state_of(self._volume, self._scene, self._frames, self._stamp_ns)
+        saved = state, self._volume.blocks.contents(), self._volume.aside, products
+        return storage.save(*saved, Path(folder), self.config, self.labels)
 
     def load(self, folder: str | Path) -> None:
         """Replace the map by a saved one, which may be larger than memory.
@@ -308,8 +315,7 @@ class Mapper:
     def copy(self) -> Mapper:
         """Return another map that equals this one, for example to be saved by another thread while this one goes on.
 
-        It takes as long as copying what is in memory, a tenth of saving it, and as much memory again until it is
-        closed. What is on disk is shared by links.
+        It takes a tenth of saving it, and as much memory again until it is closed. What is on disk is shared by links.
 
         Raises:
             OSError: a folder for what is not in memory cannot be made.
@@ -391,9 +397,3 @@ class Mapper:
         self._update_graph()
         self._spark.update()
         return self._spark.graph if mesh is None else self._spark.with_mesh(mesh, self.objects())
-
-    def _products(self) -> MapProducts:
-        self._mesh_changes()
-        mesh = self._volume.mesh_of_things()
-        band = (self.config.obstacle_min_height, self.config.obstacle_max_height)
-        return MapProducts(mesh, self._spark_graph(mesh), self.occupancy_grid(), self.esdf_slice(*band), band)

@@ -9,30 +9,42 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from map_msgs.msg import OccupancyGridUpdate
 from nav_msgs.msg import OccupancyGrid
 from sensor_msgs.msg import PointCloud2
 from visualization_msgs.msg import MarkerArray
 
-from mtl_perception.mapping import Key, Mapper, MapUpdate, SceneGraphFollower
+from mtl_perception.mapping import Key, Mapper, MapUpdate, OccupancyFollower, SceneGraphFollower
 from mtl_perception.mapping import SceneGraphChanges as MapGraphChanges
 from mtl_perception.mapping.slices.height_band import Bounds
 from mtl_perception.messages.graph_markers import SceneGraphMarkers
+from mtl_perception.messages.grid_updates import OccupancyGridMessages
 from mtl_perception.messages.maps import to_esdf_points, to_occupancy_grid
 from mtl_perception.messages.mesh import MeshMarkers
 from mtl_perception.messages.points import to_point_cloud
 from mtl_perception.messages.scene_graph import SceneGraphMessages, changes_message
+from mtl_perception.ros import qos
 from mtl_perception.ros.lifecycle import ManagedNode
 from mtl_perception_msgs.msg import SceneGraph, SceneGraphChanges
+
+# From when a publisher knows a subscription to when that knows the publisher, too; what is sent before may get lost.
+_ACQUAINTED_S = 0.3
 
 
 @dataclass
 class _Output:
-    publisher: Any
     publish: Callable[[], None]
-    follower: SceneGraphFollower | None = None
+    follower: SceneGraphFollower | OccupancyFollower | None = None
+    publisher: Any = None
     is_current: bool = True
     last_s: float = float("-inf")
-    subscribers: int = 0
+    arrivals: int = 0  # how often somebody has subscribed
+    arrival_s: float = float("-inf")  # of the last
+    greeted: int = 0  # of these, who has been noticed
+
+    def welcome(self) -> None:
+        self.arrival_s = time.monotonic()
+        self.arrivals += 1
 
 
 @dataclass(frozen=True)
@@ -62,9 +74,7 @@ class OutputSettings:
 class MapOutputs:
     """Publishes a `Mapper`'s map under `mapping/`. Like the mapper, it belongs to one thread."""
 
-    def __init__(
-        self, node: ManagedNode, mapper: Mapper, frame: str, settings: Callable[[], OutputSettings]
-    ) -> None:
+    def __init__(self, node: ManagedNode, mapper: Mapper, frame: str, settings: Callable[[], OutputSettings]) -> None:
         """Make the publishers.
 
         Args:
@@ -83,6 +93,7 @@ class MapOutputs:
         self._mesh_is_gone = True  # whatever earlier runs left in a viewer is wiped with the first message
         self._stamp_ns = 0
         self._graph, self._graph_markers = SceneGraphMessages(), SceneGraphMarkers()
+        self._grid = OccupancyGridMessages()
         kinds = {
             "mesh": (MarkerArray, self._publish_mesh),
             "points": (PointCloud2, self._publish_points),
@@ -93,14 +104,17 @@ class MapOutputs:
             "occupancy_band": (OccupancyGrid, self._publish_band),
             "esdf_slice": (PointCloud2, self._publish_esdf),
         }
-        self._outputs = {
-            name: _Output(
-                publisher=node.create_output(kind, f"mapping/{name}"),
-                publish=publish,
-                follower=mapper.follow_scene_graph() if name.startswith("scene_graph") else None,
-            )
-            for name, (kind, publish) in kinds.items()
-        }
+        self._outputs = {}
+        for name, (kind, publish) in kinds.items():
+            output = self._outputs[name] = _Output(publish)
+            output.follower = mapper.follow_scene_graph() if name.startswith("scene_graph") else None
+            profile = qos.latched() if name == "occupancy_grid" else None
+            output.publisher = node.create_output(kind, f"mapping/{name}", profile, output.welcome)
+        grid = self._outputs["occupancy_grid"]
+        grid.follower = self._grid.follower
+        self._grid_updates = node.create_output(
+            OccupancyGridUpdate, "mapping/occupancy_grid_updates", qos.output(depth=100), grid.welcome
+        )
 
     @property
     def frame(self) -> str:
@@ -113,7 +127,7 @@ class MapOutputs:
             self._frame = frame
             self._markers = MeshMarkers(frame)
             self._mesh_is_gone = True
-            self._start_graphs_anew(self._outputs.values())
+            self._start_anew(self._outputs.values())
         self._stamp_ns = stamp_ns
         self._changed.update(update.changed_blocks)
         self._removed.difference_update(update.changed_blocks)
@@ -124,24 +138,33 @@ class MapOutputs:
     def note_replaced(self) -> None:
         """Take notice that the map is another one: loaded, or empty after a reset."""
         self._mesh_is_gone = True
+        self._grid.follower.start_anew()
         self._all_are_old()
 
     def publish(self, *, all_now: bool = False) -> None:
         """Publish what has changed and whose time has come, or all that has changed."""
         now = time.monotonic()
         self._follow_settings()
+        if all_now:
+            self._grid.hurry()
+            self._outputs["occupancy_grid"].is_current = False
         for name, output in self._outputs.items():
             rate, subscribers = self._shown.rates_hz[name], int(output.publisher.get_subscription_count())
-            if subscribers > output.subscribers:  # somebody new has seen nothing yet
-                output.is_current = False
+            arrivals = output.arrivals
+            is_new = arrivals > output.greeted
+            if is_new and not all_now and now - output.arrival_s < _ACQUAINTED_S:
+                continue
+            if is_new:  # somebody has seen nothing yet
+                output.is_current, output.greeted = False, arrivals
                 self._mesh_is_gone |= name == "mesh"
-            if not subscribers or (subscribers > output.subscribers and name != "scene_graph"):
-                self._start_graphs_anew([output])  # the scene graph itself is always sent as a whole
-            output.subscribers = subscribers
+            if not subscribers or (is_new and name != "scene_graph"):
+                self._start_anew([output])  # the scene graph itself is always sent as a whole
+            # Who comes while the node is not active gets the grid that it has published last.
+            wanted = subscribers or (all_now and name == "occupancy_grid")
             due = all_now or now - output.last_s >= 1.0 / max(rate, 1e-9)
-            if rate > 0 and subscribers and due and not output.is_current:
-                output.publish()
+            if rate > 0 and wanted and due and not output.is_current:
                 output.is_current, output.last_s = True, now
+                output.publish()
 
     def _follow_settings(self) -> None:
         before, self._shown = self._shown, self._settings()
@@ -151,7 +174,7 @@ class MapOutputs:
             self._outputs[name].is_current &= self._shown.of_band == before.of_band
 
     @staticmethod
-    def _start_graphs_anew(outputs: Iterable[_Output]) -> None:
+    def _start_anew(outputs: Iterable[_Output]) -> None:
         for output in outputs:
             if output.follower is not None:
                 output.follower.start_anew()
@@ -177,8 +200,15 @@ class MapOutputs:
         )
 
     def _publish_grid(self) -> None:
-        grid = to_occupancy_grid(self._mapper.occupancy_grid(), self._stamp_ns, self._frame)
-        self._outputs["occupancy_grid"].publisher.publish(grid)
+        output = self._outputs["occupancy_grid"]
+        if self._grid_updates.get_subscription_count() < output.publisher.get_subscription_count():
+            self._grid.follower.start_anew()  # somebody takes whole grids only
+        messages = self._grid.next(self._mapper, time.monotonic(), self._stamp_ns, self._frame)
+        if messages.whole is not None:
+            output.publisher.publish(messages.whole)
+        for update in messages.updates:
+            self._grid_updates.publish(update)
+        output.is_current &= messages.is_all
 
     def _publish_graph(self) -> None:
         self._graph.follow(self._graph_changes("scene_graph"))
@@ -199,7 +229,7 @@ class MapOutputs:
 
     def _graph_changes(self, name: str) -> MapGraphChanges:
         follower = self._outputs[name].follower
-        assert follower is not None  # all outputs of graphs have one
+        assert isinstance(follower, SceneGraphFollower)  # all outputs of graphs have one
         return self._mapper.scene_graph_changes(follower)
 
     def _publish_band(self) -> None:

@@ -57,7 +57,7 @@ class MappingParameters(MapperConfig):
         "that all that changes is in it and messages do not grow with the map; 0: the whole map.",
     )
     occupancy_grid_rate: Annotated[float, Live] = Field(
-        1.0, ge=0.0, le=30.0, description="Rate of mapping/occupancy_grid, Hz; 0: never."
+        1.0, ge=0.0, le=30.0, description="Rate of mapping/occupancy_grid and its updates, Hz; 0: never."
     )
     scene_graph_rate: Annotated[float, Live] = Field(
         1.0, ge=0.0, le=30.0, description="Rate of mapping/scene_graph and mapping/scene_graph_markers, Hz; 0: never."
