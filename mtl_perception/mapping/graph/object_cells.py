@@ -52,10 +52,10 @@ class Surface:
         vertices: how many, those on borders between blocks counted in each.
         confidence: 0..1, mean over the vertices.
         class_share: 0..1.
-        centroid: (3,), metres, of the whole of it: the mean over the cells of the mean of each one's vertices, weighted
-            by the square root of how many they are. So it is drawn less to the part of a pole that was seen from all
-            around, which has many times the vertices of a part as long that was seen from one side, and a cell that the
-            surface only touches does not count as one that it fills.
+        centroid: (3,), metres, of the whole of it: the mean over the cells of the mean of each one's vertices. A cell
+            counts as the square root of how many they are, and for less where many cells are beside it. So the centroid
+            is drawn less to the part of a pole that was seen from all around, which has many times the vertices of a
+            part as long that was seen from one side, and a cell that the surface only touches is not one that it fills.
         minimum, maximum: (3,), metres.
         colour: mean RGB 0..255.
     """
@@ -130,7 +130,7 @@ def surfaces_of(entries: NDArray, blocks: NDArray[np.int64], reach: int = 1) -> 
     by_component = np.argsort(component, kind="stable")
     cell_bounds = np.searchsorted(component[by_component], np.arange(len(first) + 1))
     middles, in_cell = _middles(entries, place)
-    middles, weight = middles[by_component], np.sqrt(in_cell)[by_component, None]
+    middles, weight = middles[by_component], (np.sqrt(in_cell) / (1 + _beside(cells)))[by_component, None]
     sums = np.add.reduceat(np.concatenate([weight * middles, weight], axis=1), cell_bounds[:-1], axis=0)
     centroid = sums[:, :3] / sums[:, 3:]
     found = []  # with copies, so that one of them does not keep the others' arrays alive
@@ -213,6 +213,17 @@ def shared_cells(one: NDArray[np.int64], other: NDArray[np.int64]) -> NDArray[np
     if not len(other):
         return np.zeros(len(one), dtype=bool)
     return other[np.minimum(np.searchsorted(other, one), len(other) - 1)] == one
+
+
+def _beside(cells: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return how many of the cells that share a face with each of packed, sorted cells (N,) are among them."""
+    count = np.zeros(len(cells), np.int64)
+    for step in (1 << 42, 1 << 21, 1):
+        at = np.minimum(np.searchsorted(cells, cells + step), len(cells) - 1)
+        there = cells[at] == cells + step
+        count[there] += 1
+        count[at[there]] += 1
+    return count
 
 
 def _middles(entries: NDArray, place: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
