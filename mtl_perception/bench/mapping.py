@@ -109,10 +109,10 @@ def run_suite(
     small_whole_grids = drive.whole_grids_kb_per_m()
     advanced(f"{small} blocks")
     drive.until(lambda stats: stats.archived_blocks >= small)
-    memory_before = _resident_mb()
+    memory_before = resident_mb()
     advanced("the window is full")
     drive.until(lambda stats: stats.blocks >= large)
-    memory_after = _resident_mb()
+    memory_after = resident_mb()
     advanced(f"{large} blocks")
     in_large, large_whole_grids = drive.measured(), drive.whole_grids_kb_per_m()
     advanced("steps")
@@ -211,6 +211,7 @@ class _Drive:
         return whole_kb + 1e-3 * sum(len(serialize_message(update)) for update in sent.updates)
 
 
-def _resident_mb() -> float:
+def resident_mb() -> float:
+    """Return the memory of this process that is in use, MB."""
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
