@@ -73,6 +73,18 @@ class Mapper:
         self._spark = SparkGraph(labels, config.object_gap, self._graph.follow())
         self._begin(Volume(self.config, self.labels, self._archive_folder))
 
+    def adjust(self, config: MapperConfig, labels: LabelSpace) -> None:
+        """Go on with other `Live` settings and other colours of the classes; only tracks change theirs at once.
+
+        Raises:
+            ValueError: another setting, or a class, is not the same.
+        """
+        self.config.check_live(config)
+        if labels.names != self.labels.names:
+            raise ValueError(f"the classes {list(self.labels.names)} of a map cannot become {list(labels.names)}")
+        self.config, self.labels = config, labels
+        self._scene.adjust(config, labels)
+
     def reset(self) -> None:
         """Forget everything.
 

@@ -55,6 +55,14 @@ class Scene:
         self._queries: Queries | None = None
         self._update: GraphUpdate | None = None
 
+    def adjust(self, config: MapperConfig, labels: LabelSpace) -> None:
+        """Go on with other `Live` settings and other colours of the same classes."""
+        self._config, self._labels = config, labels
+        self.tracks.adjust(config)
+        self.path.adjust(config)
+        if self._update is not None:
+            self._update.labels = labels
+
     def restore(self, saved: SavedMap) -> None:
         """Continue, from knowing nothing, with what was saved.
 

@@ -35,12 +35,16 @@ class GraphUpdate:
     """Brings a graph up to date with one map, whose parts only ever change as they say.
 
     After all of a map has moved, or another map has become a part of it, another one begins.
+
+    Attributes:
+        labels: the classes, whose colours tracks have.
     """
 
     def __init__(self, graph: KeptGraph, ground: GroundGraph, others: Sequence[OtherWay], labels: LabelSpace) -> None:
         """Empty a graph, which nobody else changes, for a map with this ground and the ways of these other robots."""
         graph.clear()
-        self._graph, self._labels = graph, labels
+        self.labels = labels
+        self._graph = graph
         self._ground = ground.kept()
         self._object_places = ObjectPlaces(self._ground)
         self._trajectory: Trajectory | None = None
@@ -74,7 +78,7 @@ class GraphUpdate:
 
     def _update_ground(self, changes: GroundChanges) -> None:
         graph, regions = self._graph, self._ground.regions
-        graph.put(place_nodes(changes.places, changes.place_regions, self._labels))
+        graph.put(place_nodes(changes.places, changes.place_regions, self.labels))
         new = [region for region in changes.regions if ROOM_SYMBOL + region.id not in graph]
         graph.put(region_nodes(changes.regions))
         graph.put(area_nodes(changes.areas))
@@ -117,7 +121,7 @@ class GraphUpdate:
 
     def _update_objects(self, objects: Sequence[MapObject], gone: Sequence[int], changes: GroundChanges) -> None:
         graph = self._graph
-        graph.put(object_nodes(objects, self._labels))
+        graph.put(object_nodes(objects, self.labels))
         for number, place in self._object_places.update(objects, gone, changes.squares).items():
             node = OBJECT_SYMBOL + number
             graph.link(node, [] if place == NO_PLACE else [SceneEdge(PLACE_SYMBOL + place, node, 1.0)])
@@ -139,7 +143,7 @@ class GraphUpdate:
             self._graph.link(node.id, [way_between(before, node)])
 
     def _update_tracks(self, tracks: Sequence[Track]) -> None:
-        nodes = track_nodes(tracks, self._labels)
+        nodes = track_nodes(tracks, self.labels)
         self._graph.put(nodes)
         now = {node.id for node in nodes}
         self._graph.drop(sorted(self._tracks - now))

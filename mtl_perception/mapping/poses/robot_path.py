@@ -23,6 +23,11 @@ class RobotPath:
         self._config = config
         self.begin_again()
 
+    def adjust(self, config: MapperConfig) -> None:
+        """Go on with other settings."""
+        self._config = config
+        self._gate.adjust(config)
+
     def begin_again(self) -> None:
         """Forget all poses, for stamps that begin at an earlier time."""
         self.trajectory = Trajectory()
