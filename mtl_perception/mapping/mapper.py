@@ -32,8 +32,7 @@ from mtl_perception.mapping.ground.distance_field import FieldMap
 from mtl_perception.mapping.ground.ground_grid import GridMap
 from mtl_perception.mapping.merging.merge import ThisMap, merge
 from mtl_perception.mapping.poses.trajectory import Correction, Trajectory
-from mtl_perception.mapping.products.map_products import MapProducts
-from mtl_perception.mapping.reading import ReadMap, read_map, state_of
+from mtl_perception.mapping.reading import ReadMap, products_of, read_map, state_of, taken_over
 from mtl_perception.mapping.reports import MapStats, MapUpdate, MergeReport, stats_of, timed
 from mtl_perception.mapping.scene import Scene
 from mtl_perception.mapping.slices.esdf_slice import EsdfSlice
@@ -74,16 +73,13 @@ class Mapper:
         self._begin(Volume(self.config, self.labels, self._archive_folder))
 
     def adjust(self, config: MapperConfig, labels: LabelSpace) -> None:
-        """Go on with other `Live` settings and other colours of the classes; only tracks change theirs at once.
+        """Go on with other `Live` settings and other colours of the classes, which tracks have.
 
         Raises:
-            ValueError: another setting, or a class, is not the same.
+            ValueError: another setting, or a class, is not the same; nothing is changed.
         """
-        self.config.check_live(config)
-        if labels.names != self.labels.names:
-            raise ValueError(f"the classes {list(self.labels.names)} of a map cannot become {list(labels.names)}")
-        self.config, self.labels = config, labels
         self._scene.adjust(config, labels)
+        self.config, self.labels = config, labels
 
     def reset(self) -> None:
         """Forget everything.
@@ -275,9 +271,10 @@ class Mapper:
             MapFormatError: there is something else than a map at that place.
             OSError: the files cannot be written; a map that was there is still there.
         """
-        products, volume = self._products(), self._volume
-        regions = volume.blocks.contents()
-        state = state_of(volume, self._scene, self._frames, self._stamp_ns)
+        self._mesh_changes()
+        volume, scene, mesh = self._volume, self._scene, self._volume.mesh_of_things()
+        products = products_of(volume, scene, self.config, mesh, self._spark_graph(mesh))
+        state, regions = state_of(volume, scene, self._frames, self._stamp_ns), volume.blocks.contents()
         return storage.save(state, regions, volume.aside, products, Path(folder), self.config, self.labels)
 
     def load(self, folder: str | Path) -> None:
@@ -329,9 +326,7 @@ class Mapper:
         saved = state_of(self._volume, self._scene, self._frames, self._stamp_ns)
         other = Mapper(self.config, self.labels, self._with_grid, self._archive_folder)
         self._volume.copy_to(other._volume)
-        read = ReadMap(other._volume, other._scene, saved)
-        read.take_over()
-        other._go_on(read)
+        other._go_on(taken_over(other._volume, other._scene, saved))
         return other
 
     def _go_on(self, read: ReadMap) -> None:
@@ -359,15 +354,13 @@ class Mapper:
         with timed(seconds, "window"):
             reaches = self._volume.approach(views, world_from_base[:3, 3])
         with timed(seconds, "fuse"):
-            distance = self.config.revisit_distance
-            before_ns = self._scene.path.trajectory.stamp_before(distance) if distance else None
+            before_ns = self._scene.path.revisits_before_ns
             for view, reach in zip(views, reaches, strict=True):
                 self._scene.objects.note_measured(self._volume.fuse(view, reach, stamp_ns, before_ns))
         with timed(seconds, "grid"):
             if self._with_grid:
                 self._scene.ground.integrate(views, world_from_base, stamp_ns)
-                for view, reach in zip(views, reaches, strict=True):
-                    self._volume.air.integrate(view, reach.low, reach.high)
+                self._volume.note_free(views, reaches)
         with timed(seconds, "track"):
             self._scene.follow(stamp_ns, world_from_base, prediction.detections)
         self._frames += 1
@@ -404,9 +397,3 @@ class Mapper:
         self._update_graph()
         self._spark.update()
         return self._spark.graph if mesh is None else self._spark.with_mesh(mesh, self.objects())
-
-    def _products(self) -> MapProducts:
-        self._mesh_changes()
-        mesh = self._volume.mesh_of_things()
-        band = (self.config.obstacle_min_height, self.config.obstacle_max_height)
-        return MapProducts(mesh, self._spark_graph(mesh), self.occupancy_grid(), self.esdf_slice(*band), band)

@@ -56,7 +56,14 @@ class Scene:
         self._update: GraphUpdate | None = None
 
     def adjust(self, config: MapperConfig, labels: LabelSpace) -> None:
-        """Go on with other `Live` settings and other colours of the same classes."""
+        """Go on with other `Live` settings and other colours of the same classes.
+
+        Raises:
+            ValueError: another setting, or a class, is not the same; nothing is changed.
+        """
+        self._config.check_live(config)
+        if labels.names != self._labels.names:
+            raise ValueError(f"the classes {list(self._labels.names)} of a map cannot become {list(labels.names)}")
         self._config, self._labels = config, labels
         self.tracks.adjust(config)
         self.path.adjust(config)

@@ -56,6 +56,12 @@ class RobotPath:
             poses.insert(0, (first_ns, trajectory.at(first_ns)))
         return trajectory.correction(poses)
 
+    @property
+    def revisits_before_ns(self) -> int | None:
+        """What was seen last before this stamp is mapped anew when it is seen again; None: nothing is."""
+        distance = self._config.revisit_distance
+        return self.trajectory.stamp_before(distance) if distance else None
+
     def add(self, stamp_ns: int, world_from_base: Transform) -> bool:
         """Learn the pose of a frame that was mapped, if it is later than the last; return whether it is."""
         is_later = not len(self.trajectory) or stamp_ns > self.trajectory.last_ns
