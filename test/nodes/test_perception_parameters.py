@@ -16,9 +16,11 @@ from mtl_perception.core.prediction import MAPPED_TASKS
 from mtl_perception.messages.images import mono_to_array
 from mtl_perception.messages.points import read_point_cloud
 from mtl_perception.messages.stamps import stamp_ns_from
+from mtl_perception.network.driving.driving_tasks import DRIVER_TASKS
 from mtl_perception.nodes.perception_and_mapping import make_nodes
 from mtl_perception.nodes.perception_node import PerceptionNode
 from mtl_perception.ros import perception_outputs
+from mtl_perception.ros.perception_outputs import CAMERA_TOPICS, RIG_TOPICS, TASKS_OF_TOPIC
 from mtl_perception_msgs.msg import RigPrediction
 
 SUCCESS = TransitionCallbackReturn.SUCCESS
@@ -148,6 +150,26 @@ def test_thresholds_hold_from_the_next_frame_on(graph, start):
     assert running.change(edge_min_probability=1.0) == ""
     assert not mono_to_array(running.after(edges)).any()
     assert len(infos) == 2
+
+
+def test_each_task_is_computed_while_somebody_subscribes_to_it_and_no_longer(graph, start):
+    running = start()
+    network = set(running.node._perceiver.tasks) - set(DRIVER_TASKS)  # there is no camera in the cabin
+    kinds = dict.fromkeys(CAMERA_TOPICS, Image) | {topic: kind for topic, (kind, _) in RIG_TOPICS.items()}
+    for topic, kind in (kinds | {"frame": RigPrediction}).items():
+        name = f"perception/left/{topic}" if topic in CAMERA_TOPICS else f"perception/{topic}"
+        graph.hear(kind, name)
+        graph.until(lambda topic=topic: running.node._outputs.watched() == {topic}, f"a listener of {topic}")
+        running.send()
+        wanted = set(TASKS_OF_TOPIC[topic]) & network
+        made_from = {"normals": {"depth"}, "panoptic": {"semantic"}}.get(topic, set())
+        assert wanted and running.computed == [wanted | made_from], topic
+        graph.forget(name)
+        graph.until(lambda: not running.node._outputs.watched(), "no listener")
+        _, progress = running.send()
+        assert (progress.used, progress.reason) == (False, "nobody subscribes to a result"), topic
+        assert len(running.computed) == 1
+        running.computed.clear()
 
 
 def test_tasks_are_changed_for_the_next_frame(graph, start):
@@ -294,9 +316,6 @@ def test_in_one_process_tasks_are_computed_for_mapping_only_while_it_maps(graph,
     for _ in range(4):
         running.send()
     graph.until(lambda: frames, "frames for whoever else listens")
-    graph.watcher.destroy_subscription(
-        next(s for s in graph.watcher.subscriptions if "perception/frame" in s.topic_name)
-    )
-    graph.until(lambda: perception.count_subscribers("perception/frame") == 0, "nobody")
+    graph.forget("perception/frame")
     assert running.send()[1].reason == "nobody subscribes to a result"
     assert len(running.computed) > computed

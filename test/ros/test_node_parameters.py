@@ -5,18 +5,19 @@
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 import pytest
 import rclpy
 import yaml
-from rcl_interfaces.srv import DescribeParameters, ListParameters, SetParameters
+from pydantic import BaseModel, Field
+from rcl_interfaces.srv import DescribeParameters, GetParameters, ListParameters, SetParameters
 from rclpy.context import Context
 from rclpy.node import Node
-from rclpy.parameter import Parameter
+from rclpy.parameter import Parameter, parameter_value_to_python
 from rclpy.signals import SignalHandlerOptions
 
-from mtl_perception.core.settings import Change
+from mtl_perception.core.settings import Change, Hertz, Live, ReadOnly
 from mtl_perception.nodes.evaluation_node import EvaluationNode
 from mtl_perception.nodes.lifecycle_manager import LifecycleManager
 from mtl_perception.nodes.mapping_node import MappingNode
@@ -24,7 +25,8 @@ from mtl_perception.nodes.perception_node import PerceptionNode
 from mtl_perception.nodes.player_node import PlayerNode
 from mtl_perception.nodes.world_node import WorldNode
 from mtl_perception.resources import config_folder
-from mtl_perception.ros.node_parameters import NODES, flat
+from mtl_perception.ros import parameters_page as written
+from mtl_perception.ros.node_parameters import NODES, NodeParameters, flat
 from mtl_perception.ros.parameter_fields import change_of, type_name, unit_of
 from mtl_perception.ros.parameters import ParameterError
 from mtl_perception.ros.parameters_command import page, page_file
@@ -39,11 +41,19 @@ KINDS: dict[str, Any] = {
 }
 BY_NAME = {node.node: node for node in NODES}
 FIELDS = [(node.node, name, field) for node in NODES for name, field in node.fields().items()]
+WHEN = {Change.LIVE: "at once", Change.CONFIGURE: "refused while it is configured", Change.READ_ONLY: "Fixed"}
 WAIT_S = 60.0
 
 
 def configured(file: str) -> dict[str, Any]:
     return flat(yaml.safe_load((config_folder() / file).read_text())["/**"]["ros__parameters"])
+
+
+def bounds_of(field: Any) -> tuple[float, float]:
+    """Return the least and the greatest value, whether they are allowed or just not."""
+    signs = ("ge", "gt", "le", "lt")
+    found = {sign: getattr(entry, sign) for entry in field.metadata for sign in signs if hasattr(entry, sign)}
+    return found.get("ge", found.get("gt")), found.get("le", found.get("lt"))
 
 
 @pytest.fixture
@@ -72,6 +82,21 @@ def answered(watcher: Node, kind: Any, service: str, **fields: Any) -> Any:
 
 def test_the_page_is_what_the_models_say() -> None:
     assert page_file().read_text() == page(), "stale: run python -m mtl_perception parameters --write"
+
+
+def test_whatever_a_model_says_is_on_the_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Model(BaseModel):
+        rate: Annotated[Hertz, Live] = Field(2.0, gt=0.0, le=30.0, description="How often.")
+        bag: Annotated[str, ReadOnly] = Field("", description="For <name>, a file.")
+        names: list[str] = Field(["a", "b"], description="Who.")
+
+    monkeypatch.setattr(written, "NODES", (NodeParameters("subject", "subject_node", {"<camera>.": Model}),))
+    rows = written.parameters_page({"<camera>.rate": 5.0, "<camera>.names": ["a", "b"]}).splitlines()[-3:]
+    assert rows == [
+        "| `<camera>.rate` | double | `2.0` (`5.0`) | Hz | more than 0.0, up to 30.0 | live | How often. |",
+        '| `<camera>.bag` | string | `""` |  |  | read-only | For &lt;name>, a file. |',
+        "| `<camera>.names` | string array | `[a, b]` |  |  | when configured | Who. |",
+    ]
 
 
 def test_the_page_has_every_parameter_once_a_node() -> None:
@@ -134,8 +159,18 @@ def test_over_dds_a_node_tells_what_its_model_says_and_refuses_what_it_forbids(c
             assert descriptor.read_only == (change_of(field) is Change.READ_ONLY)
             assert not unit_of(field) or f"Unit: {unit_of(field)}." in descriptor.additional_constraints
             kind = type_name(field)
-            assert bool(descriptor.floating_point_range) == (kind == "double")
-            assert bool(descriptor.integer_range) == (kind == "integer")
+            assert WHEN[change_of(field)] in descriptor.additional_constraints
+            choices = get_args(field.annotation) if get_origin(field.annotation) is Literal else ()
+            assert ", ".join(choices) in descriptor.additional_constraints
+            ranges = {"double": descriptor.floating_point_range, "integer": descriptor.integer_range}
+            shown = {key: [(each.from_value, each.to_value) for each in found] for key, found in ranges.items()}
+            assert shown == {key: [bounds_of(field)] if key == kind else [] for key in ranges}
+        values = answered(watcher, GetParameters, f"{name}/get_parameters", names=names).values
+        given = configured("perception.yaml")
+        for key, value, field in zip(names, values, fields.values(), strict=True):
+            expected = given.get(key, field.get_default())
+            found = parameter_value_to_python(value)
+            assert found == (list(expected) if isinstance(expected, tuple) else expected), key
         numbers = [key for key, field in fields.items() if type_name(field) in ("integer", "double")]
         wrong = [Parameter(key, value=1e300 if type_name(fields[key]) == "double" else -(10**9)) for key in numbers]
         request = [parameter.to_parameter_msg() for parameter in wrong]
