@@ -21,7 +21,8 @@ from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
-from rcl_interfaces.msg import ParameterDescriptor, ParameterType, SetParametersResult
+from rcl_interfaces.msg import ParameterDescriptor, ParameterType, ParameterValue, SetParametersResult
+from rcl_interfaces.srv import SetParameters, SetParametersAtomically
 from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException
 from rclpy.node import Node
 from rclpy.parameter import Parameter
@@ -31,6 +32,7 @@ from mtl_perception.ros.parameter_fields import allowed, change_of, describe, ty
 
 Model = TypeVar("Model", bound=BaseModel)
 
+_TYPES = frozenset(kind.value for kind in Parameter.Type)
 _FULL_REASON = "value_error"  # pydantic's name for what a validator of a model has raised
 
 
@@ -50,6 +52,12 @@ class ParameterNode(Node):
         """What has declared the node's parameters."""
         models: list[Parameters[Any]] = self.__dict__.setdefault("_parameter_models", [])
         return models
+
+    def create_service(self, srv_type: Any, srv_name: str, callback: Callable[[Any, Any], Any], **options: Any) -> Any:
+        """Make a service, among them rclpy's own for parameters, which here survive a value of a type that is none."""
+        if srv_type in (SetParameters, SetParametersAtomically):
+            callback = _of_known_types(callback)
+        return super().create_service(srv_type, srv_name, callback, **options)
 
     def set_parameters(self, parameter_list: list[Parameter]) -> list[SetParametersResult]:
         """Set parameters one by one; each result says why where it is a refusal."""
@@ -204,6 +212,18 @@ def full_name(node: Node) -> str:
     return f"node '{node.get_fully_qualified_name()}'"
 
 
+def _of_known_types(callback: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+    """Let a callback see no value in place of one whose type does not exist, which rclpy would end the process for."""
+
+    def checked(request: Any, response: Any) -> Any:
+        for parameter in request.parameters:
+            if parameter.value.type not in _TYPES:
+                parameter.value = ParameterValue()
+        return callback(request, response)
+
+    return checked
+
+
 def _expected(field: FieldInfo) -> str:
     return f"{allowed(field)} is allowed ({type_name(field)})"
 
@@ -211,4 +231,6 @@ def _expected(field: FieldInfo) -> str:
 def _shown(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
+    if value is None:
+        return "no value"
     return repr(list(value) if isinstance(value, (array.array, tuple)) else value)

@@ -11,7 +11,15 @@ import pytest
 import rclpy
 import yaml
 from pydantic import BaseModel, Field
-from rcl_interfaces.srv import DescribeParameters, GetParameters, ListParameters, SetParameters
+from rcl_interfaces.msg import Parameter as ParameterMessage
+from rcl_interfaces.msg import ParameterValue
+from rcl_interfaces.srv import (
+    DescribeParameters,
+    GetParameters,
+    ListParameters,
+    SetParameters,
+    SetParametersAtomically,
+)
 from rclpy.context import Context
 from rclpy.node import Node
 from rclpy.parameter import Parameter, parameter_value_to_python
@@ -180,9 +188,37 @@ def test_over_dds_a_node_tells_what_its_model_says_and_refuses_what_it_forbids(c
             assert f"node '/{name}': parameter '{key}' = " in result.reason
             fixed = change_of(fields[key]) is Change.READ_ONLY
             assert ("it is fixed when the node starts, at " if fixed else " is allowed (") in result.reason
+        # A type that does not exist ends a node of plain rclpy.
+        request = [ParameterMessage(name=key, value=ParameterValue(type=99)) for key in names]
+        results = answered(watcher, SetParameters, f"{name}/set_parameters", parameters=request).results
+        service = f"{name}/set_parameters_atomically"
+        results.append(answered(watcher, SetParametersAtomically, service, parameters=request).result)
+        assert len(results) == len(names) + 1 and not any(result.successful for result in results)
+        assert all("' = no value is refused: " in result.reason for result in results)
     finally:
         spinning.stop()
         close([node, watcher])
+
+
+STRANGE = [
+    *(float("nan"), float("inf"), -1e308, 5e-324, 2**63 - 1, -(2**63), True, None, "", "../\x01\n%s{}'", "x" * 10**5),
+    *([], [""], ["", "a=#", "=#000000"], ["a", "a"], [b"a"], [True], [1, 2], [0.5]),
+]
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_whatever_is_set_is_taken_or_refused_with_the_reason(context: Context, name: str) -> None:
+    node = KINDS[name](context=context)
+    try:
+        for key in [*node.list_parameters([], 0).names, "", "no.such", "x" * 300]:
+            for value in STRANGE:
+                parameter = Parameter.from_parameter_msg(Parameter(key, value=value).to_parameter_msg())
+                (result,) = node.set_parameters([parameter])
+                assert result.successful or result.reason.startswith(f"node '/{name}'"), (key, value)
+        for model in node.parameter_models:
+            assert type(model.value).model_validate(model.value.model_dump()) == model.value
+    finally:
+        close([node])
 
 
 def test_the_player_takes_the_file_too_and_asks_for_a_bag(context: Context) -> None:
