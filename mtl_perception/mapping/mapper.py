@@ -33,8 +33,7 @@ from mtl_perception.mapping.ground.ground_grid import GridMap
 from mtl_perception.mapping.ground.occupancy_follower import OccupancyChanges, OccupancyFollower
 from mtl_perception.mapping.merging.merge import ThisMap, merge
 from mtl_perception.mapping.poses.trajectory import Correction, Trajectory
-from mtl_perception.mapping.products.map_products import MapProducts
-from mtl_perception.mapping.reading import ReadMap, read_map, state_of
+from mtl_perception.mapping.reading import ReadMap, products_of, read_map, state_of, taken_over
 from mtl_perception.mapping.reports import MapStats, MapUpdate, MergeReport, stats_of, timed
 from mtl_perception.mapping.scene import Scene
 from mtl_perception.mapping.slices.esdf_slice import EsdfSlice
@@ -60,8 +59,7 @@ class Mapper:
     ) -> None:
         """Make an empty map; without a grid, nothing is known of the ground and of free air, and fusing is faster.
 
-        What is not in memory is in folders in `archive_folder`, or else in $TMPDIR, or else in /var/tmp. They are
-        removed by `close`, with this object, or at exit.
+        What is not in memory is in folders in `archive_folder`, see `PrivateFolder`; `close` removes them.
 
         Raises:
             ValueError: `config` names a class that `labels` does not have, or that is not possible there.
@@ -73,6 +71,15 @@ class Mapper:
         self._graph = KeptGraph()
         self._spark = SparkGraph(labels, config.object_gap, self._graph.follow())
         self._begin(Volume(self.config, self.labels, self._archive_folder))
+
+    def adjust(self, config: MapperConfig, labels: LabelSpace) -> None:
+        """Go on with other `Live` settings and other colours of the classes, which tracks have.
+
+        Raises:
+            ValueError: another setting, or a class, is not the same; nothing is changed.
+        """
+        self._scene.adjust(config, labels)
+        self.config, self.labels = config, labels
 
     def reset(self) -> None:
         """Forget everything.
@@ -270,11 +277,10 @@ class Mapper:
             OSError: the files cannot be written; a map that was there is still there.
         """
         self._mesh_changes()
-        mesh, band = self._volume.mesh_of_things(), (self.config.obstacle_min_height, self.config.obstacle_max_height)
-        products = MapProducts(mesh, self._spark_graph(mesh), self.occupancy_grid(), self.esdf_slice(*band), band)
-        state = state_of(self._volume, self._scene, self._frames, self._stamp_ns)
-        saved = state, self._volume.blocks.contents(), self._volume.aside, products
-        return storage.save(*saved, Path(folder), self.config, self.labels)
+        volume, scene, mesh = self._volume, self._scene, self._volume.mesh_of_things()
+        products = products_of(volume, scene, self.config, mesh, self._spark_graph(mesh))
+        state, regions = state_of(volume, scene, self._frames, self._stamp_ns), volume.blocks.contents()
+        return storage.save(state, regions, volume.aside, products, Path(folder), self.config, self.labels)
 
     def load(self, folder: str | Path) -> None:
         """Replace the map by a saved one, which may be larger than memory.
@@ -304,10 +310,8 @@ class Mapper:
             OSError: a part of a map cannot be read or written; the map is unchanged.
         """
         self._mesh_changes()
-        ours = ThisMap(
-            self._volume, self._scene, self.config, self.labels, self._stamp_ns, self._with_grid,
-            self._archive_folder, self._mesh_changes,
-        )  # fmt: skip
+        ours = ThisMap(self._volume, self._scene, self.config, self.labels, self._stamp_ns, self._with_grid,
+                       self._archive_folder, self._mesh_changes)  # fmt: skip
         report = merge(ours, Path(folder), self_from_other)
         self._frames += report.frames
         return report
@@ -324,7 +328,7 @@ class Mapper:
         saved = state_of(self._volume, self._scene, self._frames, self._stamp_ns)
         other = Mapper(self.config, self.labels, self._with_grid, self._archive_folder)
         self._volume.copy_to(other._volume)
-        other._go_on(ReadMap(other._volume, other._scene, saved).take_over())
+        other._go_on(taken_over(other._volume, other._scene, saved))
         return other
 
     def _go_on(self, read: ReadMap) -> None:
@@ -352,19 +356,16 @@ class Mapper:
         with timed(seconds, "window"):
             reaches = self._volume.approach(views, world_from_base[:3, 3])
         with timed(seconds, "fuse"):
-            distance = self.config.revisit_distance
-            before_ns = self._scene.path.trajectory.stamp_before(distance) if distance else None
+            before_ns = self._scene.path.revisits_before_ns
             for view, reach in zip(views, reaches, strict=True):
                 self._scene.objects.note_measured(self._volume.fuse(view, reach, stamp_ns, before_ns))
         with timed(seconds, "grid"):
             if self._with_grid:
                 self._scene.ground.integrate(views, world_from_base, stamp_ns)
-                for view, reach in zip(views, reaches, strict=True):
-                    self._volume.air.integrate(view, reach.low, reach.high)
+                self._volume.note_free(views, reaches)
         with timed(seconds, "track"):
             self._scene.follow(stamp_ns, world_from_base, prediction.detections)
-        self._frames += 1
-        self._stamp_ns = stamp_ns
+        self._frames, self._stamp_ns = self._frames + 1, stamp_ns
         return correction is not None
 
     def _correct(self, correction: Correction) -> None:

@@ -60,6 +60,21 @@ class Scene:
         """Remove what is on disk; it cannot be used any more."""
         self.objects.close()
 
+    def adjust(self, config: MapperConfig, labels: LabelSpace) -> None:
+        """Go on with other `Live` settings and other colours of the same classes.
+
+        Raises:
+            ValueError: another setting, or a class, is not the same; nothing is changed.
+        """
+        self._config.check_live(config)
+        if labels.names != self._labels.names:
+            raise ValueError(f"the classes {list(self._labels.names)} of a map cannot become {list(labels.names)}")
+        self._config, self._labels = config, labels
+        self.tracks.adjust(config)
+        self.path.adjust(config)
+        if self._update is not None:
+            self._update.labels = labels
+
     def restore(self, saved: SavedMap) -> None:
         """Continue, from knowing nothing, with what was saved.
 

@@ -20,13 +20,14 @@ from rclpy.timer import Timer
 
 from mtl_perception.ros import qos
 from mtl_perception.ros.diagnostics import Diagnostics, Level, Status
+from mtl_perception.ros.parameters import ParameterNode
 
 
 class ConfigurationError(Exception):
     """A transition cannot be made; the text says why and names the parameter, file or topic."""
 
 
-class ManagedNode(LifecycleNode):
+class ManagedNode(ParameterNode, LifecycleNode):
     """A lifecycle node whose transitions are plain methods that raise when they cannot be made.
 
     rclpy swallows what a transition callback raises; here the reason is logged and shown in diagnostics, what was

@@ -9,8 +9,10 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from map_msgs.msg import OccupancyGridUpdate
 from nav_msgs.msg import OccupancyGrid
+from numpy.typing import NDArray
 from sensor_msgs.msg import PointCloud2
 from visualization_msgs.msg import MarkerArray
 
@@ -53,6 +55,7 @@ class OutputSettings:
 
     Attributes:
         rates_hz: of each topic; 0 means never.
+        label_palette: colours (256, 3) by class that surfaces have; None: they have those that cameras saw.
         points_radius: points that are farther from the robot are left out, metres; None: all points.
         band: least and greatest height of `occupancy_band` and `esdf_slice`, metres above the ground.
         band_radius: how far they reach from the robot to each side, metres.
@@ -60,14 +63,25 @@ class OutputSettings:
     """
 
     rates_hz: Mapping[str, float]
+    label_palette: NDArray[np.uint8] | None
     points_radius: float | None
     band: tuple[float, float]
     band_radius: float
     esdf_max_distance: float
 
     @property
+    def of_points(self) -> tuple[object, ...]:
+        """What concerns `points`."""
+        return self.points_radius, self.of_mesh
+
+    @property
+    def of_mesh(self) -> bytes:
+        """What concerns `mesh`."""
+        return b"" if self.label_palette is None else self.label_palette.tobytes()
+
+    @property
     def of_band(self) -> tuple[object, ...]:
-        """What concerns the last two."""
+        """What concerns `occupancy_band` and `esdf_slice`."""
         return self.band, self.band_radius, self.esdf_max_distance
 
 
@@ -87,7 +101,7 @@ class MapOutputs:
         self._settings = settings
         self._shown = settings()
         self._frame = frame
-        self._markers = MeshMarkers(frame)
+        self._markers = MeshMarkers(frame, self._shown.label_palette)
         self._changed: set[Key] = set()
         self._removed: set[Key] = set()
         self._mesh_is_gone = True  # whatever earlier runs left in a viewer is wiped with the first message
@@ -125,8 +139,7 @@ class MapOutputs:
         """Take notice of what a frame has changed."""
         if frame != self._frame:
             self._frame = frame
-            self._markers = MeshMarkers(frame)
-            self._mesh_is_gone = True
+            self._start_mesh_anew()
             self._start_anew(self._outputs.values())
         self._stamp_ns = stamp_ns
         self._changed.update(update.changed_blocks)
@@ -168,10 +181,16 @@ class MapOutputs:
 
     def _follow_settings(self) -> None:
         before, self._shown = self._shown, self._settings()
-        if self._shown.points_radius != before.points_radius:
-            self._outputs["points"].is_current = False
+        if self._shown.of_mesh != before.of_mesh:
+            self._start_mesh_anew()
+            self._outputs["mesh"].is_current = False
+        self._outputs["points"].is_current &= self._shown.of_points == before.of_points
         for name in ("occupancy_band", "esdf_slice"):
             self._outputs[name].is_current &= self._shown.of_band == before.of_band
+
+    def _start_mesh_anew(self) -> None:
+        self._markers = MeshMarkers(self._frame, self._shown.label_palette)
+        self._mesh_is_gone = True
 
     @staticmethod
     def _start_anew(outputs: Iterable[_Output]) -> None:
@@ -195,6 +214,7 @@ class MapOutputs:
 
     def _publish_points(self) -> None:
         xyz, rgb, label = self._mapper.points(self._shown.points_radius)
+        rgb = rgb if self._shown.label_palette is None else self._shown.label_palette[label]
         self._outputs["points"].publisher.publish(
             to_point_cloud(xyz, self._stamp_ns, self._frame, rgb=rgb, fields={"label": label})
         )

@@ -33,11 +33,15 @@ class GraphUpdate:
     """Brings a graph up to date with one map, whose parts only ever change as they say.
 
     After all of a map has moved, or another map has become a part of it, another one begins.
+
+    Attributes:
+        labels: the classes, whose colours tracks have.
     """
 
     def __init__(self, graph: KeptGraph, ground: GroundGraph, others: Sequence[OtherWay], labels: LabelSpace) -> None:
         """Empty a graph, which nobody else changes, for a map with this ground and the ways of these other robots."""
-        self._graph, self._labels = graph, labels
+        self.labels = labels
+        self._graph = graph
         self._ground = ground.kept()
         self._places = PlaceLayer(self._ground, labels)
         graph.clear(self._places)
@@ -99,7 +103,7 @@ class GraphUpdate:
 
     def _update_objects(self, objects: Sequence[MapObject], gone: Sequence[int], changes: GroundChanges) -> None:
         graph = self._graph
-        graph.put(object_nodes(objects, self._labels))
+        graph.put(object_nodes(objects, self.labels))
         for number, place in self._object_places.update(objects, gone, changes.squares).items():
             node = OBJECT_SYMBOL + number
             graph.link(node, [] if place == NO_PLACE else [SceneEdge(PLACE_SYMBOL + place, node, 1.0)])
@@ -121,7 +125,7 @@ class GraphUpdate:
             self._graph.link(node.id, [way_between(before, node)])
 
     def _update_tracks(self, tracks: Sequence[Track]) -> None:
-        nodes = track_nodes(tracks, self._labels)
+        nodes = track_nodes(tracks, self.labels)
         self._graph.put(nodes)
         now = {node.id for node in nodes}
         self._graph.drop(sorted(self._tracks - now))
