@@ -13,9 +13,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 
 from mtl_perception.core import UNKNOWN
-from mtl_perception.mapping.fusion.blocks import Key, pack
+from mtl_perception.mapping.fusion.blocks import Key, pack, unpack
 from mtl_perception.mapping.surface.meshing import MeshBlock
 
 SUMMARY = np.dtype(
@@ -97,15 +98,20 @@ def joined(parts: Sequence[bytes]) -> NDArray:
     return np.frombuffer(b"".join(parts), SUMMARY)
 
 
-def surfaces_of(entries: NDArray, blocks: NDArray[np.int64]) -> list[Surface]:
+def surfaces_of(entries: NDArray, blocks: NDArray[np.int64], reach: int = 1) -> list[Surface]:
     """Return the connected surfaces among `SUMMARY` entries (N,) of one kind, in the order of their first cells.
 
-    `blocks` (N,) are the packed keys of the entries' blocks, in order. A surface's sums depend on its own entries only.
+    A surface's sums depend on its own entries only.
+
+    Args:
+        entries: (N,).
+        blocks: (N,) the packed keys of the entries' blocks, in order.
+        reach: so many cells may connected ones be apart, to any side; 1: they are neighbours.
     """
     if not len(entries):
         return []
     cells, place = np.unique(entries["cell"], return_inverse=True)
-    _, component = np.unique(connected_cells(cells), return_inverse=True)
+    _, component = np.unique(connected_cells(cells, reach), return_inverse=True)
     of_entry = component[place]
     order = np.argsort(of_entry, kind="stable")
     blocks, of_entry = blocks[order], of_entry[order]
@@ -144,15 +150,12 @@ def surfaces_of(entries: NDArray, blocks: NDArray[np.int64]) -> list[Surface]:
     return found
 
 
-def connected_cells(cells: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return the component (N,) of each packed cell (N,), sorted and distinct, under 26-neighbourhood.
+def connected_cells(cells: NDArray[np.int64], reach: int = 1) -> NDArray[np.int64]:
+    """Return the component (N,) of each packed cell (N,), sorted and distinct; with reach 1, under 26-neighbourhood.
 
     A component is named by its first cell. Labels spread along the links and are then shortened, until none changes.
     """
-    wanted = cells + _STEPS[:, None]
-    at = np.searchsorted(cells, wanted)
-    _, first = there = np.nonzero(cells[np.minimum(at, len(cells) - 1)] == wanted)
-    second = at[there]
+    first, second = _links(cells) if reach == 1 else _links_within(cells, reach)
     parent = np.arange(len(cells))
     while True:
         low = np.minimum(parent[first], parent[second])
@@ -162,6 +165,18 @@ def connected_cells(cells: NDArray[np.int64]) -> NDArray[np.int64]:
         parent = parent[parent]
         if (parent == before).all():
             return parent
+
+
+def _links(cells: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    wanted = cells + _STEPS[:, None]
+    at = np.searchsorted(cells, wanted)
+    _, first = there = np.nonzero(cells[np.minimum(at, len(cells) - 1)] == wanted)
+    return first, at[there]
+
+
+def _links_within(cells: NDArray[np.int64], reach: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    pairs = cKDTree(unpack(cells)).query_pairs(reach + 0.5, p=np.inf, output_type="ndarray")
+    return pairs[:, 0], pairs[:, 1]
 
 
 def neighbours(cells: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -34,6 +34,7 @@ from mtl_perception.mapping.surface.meshing import MeshBlock
 _NOWHERE = -1  # packed key of no block
 _NEVER = -1  # stamp of a block that no frame has measured
 _NOTHING = b""
+_HIDDEN_M = 1.0  # as far may parts of a thing be from each other that is told from others by a number of its own
 
 
 @dataclass(frozen=True, eq=False)
@@ -226,7 +227,7 @@ class ObjectRegistry:
         }
         for kind in np.unique(state.entries["kind"]).tolist():
             chosen = state.entries["kind"] == kind
-            for surface in surfaces_of(state.entries[chosen], state.blocks[chosen]):
+            for surface in surfaces_of(state.entries[chosen], state.blocks[chosen], self._reach(kind)):
                 item, identity = saved.pop((kind, int(surface.cells[0])), (None, None))
                 if item is None or identity is None:
                     nobody = np.full(len(surface.cells), NO_ID, np.int64)
@@ -252,7 +253,7 @@ class ObjectRegistry:
         owners = self._owners.setdefault(kind, {})
         fresh = np.array([cell for cell in touched.tolist() if cell not in owners], np.int64)
         near = np.concatenate([touched, neighbours(fresh)]).tolist()
-        numbers = {owners[cell] for cell in near if cell in owners}
+        numbers = {owners[cell] for cell in near if cell in owners} if self._reach(kind) == 1 else {*owners.values()}
         # in an order that does not hang on the numbers, which are others once a map has been loaded
         old = sorted((self._pieces.pop(number) for number in numbers), key=lambda piece: int(piece.surface.cells[0]))
         cells = np.sort(np.concatenate([fresh, *(piece.surface.cells for piece in old)]))
@@ -261,7 +262,7 @@ class ObjectRegistry:
         )
         chosen = np.flatnonzero(entries["kind"] == kind)
         chosen = chosen[shared_cells(entries["cell"][chosen], cells)]
-        surfaces = surfaces_of(entries[chosen], block_of[chosen])
+        surfaces = surfaces_of(entries[chosen], block_of[chosen], self._reach(kind))
         identities = self._ids.identified(
             kind % 256,
             surfaces,
@@ -301,6 +302,10 @@ class ObjectRegistry:
                 place = bisect_left(self._reported, piece.identity.id)
                 self._objects[place] = replace(self._objects[place], last_seen_ns=stamp_ns)
                 self._untold.add(piece.identity.id)
+
+    def _reach(self, kind: int) -> int:
+        """Return how many cells apart the parts of a thing may be: what hides its middle does not make two of it."""
+        return max(1, round(_HIDDEN_M / self._edge)) if kind // 256 else 1
 
     def _gathered(self, blocks: list[int]) -> tuple[NDArray, NDArray[np.int64]]:
         """Return the entries (N,) of packed blocks, those that have none left out, and the block (N,) of each."""

@@ -299,6 +299,25 @@ def test_a_step_does_as_much_in_a_large_map_as_in_a_small_one(bricks, labels):
     assert calls_of_a_step(bricks, 800) <= 1.02 * calls_of_a_step(type(bricks)(labels), 20)
 
 
+def test_the_parts_of_a_thing_are_one_object_though_its_middle_was_not_seen(bricks):
+    assert bricks.put("furniture", row(0, 3), thing=7).put("furniture", row(8, 11), thing=7).ids() == [0]
+    (found,) = bricks.objects()
+    assert found.instance == 7 and len(found.cells) == 8 and found.maximum[0] - found.minimum[0] > 2.2
+    assert bricks.put("furniture", row(19, 22), thing=7).ids() == [0, 1]  # too far from the others
+    assert bricks.put("furniture", row(15, 15), thing=7).ids() == [0]
+    assert bricks.objects()[0].absorbed == (1,)
+    bricks.take("furniture", row(15, 15))
+    assert bricks.ids() == [0, 1]
+    loaded = saved_and_loaded(bricks)
+    assert facts(loaded.current(bricks.measured, bricks.stamp_ns)) == facts(bricks.objects())
+
+
+def test_without_a_number_or_with_another_one_parts_are_things(bricks):
+    assert bricks.put("furniture", row(0, 3)).put("furniture", row(5, 8)).ids() == [0, 1]
+    bricks.put("furniture", row(0, 3, y=9), thing=1).put("furniture", row(5, 8, y=9), thing=2)
+    assert bricks.ids() == [0, 1, 2, 3]
+
+
 def line(first, count):
     return [(x, 0, 0) for x in range(first, first + count)]
 
