@@ -59,6 +59,7 @@ class EvaluationNode(ManagedNode):
         """
         super().__init__("evaluation", **node_arguments)
         self._settings = Parameters(self, EvaluationParameters, is_configured=lambda: self.is_configured)
+        self._camera_parameters: dict[str, Parameters[CameraParameters]] = {}
         self._info_topics = self._calibration_topics()
         self._inputs: dict[str, Any] = {}  # subscriptions by topic
         self._services_made: list[Any] = []
@@ -276,9 +277,11 @@ class EvaluationNode(ManagedNode):
     def _calibration_topics(self) -> dict[str, str]:
         topics = {}
         for name in self._settings.value.cameras:
-            defaults = {"image_topic": f"{name}/image", "info_topic": f"{name}/camera_info"}
-            parameters = Parameters(self, CameraParameters, prefix=f"{name}.", defaults=defaults)
-            topics[name] = parameters.value.info_topic
+            if name not in self._camera_parameters:
+                self._camera_parameters[name] = Parameters(
+                    self, CameraParameters, prefix=f"{name}.", is_configured=lambda: self.is_configured
+                )
+            _, topics[name] = self._camera_parameters[name].value.topics(name)
         return topics
 
 

@@ -52,9 +52,10 @@ class Surface:
         vertices: how many, those on borders between blocks counted in each.
         confidence: 0..1, mean over the vertices.
         class_share: 0..1.
-        centroid: (3,), metres, of the whole of it: the mean over the cells of the mean of each one's vertices, where a
-            cell with many beside it counts for less. So it is not drawn to the part of a pole that was seen from all
-            around, which has many times the vertices of a part as long that was seen from one side.
+        centroid: (3,), metres, of the whole of it: the mean over the cells of the mean of each one's vertices. A cell
+            counts as the square root of how many they are, and for less where many cells are beside it. So the centroid
+            is drawn less to the part of a pole that was seen from all around, which has many times the vertices of a
+            part as long that was seen from one side, and a cell that the surface only touches is not one that it fills.
         minimum, maximum: (3,), metres.
         colour: mean RGB 0..255.
     """
@@ -128,8 +129,8 @@ def surfaces_of(entries: NDArray, blocks: NDArray[np.int64], reach: int = 1) -> 
     block_bounds = np.searchsorted(of_entry[new_block], np.arange(len(first) + 1))
     by_component = np.argsort(component, kind="stable")
     cell_bounds = np.searchsorted(component[by_component], np.arange(len(first) + 1))
-    weight = (1.0 / (1 + _beside(cells)))[by_component, None]
-    middles = _middles(entries, place)[by_component]
+    middles, in_cell = _middles(entries, place)
+    middles, weight = middles[by_component], (np.sqrt(in_cell) / (1 + _beside(cells)))[by_component, None]
     sums = np.add.reduceat(np.concatenate([weight * middles, weight], axis=1), cell_bounds[:-1], axis=0)
     centroid = sums[:, :3] / sums[:, 3:]
     found = []  # with copies, so that one of them does not keep the others' arrays alive
@@ -153,10 +154,21 @@ def surfaces_of(entries: NDArray, blocks: NDArray[np.int64], reach: int = 1) -> 
 def connected_cells(cells: NDArray[np.int64], reach: int = 1) -> NDArray[np.int64]:
     """Return the component (N,) of each packed cell (N,), sorted and distinct; with reach 1, under 26-neighbourhood.
 
-    A component is named by its first cell. Labels spread along the links and are then shortened, until none changes.
+    A component is named by its first cell. It costs N log N for each two components whose boxes are within reach.
     """
-    first, second = _links(cells) if reach == 1 else _links_within(cells, reach)
-    parent = np.arange(len(cells))
+    component = _spread_along(len(cells), *_links(cells))
+    if reach == 1 or not component.any():
+        return component
+    first, of_cell = np.unique(component, return_inverse=True)
+    return first[_spread_along(len(first), *_links_within(unpack(cells), of_cell, reach))][of_cell]
+
+
+def _spread_along(count: int, first: NDArray[np.int64], second: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the component (N,), the least of its members, of each of so many that are linked by pairs (M,), (M,).
+
+    Labels spread along the links and are then shortened, until none changes.
+    """
+    parent = np.arange(count)
     while True:
         low = np.minimum(parent[first], parent[second])
         before = parent.copy()
@@ -174,9 +186,21 @@ def _links(cells: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int6
     return first, at[there]
 
 
-def _links_within(cells: NDArray[np.int64], reach: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    pairs = cKDTree(unpack(cells)).query_pairs(reach + 0.5, p=np.inf, output_type="ndarray")
-    return pairs[:, 0], pairs[:, 1]
+def _links_within(
+    points: NDArray[np.int32], component: NDArray[np.int64], reach: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the pairs (M,), (M,) of components of which cells (N, 3), component (N,), are at most so many apart."""
+    order = np.argsort(component, kind="stable")
+    parts = np.split(points[order], _firsts(component[order])[1:])
+    low, high = (np.stack([bound(part, axis=0) for part in parts]) for bound in (np.min, np.max))
+    apart = np.maximum(low[:, None] - high, low - high[:, None]).max(axis=2)
+    near = np.argwhere(np.triu(apart <= reach, 1))
+    trees = {number: cKDTree(parts[number]) for number in np.unique(near).tolist()}
+    linked = [
+        np.isfinite(trees[one].query(parts[other], p=np.inf, distance_upper_bound=reach + 0.5)[0]).any()
+        for one, other in near.tolist()
+    ]
+    return near[linked, 0], near[linked, 1]
 
 
 def neighbours(cells: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -202,12 +226,12 @@ def _beside(cells: NDArray[np.int64]) -> NDArray[np.int64]:
     return count
 
 
-def _middles(entries: NDArray, place: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Return the mean (C, 3) of the vertices of each cell; `place` (N,) says of which cell each entry is."""
+def _middles(entries: NDArray, place: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Return the mean (C, 3) of the vertices of each cell, and how many (C,); `place` (N,): each entry's cell."""
     order = np.argsort(place, kind="stable")
     first = _firsts(place[order])
     vertices = np.add.reduceat(entries["vertices"][order], first, dtype=np.int64)
-    return np.asarray(np.add.reduceat(entries["position"][order], first, axis=0) / vertices[:, None])
+    return np.add.reduceat(entries["position"][order], first, axis=0) / vertices[:, None], vertices
 
 
 def _summarised(parts: list[tuple[Key, MeshBlock]], countable: NDArray[np.bool_], edge: float) -> dict[int, bytes]:

@@ -17,11 +17,12 @@ from numpy.typing import NDArray
 from mtl_perception.core import LabelSpace
 from mtl_perception.mapping.config import MapperConfig
 from mtl_perception.mapping.graph import road_walks
+from mtl_perception.mapping.graph.paged_columns import Field
 from mtl_perception.mapping.graph.regions import RegionIds
 from mtl_perception.mapping.graph.road_walks import EDGE, FAR, NARROW, count_arms, openness_of, parts_of, spread
 from mtl_perception.mapping.graph.square_moves import SquareMoves
 from mtl_perception.mapping.graph.square_ways import ends_of_ways
-from mtl_perception.mapping.graph.squares import RING, STEPS, Field, Squares, around
+from mtl_perception.mapping.graph.squares import RING, STEPS, Squares, around
 from mtl_perception.mapping.ground.ground_grid import GroundGrid
 
 _NONE, _STRETCH, _JUNCTION, _BESIDE = range(4)

@@ -18,7 +18,8 @@ from mtl_perception.mapping.graph.rooms import Rooms
 from mtl_perception.mapping.graph.squares import Squares
 from mtl_perception.mapping.ground.distance_field import DistanceField
 from mtl_perception.mapping.ground.grid_layers import LEAD_BITS, TILE
-from mtl_perception.mapping.ground.ground_grid import GridChanges, GroundGrid
+from mtl_perception.mapping.ground.grid_news import GridChanges
+from mtl_perception.mapping.ground.ground_grid import GroundGrid
 from mtl_perception.mapping.surface.meshing import EMPTY_MESH, MeshBlock
 
 CONFIG = MapperConfig(object_min_vertices=12)  # cells of 0.2 m, blocks of 0.4 m

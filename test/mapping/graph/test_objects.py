@@ -300,13 +300,13 @@ def test_a_step_does_as_much_in_a_large_map_as_in_a_small_one(bricks, labels):
 
 
 def test_the_parts_of_a_thing_are_one_object_though_its_middle_was_not_seen(bricks):
-    assert bricks.put("furniture", row(0, 3), thing=7).put("furniture", row(8, 11), thing=7).ids() == [0]
+    assert bricks.put("furniture", row(0, 3), thing=7).put("furniture", row(18, 21), thing=7).ids() == [0]
     (found,) = bricks.objects()
-    assert found.instance == 7 and len(found.cells) == 8 and found.maximum[0] - found.minimum[0] > 2.2
-    assert bricks.put("furniture", row(19, 22), thing=7).ids() == [0, 1]  # too far from the others
-    assert bricks.put("furniture", row(15, 15), thing=7).ids() == [0]
+    assert found.instance == 7 and len(found.cells) == 8 and found.maximum[0] - found.minimum[0] > 4.2
+    assert bricks.put("furniture", row(37, 40), thing=7).ids() == [0, 1]  # too far from the others
+    assert bricks.put("furniture", row(29, 29), thing=7).ids() == [0]
     assert bricks.objects()[0].absorbed == (1,)
-    bricks.take("furniture", row(15, 15))
+    bricks.take("furniture", row(29, 29))
     assert bricks.ids() == [0, 1]
     loaded = saved_and_loaded(bricks)
     assert facts(loaded.current(bricks.measured, bricks.stamp_ns)) == facts(bricks.objects())
@@ -376,6 +376,8 @@ def test_a_thing_of_another_map_inside_of_one_of_this_needs_no_id(bricks, labels
     assert bricks.registry.become_of([things[0][0]], still) == {1: 0}
     (found,) = bricks.put("furniture", [(5, 0, 1)]).objects(after_s=0.1)
     assert (found.id, found.last_seen_ns) == (0, before.last_seen_ns)
+
+
 def test_what_has_changed_is_told_once(bricks, labels):
     rng = np.random.default_rng(3)
     known, seen = {}, set()
