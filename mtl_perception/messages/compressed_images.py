@@ -193,6 +193,7 @@ def _dequantised(pixels: NDArray[np.uint16], a: float, b: float, topic: str) -> 
     if not (np.isfinite(a) and np.isfinite(b) and a > 0):
         raise ImageError(UNDECODABLE, f"{topic}: the header's quantisation a = {a:g}, b = {b:g} cannot be")
     with np.errstate(divide="ignore", over="ignore"):
-        table = np.float32(a) / (np.arange(1 << 16, dtype=np.float32) - np.float32(b))
-    table[0] = np.nan
-    return np.take(table, pixels)
+        metres = np.subtract(pixels, np.float32(b), dtype=np.float32)
+        np.divide(np.float32(a), metres, out=metres)
+    metres[pixels == 0] = np.nan
+    return metres

@@ -10,7 +10,6 @@ valid 32FC1 depth, labels, masks and values, in this machine's byte order, with 
 
 from __future__ import annotations
 
-import array as arrays
 import sys
 from typing import Any
 
@@ -126,9 +125,8 @@ def array_to_image(array: NDArray, encoding: str, stamp_ns: int, frame_id: str) 
     image = Image(header=to_header(stamp_ns, frame_id), height=shape[0], width=shape[1], encoding=encoding)
     image.step = shape[1] * shape[2] * array.itemsize
     image.is_bigendian = int(sys.byteorder == "big")
-    data = arrays.array("B")
-    data.frombytes(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
-    image.data = data
+    # In place: what is assigned to a field of a message is copied once more, value by value.
+    image.data.frombytes(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
     return image
 
 
@@ -157,8 +155,8 @@ _PICTURES: dict[str, int | None] = {
     **dict.fromkeys(("yuyv", "yuv422_yuy2"), cv2.COLOR_YUV2RGB_YUYV),
 }
 _TWO_PLANES = {"nv12": cv2.COLOR_YUV2RGB_NV12, "nv21": cv2.COLOR_YUV2RGB_NV21, "nv24": cv2.COLOR_YUV2RGB_NV12}
-_MILLIMETRES = np.arange(1 << 16, dtype=np.float32) * np.float32(0.001)  # in metres
-_MILLIMETRES[[0, -1]] = np.nan
+_MILLIMETRE = np.float32(0.001)  # in metres
+_NO_DEPTH = (0, 65535)  # of 16 bits
 
 
 def _to_rgb(pixels: NDArray, code: int | None) -> NDArray[np.uint8]:
@@ -203,7 +201,10 @@ def _decoded_picture(message: Any, topic: str, announced: Announced | None) -> N
 
 def _metres(pixels: NDArray) -> NDArray[np.float32]:
     if pixels.dtype == np.uint16:
-        return np.take(_MILLIMETRES, pixels)
+        metres = np.multiply(pixels, _MILLIMETRE, dtype=np.float32)
+        for value in _NO_DEPTH:
+            metres[pixels == value] = np.nan
+        return metres
     # Both leave NaN out: where nothing else is invalid, the pixels are what is wanted.
     if np.fmin.reduce(pixels, axis=None) > 0 and np.fmax.reduce(pixels, axis=None) < np.inf:
         return np.asarray(pixels)
