@@ -24,6 +24,11 @@ class CameraParameters(BaseModel):
     image_topic: str = Field("", description="Topic of the camera's images; empty: <camera>/image.")
     info_topic: str = Field("", description="Topic of its sensor_msgs/CameraInfo; empty: <camera>/camera_info.")
     compressed: bool = Field(False, description="Whether the images are sensor_msgs/CompressedImage.")
+    rectified: bool = Field(
+        False,
+        description="Whether the images are undistorted already, as image_rect of image_proc: then P of the CameraInfo "
+        "holds, and its distortion does not.",
+    )
 
 
 class CabinCameraParameters(BaseModel):
