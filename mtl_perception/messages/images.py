@@ -4,8 +4,8 @@
 
 The encoding tells the unit: 16UC1 depth is in millimetres with 0 invalid, 32FC1 depth in metres with NaN invalid.
 
-An array shares the message's memory, and is read-only, where the message has the pixels as they are asked for: rgb8,
-valid 32FC1 depth, labels, masks and values, in this machine's byte order, with or without padding of rows.
+An array is the message's own memory, not to be written to, where the message has the values as they are asked for: rgb8
+(with gaps in it where rows are padded), and without padding valid 32FC1 depth, labels, masks and values.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from mtl_perception.messages.stamps import to_header
 
 
 def image_to_array(message: Any, topic: str = "image", announced: Announced | None = None) -> NDArray[np.uint8]:
-    """Return the picture of an Image or CompressedImage as RGB uint8 (height, width, 3).
+    """Return the picture of an Image or CompressedImage as RGB uint8 (height, width, 3); rows may be apart in memory.
 
     16 bits become 8 as in cv_bridge (65535 becomes 255); YUV is ITU-R BT.601 with limited range, as OpenCV has it.
 
@@ -75,7 +75,9 @@ def depth_to_array(message: Any, topic: str = "depth", announced: Announced | No
     return _metres(pixels)
 
 
-def mono_to_array(message: Any, topic: str = "image") -> NDArray[np.uint8] | NDArray[np.uint16]:
+def mono_to_array(
+    message: Any, topic: str = "image", announced: Announced | None = None
+) -> NDArray[np.uint8] | NDArray[np.uint16]:
     """Return a label image or a mask (height, width): uint8 for mono8 and 8UC1, uint16 for mono16 and 16UC1.
 
     A CompressedImage must be a PNG: JPEG makes other labels of labels.
@@ -87,7 +89,7 @@ def mono_to_array(message: Any, topic: str = "image") -> NDArray[np.uint8] | NDA
         if is_jpeg(message):
             text = f"{topic}: format {shown(message.format)} changes the values of labels and masks, expected png"
             raise ImageError(WRONG_ENCODING, text)
-        pixels = decode(message, topic)
+        pixels = decode(message, topic, announced)
         if pixels.ndim != 2:
             text = f"{topic}: the PNG has {pixels.shape[2]} channels, expected one"
             raise ImageError(WRONG_ENCODING, text)
@@ -95,10 +97,10 @@ def mono_to_array(message: Any, topic: str = "image") -> NDArray[np.uint8] | NDA
     if message.encoding not in ("mono8", "8UC1", "mono16", "16UC1"):
         text = f"{topic}: encoding {shown(message.encoding)}, expected mono8, 8UC1, mono16 or 16UC1"
         raise ImageError(WRONG_ENCODING, text)
-    return pixels_of(message, topic)
+    return np.ascontiguousarray(pixels_of(message, topic, announced))
 
 
-def values_to_array(message: Any, encoding: str, topic: str = "image") -> NDArray:
+def values_to_array(message: Any, encoding: str, topic: str = "image", announced: Announced | None = None) -> NDArray:
     """Return an image of exactly that encoding as (height, width) or (height, width, channels), every value as it is.
 
     Raises:
@@ -107,7 +109,7 @@ def values_to_array(message: Any, encoding: str, topic: str = "image") -> NDArra
     found = message.format if is_compressed(message) else message.encoding
     if is_compressed(message) or found != encoding:
         raise ImageError(WRONG_ENCODING, f"{topic}: encoding {shown(found)}, expected {encoding}")
-    return pixels_of(message, topic)
+    return np.ascontiguousarray(pixels_of(message, topic, announced))
 
 
 def array_to_image(array: NDArray, encoding: str, stamp_ns: int, frame_id: str) -> Image:
@@ -207,5 +209,5 @@ def _metres(pixels: NDArray) -> NDArray[np.float32]:
         return metres
     # Both leave NaN out: where nothing else is invalid, the pixels are what is wanted.
     if np.fmin.reduce(pixels, axis=None) > 0 and np.fmax.reduce(pixels, axis=None) < np.inf:
-        return np.asarray(pixels)
+        return np.ascontiguousarray(pixels)
     return np.where(np.isfinite(pixels) & (pixels > 0), pixels, np.float32(np.nan))

@@ -94,8 +94,8 @@ def check_size(width: int, height: int, topic: str, announced: Announced | None)
 def pixels_of(message: Any, topic: str, announced: Announced | None = None) -> NDArray:
     """Return the values of an Image: (height, width), or (height, width, channels) where a pixel has several.
 
-    The array is read-only. It is the message's own memory, also where rows are padded, and a copy only where the byte
-    order is not the machine's or values are not aligned. Of nv12, nv21 and nv24 it is the plane of brightness.
+    The array is the message's own memory, not to be written to, with gaps where rows are padded; a copy only where the
+    byte order is not the machine's or values are not aligned. Of nv12, nv21 and nv24 it is the plane of brightness.
 
     Raises:
         ImageError: encoding, size, step or the length of the data cannot be; names `topic`, field and value.
@@ -124,27 +124,24 @@ def pixels_of(message: Any, topic: str, announced: Announced | None = None) -> N
     )
     if not pixels.dtype.isnative or not pixels.flags.aligned:
         pixels = pixels.astype(encoding.dtype)
-    pixels.flags.writeable = False
     return pixels[..., 0] if encoding.channels == 1 else pixels
 
 
 def colours_of(message: Any) -> NDArray[np.uint8]:
     """Return the plane of colour (h, w, 2) of an Image of nv12, nv21 or nv24 that `pixels_of` has taken.
 
-    It is the message's own memory, read-only.
+    It is the message's own memory, not to be written to.
     """
     encoding = encoding_of(message.encoding)
     height, width, step = int(message.height), int(message.width), int(message.step)
     per = encoding.colour_per
-    colours: NDArray[np.uint8] = np.ndarray(
+    return np.ndarray(
         (height // per, width // per, 2),
         encoding.dtype,
         np.frombuffer(message.data, dtype=np.uint8),
         offset=height * step,
         strides=(2 * step // per, 2, 1),
     )
-    colours.flags.writeable = False
-    return colours
 
 
 def shown(text: str) -> str:

@@ -59,7 +59,7 @@ class EvaluationNode(ManagedNode):
         """
         super().__init__("evaluation", **node_arguments)
         self._settings = Parameters(self, EvaluationParameters, is_configured=lambda: self.is_configured)
-        self._info_topics = self._calibration_topics()
+        self._cameras = self._camera_parameters()
         self._inputs: dict[str, Any] = {}  # subscriptions by topic
         self._services_made: list[Any] = []
         self._forget()
@@ -67,9 +67,10 @@ class EvaluationNode(ManagedNode):
     def configure(self) -> None:
         """Make the scores, the publishers and the services."""
         values = self._settings.value
-        self._info_topics = self._calibration_topics()
+        self._cameras = self._camera_parameters()
         settings = LiveSettings(
-            info_topics=self._info_topics,
+            info_topics={name: camera.info_topic for name, camera in self._cameras.items()},
+            rectified=frozenset(name for name, camera in self._cameras.items() if camera.rectified),
             odom_topic=values.odom_topic,
             options=values.score_options(),
             max_frames=values.max_frames,
@@ -95,9 +96,8 @@ class EvaluationNode(ManagedNode):
         lossless = values.frame_policy == "every"
         for topic, kind in prediction_topics(values.cameras).items():
             self._listen(topic, kind, qos.output(_DEPTH))
-        for topic, kind in (
-            truth_topics(values.cameras) | dict.fromkeys(self._info_topics.values(), CameraInfo)
-        ).items():
+        calibrations = {camera.info_topic: CameraInfo for camera in self._cameras.values()}
+        for topic, kind in (truth_topics(values.cameras) | calibrations).items():
             self._listen(topic, kind, qos.sensor_input(_DEPTH, lossless=lossless))
         self._listen(values.odom_topic, Odometry, qos.sensor_input(10 * _DEPTH, lossless=lossless))
         self._listen(DATASET, String, qos.latched())
@@ -273,13 +273,12 @@ class EvaluationNode(ManagedNode):
         self._is_to_be_tended = False  # that may be what was lost
         self.get_logger().error(f"a message could not be used: {reason}", throttle_duration_sec=_LOG_PERIOD_S)
 
-    def _calibration_topics(self) -> dict[str, str]:
-        topics = {}
+    def _camera_parameters(self) -> dict[str, CameraParameters]:
+        cameras = {}
         for name in self._settings.value.cameras:
             defaults = {"image_topic": f"{name}/image", "info_topic": f"{name}/camera_info"}
-            parameters = Parameters(self, CameraParameters, prefix=f"{name}.", defaults=defaults)
-            topics[name] = parameters.value.info_topic
-        return topics
+            cameras[name] = Parameters(self, CameraParameters, prefix=f"{name}.", defaults=defaults).value
+        return cameras
 
 
 def main() -> None:

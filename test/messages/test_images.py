@@ -4,6 +4,7 @@
 
 import array
 import struct
+from functools import partial
 from types import SimpleNamespace
 
 import cv2
@@ -148,7 +149,9 @@ def test_what_is_as_asked_for_is_not_copied(make_image, padding: int) -> None:
         message = make_image(pixels, encoding, padding=padding)
         result = read(message)
         np.testing.assert_array_equal(result, pixels)
-        assert np.shares_memory(result, np.frombuffer(message.data, np.uint8)) and not result.flags.writeable
+        shares = np.shares_memory(result, np.frombuffer(message.data, np.uint8))
+        assert shares == (encoding == "rgb8" or not padding)
+        assert result.flags.c_contiguous == (encoding != "rgb8" or not padding)
 
 
 @pytest.mark.parametrize("wide", [False, True])
@@ -259,10 +262,19 @@ def test_errors_name_topic_field_and_value(make_image, make_compressed) -> None:
 
 
 def test_another_size_than_the_announced_one_is_refused(make_image, make_compressed) -> None:
-    for message in (make_image(PICTURE, "rgb8"), make_compressed(PICTURE, "png")):
-        assert image_to_array(message, "front/image", Announced(8, 6, "info")).shape == (6, 8, 3)
+    grey, metres = PICTURE[..., 0].copy(), np.ones((6, 8), np.float32)
+    for reader, message in (
+        (image_to_array, make_image(PICTURE, "rgb8")),
+        (image_to_array, make_compressed(PICTURE, "png")),
+        (depth_to_array, make_image(metres, "32FC1")),
+        (depth_to_array, make_compressed(grey.astype(np.uint16), "png")),
+        (mono_to_array, make_image(grey, "mono8")),
+        (mono_to_array, make_compressed(grey, "png")),
+        (partial(values_to_array, encoding="32FC1"), make_image(metres, "32FC1")),
+    ):
+        assert reader(message, topic="front/image", announced=Announced(8, 6, "info")).shape[:2] == (6, 8)
         with pytest.raises(ImageError, match="front/image: size 8x6, but info says 4x6"):
-            image_to_array(message, "front/image", Announced(4, 6, "info"))
+            reader(message, topic="front/image", announced=Announced(4, 6, "info"))
 
 
 def test_what_is_written_is_read_again() -> None:

@@ -38,12 +38,10 @@ def test_every_value_arrives_whatever_padding_and_byte_order(make_image, encodin
 
 @pytest.mark.parametrize("encoding", ["rgb8", "mono8", "32FC1", "16UC1", "32FC3"])
 @pytest.mark.parametrize("padding", [0, 8])
-def test_pixels_are_the_messages_memory_and_cannot_be_written(make_image, encoding: str, padding: int) -> None:
+def test_pixels_are_the_messages_memory(make_image, encoding: str, padding: int) -> None:
     message = make_image(some_pixels(np.random.default_rng(0), encoding), encoding, padding=padding)
     pixels = pixels_of(message, "front/image")
     assert np.shares_memory(pixels, np.frombuffer(message.data, np.uint8))
-    with pytest.raises(ValueError, match="read-only"):
-        pixels[0, 0] = 0
 
 
 def test_types_without_a_number_of_channels_have_one() -> None:
