@@ -62,6 +62,11 @@ COMMANDS = (
     Command("ablate", "mtl_perception.training.ablation.command", "try what each part of the network is good for"),
     Command("describe", "mtl_perception.bench.describe", "show what a network costs, by module and by task"),
     Command("export", "mtl_perception.running.export", "write a checkpoint as an ONNX file, and check it"),
+    Command(
+        "parameters",
+        "mtl_perception.ros.parameters_command",
+        "show the parameters of all nodes, or write docs/parameters.md",
+    ),
     Command("bench", "mtl_perception.bench.command", "compare run times, and write them to bench.json"),
 )
 

@@ -33,7 +33,7 @@ from mtl_perception.network.config import SCENE_TASKS
 from mtl_perception.network.driving.driving_tasks import DRIVER_TASKS
 from mtl_perception.network.driving.streams import CabinBatch
 from mtl_perception.network.motion.ego_motion import base_twist
-from mtl_perception.postprocessing import OUTSIDE, Postprocessing
+from mtl_perception.postprocessing import OUTSIDE, Postprocessing, Thresholds
 from mtl_perception.rectification import Rectification
 from mtl_perception.resources import config_file, default_checkpoint
 
@@ -130,17 +130,37 @@ class Perceiver:
         perceiver.rehearsed_tasks = config.tasks
         return perceiver
 
+    @property
+    def comparing_tasks(self) -> tuple[str, ...]:
+        """Those of `tasks` whose results are better with the frame before, or that there are none of without it."""
+        return tuple(task for task in self.tasks if self.network.looks_back(task))
+
+    @property
+    def thresholds(self) -> Thresholds:
+        """How likely something has to be to be in a prediction; they can be replaced between two frames."""
+        return self._postprocessing.thresholds
+
+    @thresholds.setter
+    def thresholds(self, thresholds: Thresholds) -> None:
+        self._postprocessing.thresholds = thresholds
+
     def reset(self) -> None:
         """Forget the previous frames (time jumped, or another recording begins)."""
         self._memory.clear()
 
     @torch.inference_mode()
     def __call__(
-        self, frame: RigFrame, tasks: Collection[str] | None = None, *, cabin: CabinFrame | None = None
+        self,
+        frame: RigFrame,
+        tasks: Collection[str] | None = None,
+        *,
+        cabin: CabinFrame | None = None,
+        next_tasks: Collection[str] = (),
     ) -> Prediction:
         """Look at one frame, and at the driver in `cabin`.
 
-        `tasks` narrows what is computed in this pass (default: `self.tasks`). Motion masks, scene flow and ego motion
+        `tasks` narrows what is computed in this pass (default: `self.tasks`); what `next_tasks` compare with is
+        remembered for the next frame, as it is for those that are computed. Motion masks, scene flow and ego motion
         need a previous image of the same camera no older than 0.6 s. Masks and flow need
         poses, too, unless the network was trained for ego motion. The tasks of the driver need
         `cabin`. `Prediction.tasks` has those that could be computed.
@@ -149,7 +169,7 @@ class Perceiver:
             ValueError: a task was asked for that this perceiver does not have.
         """
         wanted = self.tasks if tasks is None else tuple(tasks)
-        absent = [task for task in wanted if task not in self.tasks]
+        absent = [task for task in (*wanted, *next_tasks) if task not in self.tasks]
         if absent:
             raise ValueError(f"task '{absent[0]}': {self.tasks_left_out.get(absent[0], 'there is no such task')}")
         self._memory.clear_if_not_before(frame.stamp_ns)
@@ -164,7 +184,7 @@ class Perceiver:
             inside = self._cabin_batch(cabin, batch)
         previous = None if past is None else past.previous
         prepared = time.perf_counter()
-        output = self.network(batch, computing, previous, history=history, cabin=inside)
+        output = self.network(batch, computing, previous, history=history, cabin=inside, next_tasks=next_tasks)
         computed = time.perf_counter()
         images = self._postprocessing.images(output, wanted, batch, past)
         rig = self._postprocessing.rig(output, wanted, batch, past)

@@ -4,7 +4,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -38,10 +40,6 @@ from mtl_perception.network.panoptic.post_processing import (
 )
 from mtl_perception.network.volume.center_head import CenterHead
 
-DETECTION_THRESHOLD = 0.1
-"""Boxes with a lower score are left out. Low, because who takes a box for true decides that by its score."""
-EMPTY_BELOW = 0.2
-"""Where a surface is less likely than this, nothing is there (sky). A branch missed is worse than one too thick."""
 OUTSIDE: Mapping[str, float] = {
     "depth": np.nan,
     "depth_std": np.nan,
@@ -58,11 +56,38 @@ OUTSIDE: Mapping[str, float] = {
 _ROS_ORDER = [3, 4, 5, 0, 1, 2]  # translation first; the network's covariances have rotation first
 
 
+@dataclass(frozen=True)
+class Thresholds:
+    """How likely, 0 to 1, something has to be to be taken for true.
+
+    Attributes:
+        detection: of a box's score. Low, because who takes a box for true decides that by its score.
+        surface: where a surface is less likely, nothing is there (sky), for depth, normals and scene flow. A branch
+            missed is worse than one too thick.
+        semantic: of a label; less certain ones are unknown. At 0 all are given.
+        edge: of a border between classes.
+        motion: that something moves by itself, for the motion mask.
+        occupancy: that a voxel is occupied.
+    """
+
+    detection: float = 0.1
+    surface: float = 0.2
+    semantic: float = 0.0
+    edge: float = 0.5
+    motion: float = 0.5
+    occupancy: float = 0.5
+
+
 class Postprocessing:
-    """Turns the network's outputs into what a Prediction holds; the units and frames are those described there."""
+    """Turns the network's outputs into what a Prediction holds; the units and frames are those described there.
+
+    Attributes:
+        thresholds: may be replaced between two frames.
+    """
 
     def __init__(self, config: NetworkConfig, labels: LabelSpace) -> None:
         """Prepare for a network and its label space."""
+        self.thresholds = Thresholds()
         self.grid: VoxelGrid = config.grid.to_grid()
         self._box_grid: VoxelGrid = config.box_grid.to_grid()
         self._volume = config.volume
@@ -90,16 +115,17 @@ class Postprocessing:
             result["normals"] = normals / normals.norm(dim=1, keepdim=True)
         if "edges" in tasks and output.edge_logits is not None:
             logits = _upsampled(output.edge_logits, size)
-            result |= {"edges": _mask(logits > 0.0), "edge_probability": logits.sigmoid()}
+            result |= {"edges": _mask(logits > _logit(self.thresholds.edge)), "edge_probability": logits.sigmoid()}
         if "semantic" in tasks or "panoptic" in tasks:
             result |= self._segmentation(output, tasks, size)
         if "motion_mask" in tasks and output.motion_logits is not None and past is not None:
-            result["motion_mask"] = _mask(_upsampled(output.motion_logits, size) > 0.0)
+            logits = _upsampled(output.motion_logits, size)
+            result["motion_mask"] = _mask(logits > _logit(self.thresholds.motion))
         if "scene_flow" in tasks:
             result["scene_flow"] = _scene_flow(output, batch, past)
         on_surfaces = [name for name in ("depth", "depth_std", "normals", "scene_flow") if name in result]
         if on_surfaces and output.surface is not None:
-            empty = _upsampled(output.surface, size) < EMPTY_BELOW
+            empty = _upsampled(output.surface, size) < self.thresholds.surface
             for name in on_surfaces:
                 image = result[name]
                 result[name] = image.masked_fill(empty if image.ndim == 3 else empty[:, None], torch.nan)
@@ -143,7 +169,9 @@ class Postprocessing:
             probability = full if output.semantic_logits is None else full.softmax(dim=3)
             confidence, semantic = probability.max(dim=3)
         if "semantic" in tasks and semantic is not None and confidence is not None:
-            result |= {"semantic": semantic.to(torch.uint8), "semantic_confidence": confidence}
+            unsure = confidence < self.thresholds.semantic
+            known = semantic.to(torch.uint8).masked_fill(unsure, UNKNOWN)
+            result |= {"semantic": known, "semantic_confidence": confidence}
         if "panoptic" not in tasks:
             return result
         if output.queries is not None:
@@ -163,13 +191,14 @@ class Postprocessing:
         reached = functional.max_pool3d(reached[None], kernel_size=(3, 3, 1), stride=1, padding=(1, 1, 0))[0]
         labels = torch.full_like(best, UNOBSERVED)
         labels[reached > 0.5] = FREE
-        occupied = (probability >= 0.5) & (reached > 0.1)
+        occupied = (probability >= self.thresholds.occupancy) & (reached > 0.1)
         labels[occupied] = best[occupied]
         return Occupancy(self.grid, _numpy(labels), _numpy(probability))
 
     def _detections(self, output: NetworkOutput) -> tuple[Detection, ...]:
         assert output.boxes is not None and self._volume is not None
-        boxes = CenterHead.decode(output.boxes, self._box_grid, self._volume.boxes, DETECTION_THRESHOLD)[0]
+        threshold = self.thresholds.detection
+        boxes = CenterHead.decode(output.boxes, self._box_grid, self._volume.boxes, threshold)[0]
         columns = (boxes.label, boxes.score, boxes.centre, boxes.size, boxes.yaw, boxes.velocity)
         return tuple(
             Detection(self._volume.detection_labels[label], score, tuple(centre), tuple(extent), yaw, tuple(velocity))
@@ -218,6 +247,13 @@ def _upsampled(maps: Tensor, size: tuple[int, int]) -> Tensor:
     if maps.ndim == 3:
         return _upsampled(maps[:, None], size)[:, 0]
     return functional.interpolate(maps.float(), size, mode="bilinear")
+
+
+def _logit(probability: float) -> float:
+    """Return the logit of a probability, infinite at 0 and 1."""
+    if not 0.0 < probability < 1.0:
+        return -math.inf if probability <= 0.0 else math.inf
+    return math.log(probability / (1.0 - probability))
 
 
 def _mask(set_: Tensor) -> Tensor:

@@ -319,3 +319,28 @@ def test_a_rehearsed_preset_computes_everything_and_says_nothing(tmp_path: Path,
         for camera in prediction.cameras.values():
             images = vars(camera).keys() - {"camera", "stamp_ns", "world_from_camera", "colour"}
             assert len(images) == 10 and all(getattr(camera, image) is None for image in images)
+
+
+@pytest.mark.parametrize("kind", ["queries", "light"])
+def test_a_frame_that_is_only_looked_at_serves_the_next_as_well_as_one_that_is_computed(
+    make: Make, frames: list[RigFrame], kind: str
+) -> None:
+    wanted = without("steering", "driver_behaviour", "driver_emotion", "vehicle_behaviour", "traffic_context")
+    computed, looked_at, alone = make(kind), make(kind), make(kind)
+    computed(frames[0], wanted)
+    nothing = looked_at(frames[0], (), next_tasks=wanted)
+    assert nothing.tasks == () and all(camera.depth is None for camera in nothing.cameras.values())
+    first, second, third = (perceiver(frames[1], wanted) for perceiver in (computed, looked_at, alone))
+    for field in ("depth", "semantic", "normals", "edges", "panoptic", "motion_mask", "scene_flow"):
+        assert unchanged(first, second, field), field
+    assert first.ego_motion is not None and second.ego_motion is not None and third.ego_motion is None
+    np.testing.assert_array_equal(first.ego_motion.previous_base_from_base, second.ego_motion.previous_base_from_base)
+    for task in ("depth", "semantic", "panoptic", "occupancy"):
+        assert (task in alone.comparing_tasks) == (kind == "queries"), task
+    assert unchanged(first, third, "depth") == (kind == "light")  # the other's depends on the frame before
+    assert {"motion_mask", "scene_flow", "ego_motion", "steering"} <= set(alone.comparing_tasks)
+
+
+def test_what_is_asked_for_at_the_next_frame_must_exist_too(make: Make, frames: list[RigFrame]) -> None:
+    with pytest.raises(ValueError, match=r"task 'edges': random.* was not trained for it"):
+        make(trained=("depth",))(frames[0], ("depth",), next_tasks=("edges",))

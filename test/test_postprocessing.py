@@ -16,7 +16,7 @@ from mtl_perception.network import CameraBatch, NetworkConfig, NetworkOutput, Pr
 from mtl_perception.network.motion.ego_motion import EgoMotion
 from mtl_perception.network.panoptic.query_segmentation import QueryOutput
 from mtl_perception.network.volume.center_head import BoxMaps
-from mtl_perception.postprocessing import Postprocessing
+from mtl_perception.postprocessing import Postprocessing, Thresholds
 from mtl_perception.resources import config_file
 
 LABELS = LabelSpace.load(config_file("labels", "default"))
@@ -279,3 +279,51 @@ def test_nothing_comes_out_that_was_not_asked_for(told: Past | None) -> None:
     }
     assert POST.images(NetworkOutput(**content), (), batch(FORWARD), told) == {}
     assert POST.rig(NetworkOutput(**content), (), batch(FORWARD), told) == {"driving_context": {}}
+
+
+def test_thresholds_decide_what_is_taken_for_true() -> None:
+    post = Postprocessing(NANO, LABELS)
+    logits = halves(logit(0.4), logit(0.6))
+    scores = torch.full((1, len(LABELS), HEIGHT // 2, WIDTH // 2), -20.0)
+    scores[:, ROAD, :, : WIDTH // 4], scores[:, CAR, :, : WIDTH // 4] = 1.0, 1.0  # as likely as each other
+    scores[:, CAR, :, WIDTH // 4 :] = 20.0
+    output = NetworkOutput(
+        depth=halves(4.0, 4.0),
+        depth_std=halves(0.5, 0.5),
+        surface=halves(0.3, 0.9),
+        edge_logits=logits,
+        motion_logits=logits,
+        semantic_logits=scores,
+    )
+    tasks, told = ("depth", "edges", "motion_mask", "semantic"), past(torch.eye(4)[None], [0.1], [True])
+
+    def ends(**thresholds: float) -> dict[str, tuple[float, float]]:
+        post.thresholds = Thresholds(**thresholds)
+        images = post.images(output, tasks, batch(FORWARD), told)
+        return {name: (float(image[0, 0, 0]), float(image[0, 0, -1])) for name, image in images.items()}
+
+    usual = ends()
+    assert (usual["edges"], usual["motion_mask"], usual["semantic"][1]) == ((0, 255), (0, 255), CAR)
+    assert usual["depth"] == pytest.approx((4.0, 4.0))
+    assert ends(edge=0.3)["edges"] == (255, 255) and ends(edge=0.7)["edges"] == (0, 0)
+    assert ends(motion=0.3)["motion_mask"] == (255, 255) and ends(motion=0.7)["motion_mask"] == (0, 0)
+    assert ends(motion=0.0)["motion_mask"] == (255, 255) and ends(motion=1.0)["motion_mask"] == (0, 0)
+    assert np.isnan(ends(surface=0.5)["depth"][0]) and ends(surface=0.5)["depth"][1] == pytest.approx(4.0)
+    assert ends(semantic=0.6)["semantic"] == (255, CAR)
+    assert ends(semantic=0.6)["semantic_confidence"] == usual["semantic_confidence"] == pytest.approx((0.5, 1.0))
+
+
+def test_thresholds_of_boxes_and_voxels() -> None:
+    post, shape = Postprocessing(NANO, LABELS), NANO.grid.shape
+    logits, reached = torch.full((1, 1 + len(LABELS), *shape), -5.0), torch.ones(1, *shape)
+    logits[0, [0, 1 + CAR], 15, 15, 3] = logit(0.7)
+    heatmap = torch.full((1, 4, *NANO.box_grid.to_grid().shape[:2]), -10.0)
+    heatmap[0, 0, 40, 32] = logit(0.6)
+    rest = [torch.zeros(1, channels, *heatmap.shape[2:]) for channels in (2, 1, 3, 2, 2)]
+    output = NetworkOutput(occupancy_logits=logits, reached=reached, boxes=BoxMaps(heatmap, *rest))
+    counts = []
+    for threshold in (0.05, 0.5, 0.65, 0.8):
+        post.thresholds = Thresholds(detection=threshold, occupancy=threshold)
+        rig = post.rig(output, ("occupancy", "detections"), batch(FORWARD), None)
+        counts.append((len(rig["detections"]), int(rig["occupancy"].occupied.sum())))
+    assert counts == [(1, 1), (1, 1), (0, 1), (0, 0)]

@@ -16,7 +16,7 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 venv=$root/.venv
 venv_done=$venv/setup.done
 build_done=$root/install/setup.done
-standalone_interfaces=(tf2_msgs vision_msgs)
+standalone_interfaces=(map_msgs tf2_msgs vision_msgs)
 standalone_modules=(cv_bridge message_filters sensor_msgs_py tf2_ros)
 
 main() {

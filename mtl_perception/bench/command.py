@@ -15,8 +15,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from mtl_perception.bench import evaluation, mapping, network, transport, world
-from mtl_perception.bench.describe import comma_separated, image_size, positive, report_console
+from mtl_perception.bench import drive, evaluation, mapping, network, transport, world
+from mtl_perception.bench.describe import comma_separated, image_size, positive, positive_number, report_console
 from mtl_perception.bench.results import Result, write_results
 from mtl_perception.data.world.command import write_world
 from mtl_perception.data.world.frames import WorldSettings
@@ -24,12 +24,13 @@ from mtl_perception.network import NetworkConfig
 from mtl_perception.resources import config_file
 from mtl_perception.scenes import SCENES
 
-SUITES = (network.SUITE, world.SUITE, evaluation.SUITE, mapping.SUITE, transport.SUITE)
+SUITES = (network.SUITE, world.SUITE, evaluation.SUITE, mapping.SUITE, drive.SUITE, transport.SUITE)
 SIZES = {
     network.SUITE: (640, 480),
     world.SUITE: (224, 128),
     evaluation.SUITE: (256, 192),
     mapping.SUITE: (160, 120),
+    drive.SUITE: (160, 120),
     transport.SUITE: (640, 480),
 }
 """Of the images, pixels."""
@@ -44,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--size",
         type=image_size,
         metavar="WxH",
-        help="size of the images (default: 640x480; world: 224x128; a rendered bag: 256x192; mapping: 160x120)",
+        help="size of the images (default: 640x480; world: 224x128; a rendered bag: 256x192; mapping, drive: 160x120)",
     )
     of_network = parser.add_argument_group("network")
     of_network.add_argument(
@@ -75,6 +76,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     of_mapping.add_argument(
         "--large-map", type=positive, default=20000, metavar="N", help="blocks of a large map (default: %(default)s)"
     )
+    of_drive = parser.add_argument_group("drive")
+    of_drive.add_argument(
+        "--minutes", type=positive_number, default=30.0, metavar="T", help="how long (default: %(default)s)"
+    )
+    of_drive.add_argument("--speed", type=positive_number, default=1.5, metavar="V", help="m/s (default: %(default)s)")
     of_world = parser.add_argument_group("world")
     of_world.add_argument(
         "--kinds", type=comma_separated, default=("street", "indoor"), metavar="A,B", help="(default: street,indoor)"
@@ -143,6 +149,11 @@ def _mapping_results(arguments: argparse.Namespace, size: tuple[int, int], progr
     return mapping.run_suite(size, blocks, advanced=_bar(progress, mapping.STEPS))
 
 
+def _drive_results(arguments: argparse.Namespace, size: tuple[int, int], progress: Progress) -> list[Result]:
+    minutes, speed = arguments.minutes, arguments.speed
+    return drive.run_suite(size, minutes, speed, advanced=_bar(progress, drive.frames_of(minutes, speed)))
+
+
 def _transport_results(arguments: argparse.Namespace, size: tuple[int, int], progress: Progress) -> list[Result]:
     bridge = transport.installed_bridge()
     if bridge is None:
@@ -156,6 +167,7 @@ _MEASURES: dict[str, Callable[[argparse.Namespace, tuple[int, int], Progress], l
     world.SUITE: _world_results,
     evaluation.SUITE: _evaluation_results,
     mapping.SUITE: _mapping_results,
+    drive.SUITE: _drive_results,
     transport.SUITE: _transport_results,
 }
 

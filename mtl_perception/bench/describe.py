@@ -88,6 +88,18 @@ def positive(text: str) -> int:
     return number
 
 
+def positive_number(text: str) -> float:
+    """Return a number above 0.
+
+    Raises:
+        ValueError: it is not one.
+    """
+    number = float(text)
+    if not 0 < number < float("inf"):
+        raise ValueError(text)
+    return number
+
+
 def image_size(text: str) -> tuple[int, int]:
     """Return (width, height) of a text such as 640x480.
 

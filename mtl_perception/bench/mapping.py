@@ -3,8 +3,10 @@
 """The `mapping` suite: what a step costs in a small and in a large map, and whether memory grows on a long drive.
 
 A camera drives along a street canyon without end whose depth is worked out exactly. Measured are the step itself, the
-changes of the scene graph, and the sizes of all messages as the mapping node publishes them by default. Beside it, what
-Open3D takes to mesh all of the map's voxels, which is how a map is meshed that does not keep track of its changes.
+changes of the scene graph, and the sizes of all messages as the mapping node publishes them by default. Of the 2D grid
+mostly updates are sent, and seldom all of it: the size of those whole grids is told for each metre of the way. Beside
+it, what Open3D takes to mesh all of the map's voxels, which is how a map is meshed that does not keep track of its
+changes.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ from mtl_perception.core import Camera, CameraPrediction, LabelSpace, Prediction
 from mtl_perception.core.transforms import BODY_FROM_OPTICAL
 from mtl_perception.mapping import Mapper, MapperConfig, MapStats
 from mtl_perception.messages.graph_markers import SceneGraphMarkers
-from mtl_perception.messages.maps import to_occupancy_grid
+from mtl_perception.messages.grid_updates import OccupancyGridMessages
 from mtl_perception.messages.mesh import MeshMarkers
 from mtl_perception.messages.points import to_point_cloud
 from mtl_perception.messages.scene_graph import changes_message
@@ -42,6 +44,7 @@ _HEIGHT_M = 1.5  # of the camera
 _ROAD_M = 3.5  # from its middle; the rest is pavement
 _WALLS_M, _NICHES_M, _NICHE_LENGTH_M = 8.0, 9.0, 6.0  # from the middle of the street
 _ROOFS_M = 10.0
+_GRID_HZ = 1.0  # as the node by default; each frame is one of those that it publishes after
 _FRAME = "odom"
 
 
@@ -103,14 +106,15 @@ def run_suite(
     drive = _Drive(mapper, canyon)
     drive.until(lambda stats: stats.blocks >= small)
     in_small, small_extraction_ms = drive.measured(), drive.extraction_ms()
+    small_whole_grids = drive.whole_grids_kb_per_m()
     advanced(f"{small} blocks")
     drive.until(lambda stats: stats.archived_blocks >= small)
-    memory_before = _resident_mb()
+    memory_before = resident_mb()
     advanced("the window is full")
     drive.until(lambda stats: stats.blocks >= large)
-    memory_after = _resident_mb()
+    memory_after = resident_mb()
     advanced(f"{large} blocks")
-    in_large = drive.measured()
+    in_large, large_whole_grids = drive.measured(), drive.whole_grids_kb_per_m()
     advanced("steps")
     large_extraction_ms = drive.extraction_ms()
     mapper.close()
@@ -120,6 +124,9 @@ def run_suite(
         *(
             Result(SUITE, f"{name}_at_{large}_blocks", in_large[name], unit, at_small, in_small[name])
             for name, unit in MEASURED.items()
+        ),
+        Result(
+            SUITE, f"whole_occupancy_grids_at_{large}_blocks", large_whole_grids, "kB/m", at_small, small_whole_grids
         ),
         Result(SUITE, f"open3d_extraction_at_{large}_blocks", large_extraction_ms, "ms", at_small, small_extraction_ms),
         Result(SUITE, f"memory_at_{large}_blocks", memory_after, "MB", "when the window was full", memory_before),
@@ -136,7 +143,8 @@ MEASURED = {
     "occupancy_grid_message": "kB",
 }
 """What is measured of a frame, and its unit: CPU time of fusing and meshing it, and of finding and writing what it has
-changed in the scene graph; sizes of the messages after it."""
+changed in the scene graph; sizes of the messages after it. Of the 2D grid these are the updates of the last whole
+grid, and the next whole grid where one is due."""
 
 
 class _Drive:
@@ -146,18 +154,25 @@ class _Drive:
         self._mapper, self._canyon, self._x = mapper, canyon, 0.0
         self._mesh, self._markers = MeshMarkers(_FRAME), SceneGraphMarkers()
         self._follower, self._watcher = mapper.follow_scene_graph(), mapper.follow_scene_graph()
+        self._grid, self._grids_sent, self._whole_grids_kb = OccupancyGridMessages(), 0, 0.0
 
     def until(self, reached: Callable[[MapStats], bool]) -> None:
         """Drive on."""
         while not reached(self._mapper.stats):
             self._x += _DRIVE_M
-            self._mapper.integrate(self._canyon.look(self._x))
+            frame = self._canyon.look(self._x)
+            self._mapper.integrate(frame)
+            self._send_grid(frame.stamp_ns)
 
     def measured(self) -> dict[str, float]:
         """Return the medians of `MEASURED`."""
         self._step()  # those who watch are told of all that was before
         found = [self._step() for _ in range(_TIMED)]
         return {name: median(each[name] for each in found) for name in MEASURED}
+
+    def whole_grids_kb_per_m(self) -> float:
+        """Return the size of all whole 2D grids so far for each metre of the way."""
+        return self._whole_grids_kb / self._x
 
     def extraction_ms(self) -> float:
         """Return the CPU time in which Open3D meshes all voxels."""
@@ -181,12 +196,22 @@ class _Drive:
             "scene_graph_changes": changes,
             "scene_graph_markers": self._markers.update(mapper.scene_graph_changes(self._watcher), stamp_ns, _FRAME),
             "points": serialize_message(to_point_cloud(xyz, stamp_ns, _FRAME, rgb=rgb, fields={"label": label})),
-            "occupancy_grid": serialize_message(to_occupancy_grid(mapper.occupancy_grid(), stamp_ns, _FRAME)),
         }
         sizes = {f"{name}_message": 1e-3 * len(message or b"") for name, message in messages.items()}
+        sizes["occupancy_grid_message"] = self._send_grid(stamp_ns)
         return sizes | {"step": 1e3 * (stepped - started), "scene_graph_changes": 1e3 * (found - stepped)}
 
+    def _send_grid(self, stamp_ns: int) -> float:
+        """Return the size of all messages that make copies of the 2D grid as the grid is now, kB."""
+        self._grids_sent += 1
+        seconds = self._grids_sent / _GRID_HZ
+        sent = self._grid.next(self._mapper, seconds, stamp_ns, _FRAME)
+        whole_kb = 0.0 if sent.whole is None else 1e-3 * len(serialize_message(sent.whole))
+        self._whole_grids_kb += whole_kb
+        return whole_kb + 1e-3 * sum(len(serialize_message(update)) for update in sent.updates)
 
-def _resident_mb() -> float:
+
+def resident_mb() -> float:
+    """Return the memory of this process that is in use, MB."""
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE") / 1e6

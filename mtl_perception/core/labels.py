@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +105,18 @@ class LabelSpace:
             "datasets": {key: {k: list(v) for k, v in m.items()} for key, m in self.datasets.items()},
             "boxes": dict(self.boxes),
         }
+
+    def with_colours(self, colours: Mapping[str, tuple[int, int, int]]) -> LabelSpace:
+        """Return the same label space with other colours (RGB 0..255) of the classes that are named.
+
+        Raises:
+            ValueError: there is no such class; the message lists those that there are.
+        """
+        unknown = [name for name in colours if name not in self.names]
+        if unknown:
+            raise ValueError(f"there is no class '{unknown[0]}' (there are: {', '.join(self.names)})")
+        labels = tuple(replace(label, colour=colours.get(label.name, label.colour)) for label in self.labels)
+        return replace(self, labels=labels)
 
     def __len__(self) -> int:
         """Return the number of classes."""

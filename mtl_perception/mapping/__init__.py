@@ -19,6 +19,7 @@ from mtl_perception.mapping.graph.scene_graph import (
 )
 from mtl_perception.mapping.ground.distance_field import FieldMap
 from mtl_perception.mapping.ground.ground_grid import GridMap
+from mtl_perception.mapping.ground.occupancy_follower import GridPart, OccupancyChanges, OccupancyFollower
 from mtl_perception.mapping.mapper import Mapper
 from mtl_perception.mapping.reports import MapStats, MapUpdate
 from mtl_perception.mapping.slices.esdf_slice import EsdfSlice
@@ -30,6 +31,7 @@ __all__ = [
     "EsdfSlice",
     "FieldMap",
     "GridMap",
+    "GridPart",
     "GroundView",
     "Key",
     "MapFormatError",
@@ -41,6 +43,8 @@ __all__ = [
     "MappingError",
     "MeshArrays",
     "MeshBlock",
+    "OccupancyChanges",
+    "OccupancyFollower",
     "Places",
     "Region",
     "SceneEdge",

@@ -30,10 +30,10 @@ from mtl_perception.mapping.graph.spark_graph import SparkGraph
 from mtl_perception.mapping.graph.track import Track
 from mtl_perception.mapping.ground.distance_field import FieldMap
 from mtl_perception.mapping.ground.ground_grid import GridMap
+from mtl_perception.mapping.ground.occupancy_follower import OccupancyChanges, OccupancyFollower
 from mtl_perception.mapping.merging.merge import ThisMap, merge
 from mtl_perception.mapping.poses.trajectory import Correction, Trajectory
-from mtl_perception.mapping.products.map_products import MapProducts
-from mtl_perception.mapping.reading import ReadMap, read_map, state_of
+from mtl_perception.mapping.reading import ReadMap, products_of, read_map, state_of, taken_over
 from mtl_perception.mapping.reports import MapStats, MapUpdate, MergeReport, stats_of, timed
 from mtl_perception.mapping.scene import Scene
 from mtl_perception.mapping.slices.esdf_slice import EsdfSlice
@@ -46,8 +46,8 @@ class Mapper:
     """Fuses predictions into a labelled surface map with a 2D grid and a scene graph.
 
     Memory is bounded by `max_blocks` (14 kB a block, and a few kB more for its mesh) and `max_grid_cells` (16 bytes a
-    cell); the scene graph grows with what was seen. Blocks that do not fit, or are far from the robot, are in files of
-    a folder of the map's own, some 2 kB each and 50 bytes of memory; they come back when the robot does.
+    cell). Blocks that do not fit, or are far from the robot, are in files of a folder of the map's own, some 2 kB each;
+    they come back when the robot does. So it is with most of what the scene graph is made of.
     """
 
     def __init__(
@@ -59,8 +59,7 @@ class Mapper:
     ) -> None:
         """Make an empty map; without a grid, nothing is known of the ground and of free air, and fusing is faster.
 
-        The folder for what is not in memory is made in `archive_folder`, or else in $TMPDIR, or else in /var/tmp. It is
-        removed by `close`, with this object, or at exit.
+        What is not in memory is in folders in `archive_folder`, see `PrivateFolder`; `close` removes them.
 
         Raises:
             ValueError: `config` names a class that `labels` does not have, or that is not possible there.
@@ -72,6 +71,15 @@ class Mapper:
         self._graph = KeptGraph()
         self._spark = SparkGraph(labels, config.object_gap, self._graph.follow())
         self._begin(Volume(self.config, self.labels, self._archive_folder))
+
+    def adjust(self, config: MapperConfig, labels: LabelSpace) -> None:
+        """Go on with other `Live` settings and other colours of the classes, which tracks have.
+
+        Raises:
+            ValueError: another setting, or a class, is not the same; nothing is changed.
+        """
+        self._scene.adjust(config, labels)
+        self.config, self.labels = config, labels
 
     def reset(self) -> None:
         """Forget everything.
@@ -86,6 +94,7 @@ class Mapper:
     def close(self) -> None:
         """Remove what is on disk. Only to be called when the map is not used any more."""
         self._volume.close()
+        self._scene.close()
 
     def integrate(self, prediction: Prediction) -> MapUpdate:
         """Fuse all cameras of a frame and mesh what has changed since the map was last meshed.
@@ -185,6 +194,10 @@ class Mapper:
         """Return the 2D grid of obstacles and free ground."""
         return self._scene.ground.occupancy()
 
+    def occupancy_grid_changes(self, follower: OccupancyFollower, again: bool = False) -> OccupancyChanges:
+        """Return what a copy of the 2D grid lacks; costs as much as has changed. See `OccupancyFollower.changes`."""
+        return follower.changes(self._scene.ground.grid, again)
+
     def clearance(self) -> FieldMap:
         """Return the distance to the nearest obstacle in the 2D grid (an ESDF), at most 3 metres."""
         return self._scene.ground.clearance()
@@ -263,9 +276,10 @@ class Mapper:
             MapFormatError: there is something else than a map at that place.
             OSError: the files cannot be written; a map that was there is still there.
         """
-        products, volume = self._products(), self._volume
-        regions = volume.blocks.contents()
-        state = state_of(volume, self._scene, self._frames, self._stamp_ns)
+        self._mesh_changes()
+        volume, scene, mesh = self._volume, self._scene, self._volume.mesh_of_things()
+        products = products_of(volume, scene, self.config, mesh, self._spark_graph(mesh))
+        state, regions = state_of(volume, scene, self._frames, self._stamp_ns), volume.blocks.contents()
         return storage.save(state, regions, volume.aside, products, Path(folder), self.config, self.labels)
 
     def load(self, folder: str | Path) -> None:
@@ -296,10 +310,8 @@ class Mapper:
             OSError: a part of a map cannot be read or written; the map is unchanged.
         """
         self._mesh_changes()
-        ours = ThisMap(
-            self._volume, self._scene, self.config, self.labels, self._stamp_ns, self._with_grid,
-            self._archive_folder, self._mesh_changes,
-        )  # fmt: skip
+        ours = ThisMap(self._volume, self._scene, self.config, self.labels, self._stamp_ns, self._with_grid,
+                       self._archive_folder, self._mesh_changes)  # fmt: skip
         report = merge(ours, Path(folder), self_from_other)
         self._frames += report.frames
         return report
@@ -307,8 +319,7 @@ class Mapper:
     def copy(self) -> Mapper:
         """Return another map that equals this one, for example to be saved by another thread while this one goes on.
 
-        It takes as long as copying what is in memory, a tenth of saving it, and as much memory again until it is
-        closed. What is on disk is shared by links.
+        It takes a tenth of saving it, and as much memory again until it is closed. What is on disk is shared by links.
 
         Raises:
             OSError: a folder for what is not in memory cannot be made.
@@ -317,9 +328,7 @@ class Mapper:
         saved = state_of(self._volume, self._scene, self._frames, self._stamp_ns)
         other = Mapper(self.config, self.labels, self._with_grid, self._archive_folder)
         self._volume.copy_to(other._volume)
-        read = ReadMap(other._volume, other._scene, saved)
-        read.take_over()
-        other._go_on(read)
+        other._go_on(taken_over(other._volume, other._scene, saved))
         return other
 
     def _go_on(self, read: ReadMap) -> None:
@@ -329,7 +338,7 @@ class Mapper:
 
     def _begin(self, volume: Volume) -> None:
         """Begin with a volume, and nothing else."""
-        self._volume, self._scene = volume, Scene(self.config, self.labels)
+        self._volume, self._scene = volume, Scene(self.config, self.labels, self._archive_folder)
         self._volume.others = self._scene.others
         self._frames = self._stamp_ns = 0
 
@@ -347,19 +356,16 @@ class Mapper:
         with timed(seconds, "window"):
             reaches = self._volume.approach(views, world_from_base[:3, 3])
         with timed(seconds, "fuse"):
-            distance = self.config.revisit_distance
-            before_ns = self._scene.path.trajectory.stamp_before(distance) if distance else None
+            before_ns = self._scene.path.revisits_before_ns
             for view, reach in zip(views, reaches, strict=True):
                 self._scene.objects.note_measured(self._volume.fuse(view, reach, stamp_ns, before_ns))
         with timed(seconds, "grid"):
             if self._with_grid:
                 self._scene.ground.integrate(views, world_from_base, stamp_ns)
-                for view, reach in zip(views, reaches, strict=True):
-                    self._volume.air.integrate(view, reach.low, reach.high)
+                self._volume.note_free(views, reaches)
         with timed(seconds, "track"):
             self._scene.follow(stamp_ns, world_from_base, prediction.detections)
-        self._frames += 1
-        self._stamp_ns = stamp_ns
+        self._frames, self._stamp_ns = self._frames + 1, stamp_ns
         return correction is not None
 
     def _correct(self, correction: Correction) -> None:
@@ -392,9 +398,3 @@ class Mapper:
         self._update_graph()
         self._spark.update()
         return self._spark.graph if mesh is None else self._spark.with_mesh(mesh, self.objects())
-
-    def _products(self) -> MapProducts:
-        self._mesh_changes()
-        mesh = self._volume.mesh_of_things()
-        band = (self.config.obstacle_min_height, self.config.obstacle_max_height)
-        return MapProducts(mesh, self._spark_graph(mesh), self.occupancy_grid(), self.esdf_slice(*band), band)

@@ -7,12 +7,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import spark_dsg
+
 from mtl_perception.core import LabelSpace
 from mtl_perception.mapping import storage
 from mtl_perception.mapping.config import MapperConfig
+from mtl_perception.mapping.products.map_products import MapProducts
 from mtl_perception.mapping.scene import Scene
 from mtl_perception.mapping.storage import SavedMap
+from mtl_perception.mapping.surface.meshing import MeshArrays
 from mtl_perception.mapping.volume import Volume
+
+_ESDF_END = 5.0  # metres; distances in the saved field end there
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,17 +34,6 @@ class ReadMap:
     volume: Volume
     scene: Scene
     saved: SavedMap
-
-    def take_over(self) -> None:
-        """Let the volume and the scene, which knows nothing, have all that was saved beside the blocks.
-
-        Raises:
-            MapFormatError: something in it makes no sense.
-        """
-        self.scene.restore(self.saved)
-        self.volume.others = self.scene.others
-        self.volume.instances.restore(self.saved.instances)
-        self.volume.air.restore(self.saved.air)
 
 
 def read_map(folder: Path, config: MapperConfig, labels: LabelSpace, archive_folder: Path | None) -> ReadMap:
@@ -56,12 +51,23 @@ def read_map(folder: Path, config: MapperConfig, labels: LabelSpace, archive_fol
     volume = Volume(config, labels, archive_folder)
     try:
         saved = storage.load(folder, config, labels, volume.blocks.archive.adopt, volume.aside)
-        read = ReadMap(volume, Scene(config, labels), saved)
-        read.take_over()
+        return taken_over(volume, Scene(config, labels, archive_folder), saved)
     except BaseException:
         volume.close()
         raise
-    return read
+
+
+def taken_over(volume: Volume, scene: Scene, saved: SavedMap) -> ReadMap:
+    """Let a volume and a scene, which knows nothing, have all that was saved beside the blocks; return the map.
+
+    Raises:
+        MapFormatError: something in it makes no sense.
+    """
+    scene.restore(saved)
+    volume.others = scene.others
+    volume.instances.restore(saved.instances)
+    volume.air.restore(saved.air)
+    return ReadMap(volume, scene, saved)
 
 
 def state_of(volume: Volume, scene: Scene, frames: int, stamp_ns: int) -> SavedMap:
@@ -78,3 +84,12 @@ def state_of(volume: Volume, scene: Scene, frames: int, stamp_ns: int) -> SavedM
         trajectory=scene.path.trajectory.state(),
         others=scene.others.state(),
     )
+
+
+def products_of(
+    volume: Volume, scene: Scene, config: MapperConfig, mesh: MeshArrays, graph: spark_dsg.DynamicSceneGraph
+) -> MapProducts:
+    """Return what other programs read of a map; `mesh` is of all of it, and the graph has this mesh."""
+    band = (config.obstacle_min_height, config.obstacle_max_height)
+    esdf = volume.esdf(scene.ground.grid, band, None, _ESDF_END)
+    return MapProducts(mesh, graph, scene.ground.occupancy(), esdf, band)

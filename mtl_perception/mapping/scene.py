@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,20 +41,39 @@ class Scene:
         others: the robots whose maps were merged into this one.
     """
 
-    def __init__(self, config: MapperConfig, labels: LabelSpace) -> None:
-        """Know nothing.
+    def __init__(self, config: MapperConfig, labels: LabelSpace, archive_folder: Path | None = None) -> None:
+        """Know nothing; files for what is not in memory are made in `archive_folder`, see `PrivateFolder`.
 
         Raises:
             ValueError: `config` names a class that `labels` does not have, or that is not possible there.
         """
         self._config, self._labels = config, labels
-        self.objects = ObjectRegistry(config, labels)
-        self.ground = GroundGraph(config, labels)
+        self.objects = ObjectRegistry(config, labels, archive_folder)
+        self.ground = GroundGraph(config, labels, archive_folder)
         self.tracks = TrackRegistry(config, labels)
         self.path = RobotPath(config)
         self.others = OtherRobots()
         self._queries: Queries | None = None
         self._update: GraphUpdate | None = None
+
+    def close(self) -> None:
+        """Remove what is on disk; it cannot be used any more."""
+        self.objects.close()
+
+    def adjust(self, config: MapperConfig, labels: LabelSpace) -> None:
+        """Go on with other `Live` settings and other colours of the same classes.
+
+        Raises:
+            ValueError: another setting, or a class, is not the same; nothing is changed.
+        """
+        self._config.check_live(config)
+        if labels.names != self._labels.names:
+            raise ValueError(f"the classes {list(self._labels.names)} of a map cannot become {list(labels.names)}")
+        self._config, self._labels = config, labels
+        self.tracks.adjust(config)
+        self.path.adjust(config)
+        if self._update is not None:
+            self._update.labels = labels
 
     def restore(self, saved: SavedMap) -> None:
         """Continue, from knowing nothing, with what was saved.

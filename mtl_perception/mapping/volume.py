@@ -108,6 +108,11 @@ class Volume:
         self.surface.note(changed)
         return changed
 
+    def note_free(self, views: Sequence[DepthView], reaches: Sequence[Reach]) -> None:
+        """Learn what is free between the cameras and what they see."""
+        for view, reach in zip(views, reaches, strict=True):
+            self.air.integrate(view, reach.low, reach.high)
+
     def meant(self, meshes: dict[Key, MeshBlock]) -> dict[Key, MeshBlock]:
         """Return meshes with the things that their instances stand for."""
         return {

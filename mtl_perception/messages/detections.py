@@ -25,8 +25,6 @@ from mtl_perception.messages.poses import to_pose, transform_from_pose
 from mtl_perception.messages.stamps import to_header
 
 _TEXT_HEIGHT = 0.4  # metres
-MARKED_SCORE = 0.3
-"""Boxes with a lower score are published, but have no marker."""
 _LINE_WIDTH = 0.08  # metres
 
 # The corners of a box in units of its half extents, and the pairs of them that differ in one axis only: its edges.
@@ -93,14 +91,16 @@ def to_box_velocities(boxes: Sequence[Box], stamp_ns: int, frame_id: str) -> Poi
     return to_point_cloud(centres, stamp_ns, frame_id, fields=fields)
 
 
-def detection_markers(boxes: Sequence[Box], labels: LabelSpace, stamp_ns: int, frame_id: str) -> MarkerArray:
-    """Return the edges of each box from `MARKED_SCORE` and, above it, its class and score.
+def detection_markers(
+    boxes: Sequence[Box], labels: LabelSpace, stamp_ns: int, frame_id: str, least_score: float = 0.3
+) -> MarkerArray:
+    """Return the edges of each box of `least_score` or more and, above it, its class and score.
 
     What was shown before is deleted first.
     """
     header = to_header(stamp_ns, frame_id)
     message = MarkerArray(markers=[Marker(header=header, action=Marker.DELETEALL)])
-    for number, box in enumerate(box for box in boxes if box.score >= MARKED_SCORE):
+    for number, box in enumerate(box for box in boxes if box.score >= least_score):
         length, width, height = box.size
         edges = Marker(header=header, ns="boxes", id=number, type=Marker.LINE_LIST, action=Marker.ADD)
         edges.pose = to_pose(box.frame_from_box)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from geometry_msgs.msg import Point, Pose, Quaternion, Vector3
 from nav_msgs.msg import OccupancyGrid
+from numpy.typing import NDArray
 from sensor_msgs.msg import PointCloud2
 from std_msgs.msg import ColorRGBA
 
@@ -33,8 +34,13 @@ def to_occupancy_grid(grid: GridMap, stamp_ns: int, frame_id: str) -> OccupancyG
     message.info.height, message.info.width = grid.data.shape
     x, y = (float(value) for value in grid.origin[:2])
     message.info.origin = Pose(position=Point(x=x, y=y, z=0.0), orientation=Quaternion(w=1.0))
-    message.data = array.array("b", np.ascontiguousarray(grid.data, dtype=np.int8).tobytes())
+    message.data = to_cells(grid.data)
     return message
+
+
+def to_cells(data: NDArray[np.int8]) -> array.array[int]:
+    """Return the cells of a grid (H, W) row by row, as messages have them."""
+    return array.array("b", np.ascontiguousarray(data, dtype=np.int8).tobytes())
 
 
 def to_esdf_points(esdf: EsdfSlice, stamp_ns: int, frame_id: str) -> PointCloud2:

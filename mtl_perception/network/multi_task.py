@@ -159,19 +159,21 @@ class MultiTaskNetwork(nn.Module):
         *,
         history: History | None = None,
         cabin: CabinBatch | None = None,
+        next_tasks: Collection[str] = (),
     ) -> NetworkOutput:
-        """Run what `tasks` need, nothing else.
+        """Run what `tasks` need, and what has to be remembered for `next_tasks` at the next frame; nothing else.
 
         Without `previous` temporal tasks give nothing but what is to be remembered; without `cabin` the tasks of the
         driver give nothing.
         """
-        absent = sorted(set(tasks) - set(self.config.tasks))
+        shared = {*tasks, *next_tasks}
+        absent = sorted(shared - set(self.config.tasks))
         if absent:
             raise ValueError(f"network '{self.config.preset}' has no decoder for {', '.join(absent)}")
         needed = self._needed(tasks)
         if not needed.driving.intersection(SCENE_TASKS):
             cabin = None  # nobody looks at it
-        features, cabin_maps = self.encode(batch, previous, tasks=tasks, cabin=cabin)
+        features, cabin_maps = self.encode(batch, previous, tasks=shared, cabin=cabin)
         result: dict[str, Any] = {}
         if needed.dense:
             result |= self.decode_dense(features, batch, needed.dense)
@@ -228,6 +230,13 @@ class MultiTaskNetwork(nn.Module):
             features = self._triangulated(features, batch)
         cabin_maps = None if cabin is None else levels[-1][count:].unflatten(0, cabin.images.shape[:2])
         return features, cabin_maps
+
+    def looks_back(self, task: str) -> bool:
+        """Return whether what it says of a task depends on the frames before, where there are any."""
+        needed = self._needed({task})
+        across = hasattr(self, "cross_view") or hasattr(self, "triangulation")
+        kept = bool(needed.dense) and self.config.dense_dual_branch
+        return bool(needed.temporal or needed.driving) or (needed.cross_view and across) or kept
 
     def memory_of(self, batch: CameraBatch) -> Mapping[str, Tensor]:
         """Return what is kept of images that nothing was known of before: `PreviousFrame.features` for the next."""

@@ -59,7 +59,8 @@ class EvaluationNode(ManagedNode):
         """
         super().__init__("evaluation", **node_arguments)
         self._settings = Parameters(self, EvaluationParameters, is_configured=lambda: self.is_configured)
-        self._cameras = self._camera_parameters()
+        self._camera_parameters: dict[str, Parameters[CameraParameters]] = {}
+        self._cameras = self._declared_cameras()
         self._inputs: dict[str, Any] = {}  # subscriptions by topic
         self._services_made: list[Any] = []
         self._forget()
@@ -67,9 +68,9 @@ class EvaluationNode(ManagedNode):
     def configure(self) -> None:
         """Make the scores, the publishers and the services."""
         values = self._settings.value
-        self._cameras = self._camera_parameters()
+        self._cameras = self._declared_cameras()
         settings = LiveSettings(
-            info_topics={name: camera.info_topic for name, camera in self._cameras.items()},
+            info_topics={name: camera.topics(name)[1] for name, camera in self._cameras.items()},
             rectified=frozenset(name for name, camera in self._cameras.items() if camera.rectified),
             odom_topic=values.odom_topic,
             options=values.score_options(),
@@ -96,7 +97,7 @@ class EvaluationNode(ManagedNode):
         lossless = values.frame_policy == "every"
         for topic, kind in prediction_topics(values.cameras).items():
             self._listen(topic, kind, qos.output(_DEPTH))
-        calibrations = {camera.info_topic: CameraInfo for camera in self._cameras.values()}
+        calibrations = {camera.topics(name)[1]: CameraInfo for name, camera in self._cameras.items()}
         for topic, kind in (truth_topics(values.cameras) | calibrations).items():
             self._listen(topic, kind, qos.sensor_input(_DEPTH, lossless=lossless))
         self._listen(values.odom_topic, Odometry, qos.sensor_input(10 * _DEPTH, lossless=lossless))
@@ -273,11 +274,14 @@ class EvaluationNode(ManagedNode):
         self._is_to_be_tended = False  # that may be what was lost
         self.get_logger().error(f"a message could not be used: {reason}", throttle_duration_sec=_LOG_PERIOD_S)
 
-    def _camera_parameters(self) -> dict[str, CameraParameters]:
+    def _declared_cameras(self) -> dict[str, CameraParameters]:
         cameras = {}
         for name in self._settings.value.cameras:
-            defaults = {"image_topic": f"{name}/image", "info_topic": f"{name}/camera_info"}
-            cameras[name] = Parameters(self, CameraParameters, prefix=f"{name}.", defaults=defaults).value
+            if name not in self._camera_parameters:
+                self._camera_parameters[name] = Parameters(
+                    self, CameraParameters, prefix=f"{name}.", is_configured=lambda: self.is_configured
+                )
+            cameras[name] = self._camera_parameters[name].value
         return cameras
 
 

@@ -9,18 +9,18 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
-from typing import Annotated, Any
+from typing import Any
 
 from lifecycle_msgs.msg import State, Transition, TransitionEvent
 from lifecycle_msgs.srv import ChangeState, GetState
-from pydantic import BaseModel, Field
 from rclpy.clock import Clock
 from rclpy.clock_type import ClockType
 from rclpy.node import Node
 from std_srvs.srv import Trigger
 
 from mtl_perception.ros.diagnostics import Diagnostics, Level, Status
-from mtl_perception.ros.parameters import Parameters, ReadOnly
+from mtl_perception.ros.manager_parameters import ManagerParameters
+from mtl_perception.ros.parameters import ParameterNode, Parameters
 from mtl_perception.ros.process import run
 
 _UP = (
@@ -39,20 +39,6 @@ _PRIMARY_STATES = (
 )
 _POLL_S = 0.1
 _ASK_AGAIN_S = 2.0  # a request or its answer can be lost while two processes are still finding each other
-
-
-class ManagerParameters(BaseModel):
-    """The parameters of the lifecycle manager."""
-
-    node_names: Annotated[list[str], ReadOnly] = Field(
-        ["perception", "mapping"], description="The nodes to drive, in the order in which they are activated."
-    )
-    autostart: Annotated[bool, ReadOnly] = Field(
-        True, description="Whether to activate them as soon as they are there."
-    )
-    transition_timeout: Annotated[float, ReadOnly] = Field(
-        120.0, ge=1.0, le=3600.0, description="How long a transition may take, seconds."
-    )
 
 
 class TransitionError(Exception):
@@ -135,7 +121,7 @@ class _Managed:
             self._manager.get_logger().warning(f"node '{self.name}' is left alone from now on: {self.is_left_alone}")
 
 
-class LifecycleManager(Node):
+class LifecycleManager(ParameterNode):
     """Makes the transitions of the nodes in `node_names`, on a thread of its own.
 
     Services: `~/startup`, `~/reset` (deactivate and clean up, in reverse order) and `~/shutdown`. A node on which

@@ -29,6 +29,7 @@ from mtl_perception.ros.autosave import Autosave
 from mtl_perception.ros.diagnostics import Level, Status, TopicMonitor
 from mtl_perception.ros.files import map_path
 from mtl_perception.ros.graph_services import GraphServices
+from mtl_perception.ros.label_colours import label_colours
 from mtl_perception.ros.lifecycle import ManagedNode
 from mtl_perception.ros.map_outputs import MapOutputs, OutputSettings
 from mtl_perception.ros.mapping_parameters import RATED_TOPICS, MappingParameters
@@ -53,6 +54,7 @@ class _Frame:
 class MappingNode(ManagedNode):
     """Queues predictions; one worker thread fuses them and publishes the map."""
 
+    _labels: LabelSpace  # as its file has it
     _mapper: Mapper
     _outputs: MapOutputs
     _progress: ProgressReporter
@@ -72,7 +74,10 @@ class MappingNode(ManagedNode):
         """
         super().__init__("mapping", **node_arguments)
         self._in_process = in_process
-        self._settings = Parameters(self, MappingParameters, is_configured=lambda: self.is_configured)
+        self._settings = Parameters(
+            self, MappingParameters, is_configured=lambda: self.is_configured, check=self._check_possible
+        )
+        self._applied: MappingParameters | None = None  # whose live part the map has
         self._subscriptions_made: list[Any] = []
         self._services_made: list[Any] = []
         self._timers_made: list[Any] = []
@@ -93,8 +98,9 @@ class MappingNode(ManagedNode):
     def configure(self) -> None:
         """Make an empty map, the publishers and the services."""
         values = self._settings.value
-        labels = LabelSpace.load(config_file("labels", values.labels))
-        self._mapper = Mapper(values.mapper_config(), labels, archive_folder=values.archive_folder or None)
+        self._labels = LabelSpace.load(config_file("labels", values.labels))
+        self._mapper = Mapper(values.mapper_config(), self._labels, archive_folder=values.archive_folder or None)
+        self._apply()
         self._outputs = MapOutputs(self, self._mapper, values.map_frame, self._shown)
         self._resume()
         self._progress = ProgressReporter(self.create_output(Progress, "mapping/progress", qos.progress()), "mapping")
@@ -177,6 +183,7 @@ class MappingNode(ManagedNode):
         self._services_made.clear()
         if "_mapper" in self.__dict__:
             self._mapper.close()
+        self._applied = None
         for name in ("_mapper", "_outputs", "_progress"):
             self.__dict__.pop(name, None)
 
@@ -217,6 +224,7 @@ class MappingNode(ManagedNode):
 
     def _process(self, frame: _Frame) -> None:
         frame.clock.end("queue")
+        self._apply()
         prediction = frame.read()
         update = self._mapper.integrate(prediction)
         self._refusal = ""
@@ -229,6 +237,18 @@ class MappingNode(ManagedNode):
         self._outputs.publish()
         frame.clock.end("publish")
         self._progress.report_used(frame.clock, update.seconds)
+
+    def _apply(self) -> None:
+        """Let what can be changed at any time be as the parameters have it now."""
+        values = self._settings.value
+        if values is not self._applied:
+            self._mapper.adjust(values.mapper_config(), self._labels.with_colours(label_colours(values.label_colours)))
+            self._applied = values
+
+    def _check_possible(self, values: MappingParameters) -> None:
+        """Refuse colours of classes that the map does not have."""
+        if self._applied is not None:
+            self._labels.with_colours(label_colours(values.label_colours))
 
     def _failed(self, frame: _Frame, error: Exception) -> None:
         known = isinstance(error, (MappingError, ValueError))
@@ -331,6 +351,7 @@ class MappingNode(ManagedNode):
         rates = {name: getattr(values, f"{name}_rate") for name in RATED_TOPICS}
         return OutputSettings(
             rates_hz=rates | {"scene_graph_markers": values.scene_graph_rate},
+            label_palette=self._mapper.labels.palette if values.surface_colours == "labels" else None,
             points_radius=values.points_reach,
             band=(values.band_min_height, values.band_max_height),
             band_radius=values.band_radius,

@@ -23,7 +23,7 @@ def make_nodes(**node_arguments: Any) -> tuple[PerceptionNode, MappingNode]:
     """
     perception = PerceptionNode(**node_arguments)
     mapping = MappingNode(in_process=True, **node_arguments)
-    perception.add_prediction_listener(mapping.submit)
+    perception.add_prediction_listener(mapping.submit, lambda: mapping.is_active)
     return perception, mapping
 
 

@@ -14,21 +14,23 @@ from rclpy.duration import Duration
 from tf2_ros import Buffer, TransformListener
 
 from mtl_perception.core import LabelSpace, Prediction
-from mtl_perception.core.prediction import MAPPED_TASKS
 from mtl_perception.network.config import SCENE_TASKS
 from mtl_perception.pipeline import Perceiver
 from mtl_perception.resources import config_file
 from mtl_perception.ros import qos
 from mtl_perception.ros.cabin_input import CabinInput, CabinTopics
+from mtl_perception.ros.demand import Demand, Wanted
 from mtl_perception.ros.diagnostics import Level, Status, by_reason
+from mtl_perception.ros.label_colours import label_colours
 from mtl_perception.ros.lifecycle import ManagedNode
 from mtl_perception.ros.parameters import Parameters
-from mtl_perception.ros.perception_outputs import PerceptionOutputs
+from mtl_perception.ros.perception_outputs import FRAME, TASKS_OF_TOPIC, PerceptionOutputs
 from mtl_perception.ros.perception_parameters import (
     ALL,
     ON_DEMAND,
     CabinCameraParameters,
     CameraParameters,
+    OutputRates,
     PerceptionParameters,
 )
 from mtl_perception.ros.poses import PoseHistory, PoseSource, TfPoses, TopicPoses, Transforms
@@ -49,6 +51,7 @@ class PerceptionNode(ManagedNode):
     """Queues what arrives; one worker thread makes frames, infers and publishes."""
 
     _perceiver: Perceiver
+    _demand: Demand
     _outputs: PerceptionOutputs
     _progress: ProgressReporter
     _tf_listener: TransformListener | None = None
@@ -63,18 +66,25 @@ class PerceptionNode(ManagedNode):
             ParameterError: a parameter has a value that cannot be used.
         """
         super().__init__("perception", **node_arguments)
-        self._settings = Parameters(self, PerceptionParameters, is_configured=lambda: self.is_configured)
+        self._settings = Parameters(
+            self, PerceptionParameters, is_configured=lambda: self.is_configured, check=self._check_possible
+        )
+        self._max_rates = Parameters(self, OutputRates, prefix="max_rate.")
+        self._applied: PerceptionParameters | None = None  # whose live part the last frame was made with
         self._camera_parameters: dict[str, Parameters[CameraParameters]] = {}
         self._cabin_parameters: dict[str, Parameters[CabinCameraParameters]] = {}
         self._declare_cameras()
-        self._listeners: list[PredictionListener] = []
+        self._listeners: list[tuple[PredictionListener, Callable[[], bool]]] = []
         self._buffer = Buffer(Duration(seconds=30))
         self._transforms = Transforms(self._buffer)
         self._sync_timer = self.create_steady_timer(0.02, self._check_synchronizer)
 
-    def add_prediction_listener(self, listener: PredictionListener) -> None:
-        """Hand every prediction over by reference, on the worker's thread: the listener must only queue it."""
-        self._listeners.append(listener)
+    def add_prediction_listener(self, listener: PredictionListener, listens: Callable[[], bool]) -> None:
+        """Hand predictions over by reference, on the worker's thread: the listener must only queue them.
+
+        It gets what `perception/frame` has, whenever that would be published; `listens` tells whether it wants any now.
+        """
+        self._listeners.append((listener, listens))
 
     def configure(self) -> None:
         """Load the network and make the publishers."""
@@ -83,7 +93,9 @@ class PerceptionNode(ManagedNode):
         if values.threads:
             torch.set_num_threads(values.threads)
         self._perceiver = self._make_perceiver(values)
+        self._demand = Demand(self._perceiver.tasks, TASKS_OF_TOPIC, self._perceiver.comparing_tasks)
         self._outputs = PerceptionOutputs(self, values.cameras, self._perceiver.tasks, self._perceiver.labels)
+        self._apply(values)
         self._progress = ProgressReporter(
             self.create_output(Progress, "perception/progress", qos.progress()), "perception"
         )
@@ -137,7 +149,8 @@ class PerceptionNode(ManagedNode):
             self._tf_listener.unregister()
             self._tf_listener = None
         self._buffer.clear()
-        for name in ("_perceiver", "_outputs", "_progress"):
+        self._applied = None
+        for name in ("_perceiver", "_demand", "_outputs", "_progress"):
             self.__dict__.pop(name, None)
 
     def clock_jumped_back(self, clock_ns: int) -> None:
@@ -163,30 +176,59 @@ class PerceptionNode(ManagedNode):
     def _process(self, rig_set: RigSet) -> None:
         assert self._input is not None and self._worker is not None  # both live as long as the worker's thread
         clock = FrameClock(rig_set.stamp_ns, rig_set.arrived_clock_ns, rig_set.arrived_steady_ns)
-        tasks = self._wanted_tasks()
-        if not tasks and not self._perceiver.rehearsed_tasks:
-            self._progress.report_dropped(rig_set.stamp_ns, "nobody subscribes to a result")
+        values, rates = self._settings.value, self._rates()
+        self._apply(values)
+        wanted = self._wanted(rig_set.stamp_ns, values, rates)
+        if wanted.why_not and not self._perceiver.rehearsed_tasks:
+            self._progress.report_dropped(rig_set.stamp_ns, wanted.why_not)
             return
         frame = self._input.frame(rig_set, give_up=lambda worker=self._worker: worker.stopping)  # type: ignore[misc]
         cabin = None if self._cabin is None else self._cabin.frame(rig_set.companions)
         clock.end("input")
-        prediction = self._perceiver(frame, tasks, cabin=cabin)
-        missing = tuple(name for name in self._settings.value.cameras if name not in prediction.cameras)
+        prediction = self._perceiver(frame, wanted.tasks, cabin=cabin, next_tasks=wanted.next_tasks)
+        missing = tuple(name for name in values.cameras if name not in prediction.cameras)
         prediction = dataclasses.replace(prediction, missing=missing)
         clock.end("network")
-        for listener in self._listeners:
+        listeners = self._listeners if FRAME in wanted.topics else []
+        for listener, _ in listeners:
             listener(prediction, clock)
-        self._outputs.publish(prediction)
+        sent = self._outputs.publish(prediction, wanted.topics) | ({FRAME} if listeners else set())
+        self._demand.note_sent(rig_set.stamp_ns, sent, rates)
         clock.end("publish")
         self._progress.report_used(clock, prediction.seconds)
 
-    def _wanted_tasks(self) -> tuple[str, ...]:
-        wanted = set(self._settings.value.tasks)
-        if wanted == {ALL}:
-            return self._perceiver.tasks
-        if wanted == {ON_DEMAND}:
-            wanted = self._outputs.watched_tasks() | set(MAPPED_TASKS if self._listeners else ())
-        return tuple(task for task in self._perceiver.tasks if task in wanted)
+    def _apply(self, values: PerceptionParameters) -> None:
+        """Let what can be changed at any time be as the parameters have it now."""
+        if values is self._applied:
+            return
+        self._perceiver.thresholds = values.thresholds()
+        labels = self._perceiver.labels.with_colours(label_colours(values.label_colours))
+        self._outputs.show(labels, values.marker_min_score, values.semantic_min_confidence)
+        self._applied = values
+
+    def _rates(self) -> dict[str, float]:
+        """Return the greatest rates of the topics; none where no frame may be lost."""
+        return {} if self._settings.value.frame_policy == "every" else self._max_rates.value.model_dump()
+
+    def _wanted(self, stamp_ns: int, values: PerceptionParameters, rates: dict[str, float]) -> Wanted:
+        watched = self._outputs.watched()
+        if any(listens() for _, listens in self._listeners):
+            watched.add(FRAME)
+        if values.tasks == [ON_DEMAND]:
+            asked = None
+        else:
+            asked = self._perceiver.tasks if values.tasks == [ALL] else values.tasks
+        return self._demand.of_frame(stamp_ns, watched, rates, asked)
+
+    def _check_possible(self, values: PerceptionParameters) -> None:
+        """Refuse changes that the network at hand cannot follow."""
+        perceiver = self.__dict__.get("_perceiver")
+        if perceiver is None:
+            return
+        perceiver.labels.with_colours(label_colours(values.label_colours))
+        absent = [task for task in values.tasks if task in perceiver.tasks_left_out]
+        if absent and values.tasks != self._settings.value.tasks:  # those of the start are told of by diagnostics
+            raise ValueError(f"task '{absent[0]}': {perceiver.tasks_left_out[absent[0]]}")
 
     def _failed(self, rig_set: RigSet, error: Exception) -> None:
         if isinstance(error, DroppedFrameError):
@@ -208,26 +250,17 @@ class PerceptionNode(ManagedNode):
         for name in self._settings.value.cameras:
             if name not in self._camera_parameters:
                 self._camera_parameters[name] = Parameters(
-                    self,
-                    CameraParameters,
-                    prefix=f"{name}.",
-                    defaults={"image_topic": f"{name}/image", "info_topic": f"{name}/camera_info"},
-                    is_configured=lambda: self.is_configured,
+                    self, CameraParameters, prefix=f"{name}.", is_configured=lambda: self.is_configured
                 )
-
         for name in self._settings.value.cabin_cameras:
             if name not in self._cabin_parameters:
                 self._cabin_parameters[name] = Parameters(
-                    self,
-                    CabinCameraParameters,
-                    prefix=f"cabin.{name}.",
-                    defaults={"image_topic": f"cabin/{name}/image"},
-                    is_configured=lambda: self.is_configured,
+                    self, CabinCameraParameters, prefix=f"cabin.{name}.", is_configured=lambda: self.is_configured
                 )
 
     def _camera_topics(self, name: str) -> CameraTopics:
         values = self._camera_parameters[name].value
-        return CameraTopics(name, **values.model_dump())
+        return CameraTopics(name, *values.topics(name), values.compressed, values.rectified)
 
     def _cabin_input(self, values: PerceptionParameters, lossless: bool) -> CabinInput | None:
         """Subscribe to what is known of the driver, if the network makes anything of it."""
@@ -235,7 +268,7 @@ class PerceptionNode(ManagedNode):
         if not useful or not (values.cabin_cameras or values.cabin_joints_topic):
             return None
         cameras = {name: self._cabin_parameters[name].value for name in values.cabin_cameras}
-        topics = [CabinTopics(name, camera.image_topic, camera.compressed) for name, camera in cameras.items()]
+        topics = [CabinTopics(name, camera.topic(name), camera.compressed) for name, camera in cameras.items()]
         return CabinInput(self, topics, values.cabin_joints_topic, lossless=lossless)
 
     def _make_perceiver(self, values: PerceptionParameters) -> Perceiver:

@@ -8,22 +8,16 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from pydantic import BaseModel, Field
 from rclpy.context import Context
 from rclpy.node import Node
 
-from mtl_perception.ros.parameters import ParameterError, Parameters
-from mtl_perception.ros.player import BagPlayer, PlayerParameters, PlayerSummary
+from mtl_perception.ros.parameters import ParameterError, ParameterNode, Parameters, full_name
+from mtl_perception.ros.player import BagPlayer, PlayerSummary
+from mtl_perception.ros.player_parameters import PlayerCameraParameters, PlayerParameters
 from mtl_perception.ros.process import run
 
 
-class _CameraTopic(BaseModel):
-    """What the player must know of a camera: the same parameter as the perception node's."""
-
-    image_topic: str = Field("", description="Topic of the camera's images; empty: <camera>/image.")
-
-
-class PlayerNode(Node):
+class PlayerNode(ParameterNode):
     """Plays the bag of its parameter `bag` from the moment it is made.
 
     `summary` says what has been played; `on_finished` is called with it, from another thread, at the end of the bag.
@@ -41,11 +35,10 @@ class PlayerNode(Node):
         super().__init__("player", **node_arguments)
         settings = Parameters(self, PlayerParameters).value
         if not settings.bag:
-            raise ParameterError("parameter 'bag' is empty: it names the recording to play")
+            raise ParameterError(f"{full_name(self)}: parameter 'bag' is empty: it names the recording to play")
         cameras = [name for name in settings.cameras if name]
-        image_topics = [
-            Parameters(self, _CameraTopic, prefix=f"{name}.").value.image_topic or f"{name}/image" for name in cameras
-        ]
+        known = {name: Parameters(self, PlayerCameraParameters, prefix=f"{name}.").value for name in cameras}
+        image_topics = [camera.image_topic or f"{name}/image" for name, camera in known.items()]
         self._player = BagPlayer(self, settings, image_topics, on_finished)
         self._player.start()
 

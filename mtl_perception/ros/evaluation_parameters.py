@@ -8,8 +8,8 @@ from typing import Annotated
 
 from pydantic import BaseModel, Field
 
+from mtl_perception.core.settings import Hertz, Live, Metres, Seconds, Unit
 from mtl_perception.evaluation.score import ScoreOptions
-from mtl_perception.ros.parameters import Live
 from mtl_perception.ros.worker import FramePolicy
 
 
@@ -24,27 +24,27 @@ class EvaluationParameters(BaseModel):
         description="every: the player waits for evaluation/progress, so nothing may be lost; newest: what comes too "
         "fast is dropped and counted.",
     )
-    truth_timeout: Annotated[float, Live] = Field(
+    truth_timeout: Annotated[Seconds, Live] = Field(
         5.0,
         ge=0.1,
         le=600.0,
-        description="How long a predicted frame waits for its truth, and for the rest of the prediction, seconds.",
+        description="How long a predicted frame waits for its truth, and for the rest of the prediction.",
     )
-    metrics_rate: Annotated[float, Live] = Field(
-        1.0, ge=0.0, le=30.0, description="Rate of evaluation/metrics, Hz; 0: never."
+    metrics_rate: Annotated[Hertz, Live] = Field(
+        1.0, ge=0.0, le=30.0, description="Rate of evaluation/metrics; 0: never."
     )
-    max_frames: int = Field(
+    max_frames: Annotated[int, Unit("frames")] = Field(
         20000, ge=1, le=10_000_000, description="Frames that are kept for the report; further ones are not scored."
     )
     report_folder: str = Field(
         "", description="Where evaluation/save, and deactivating the node, write the report; empty: nowhere."
     )
     report_name: str = Field("live", description="What the recording is called in the report.")
-    score_min_depth: float = Field(
-        ScoreOptions.min_depth, gt=0.0, le=1000.0, description="Nearer true depth is not scored, metres."
+    score_min_depth: Metres = Field(
+        ScoreOptions.min_depth, gt=0.0, le=1000.0, description="Nearer true depth is not scored."
     )
-    score_max_depth: float = Field(
-        ScoreOptions.max_depth, gt=0.0, le=100_000.0, description="Farther true depth is not scored, metres."
+    score_max_depth: Metres = Field(
+        ScoreOptions.max_depth, gt=0.0, le=100_000.0, description="Farther true depth is not scored."
     )
     score_median_scaling: bool = Field(
         False, description="Scale each depth image by the ratio of the medians before it is scored."

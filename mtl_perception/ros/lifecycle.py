@@ -12,6 +12,7 @@ from lifecycle_msgs.msg import State
 from rclpy.clock import Clock, JumpThreshold, TimeJump
 from rclpy.clock_type import ClockType
 from rclpy.duration import Duration
+from rclpy.event_handler import PublisherEventCallbacks, QoSPublisherMatchedInfo
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.lifecycle.publisher import LifecyclePublisher
 from rclpy.qos import QoSProfile
@@ -19,13 +20,14 @@ from rclpy.timer import Timer
 
 from mtl_perception.ros import qos
 from mtl_perception.ros.diagnostics import Diagnostics, Level, Status
+from mtl_perception.ros.parameters import ParameterNode
 
 
 class ConfigurationError(Exception):
     """A transition cannot be made; the text says why and names the parameter, file or topic."""
 
 
-class ManagedNode(LifecycleNode):
+class ManagedNode(ParameterNode, LifecycleNode):
     """A lifecycle node whose transitions are plain methods that raise when they cannot be made.
 
     rclpy swallows what a transition callback raises; here the reason is logged and shown in diagnostics, what was
@@ -79,11 +81,31 @@ class ManagedNode(LifecycleNode):
         return int(self.get_clock().now().nanoseconds)
 
     def create_output(
-        self, message_type: Any, topic: str, profile: QoSProfile | None = None
+        self,
+        message_type: Any,
+        topic: str,
+        profile: QoSProfile | None = None,
+        on_subscribed: Callable[[], None] | None = None,
     ) -> LifecyclePublisher[Any]:
-        """Make a publisher that is silent while the node is not active and goes at cleanup; QoS can be overridden."""
+        """Make a publisher that is silent while the node is not active and goes at cleanup; QoS can be overridden.
+
+        The executor calls `on_subscribed` after somebody has subscribed, even if somebody else has left meanwhile.
+        """
+        so_far = 0
+
+        def matched(info: QoSPublisherMatchedInfo) -> None:
+            nonlocal so_far
+            # Not total_count_change: Fast DDS sets it to 0 when somebody asks for the number of subscriptions.
+            if on_subscribed is not None and info.total_count > so_far:
+                on_subscribed()
+            so_far = info.total_count
+
         publisher = self.create_lifecycle_publisher(
-            message_type, topic, profile or qos.output(), qos_overriding_options=qos.overridable()
+            message_type,
+            topic,
+            profile or qos.output(),
+            qos_overriding_options=qos.overridable(),
+            event_callbacks=PublisherEventCallbacks(matched=matched if on_subscribed else None),
         )
         self._output_publishers.append(publisher)
         return publisher

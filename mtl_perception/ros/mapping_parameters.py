@@ -6,10 +6,11 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
+from mtl_perception.core.settings import Hertz, Live, Metres, Seconds
 from mtl_perception.mapping import MapperConfig
-from mtl_perception.ros.parameters import Live
+from mtl_perception.ros.label_colours import LABEL_COLOURS_TEXT, checked_colours
 from mtl_perception.ros.worker import FramePolicy
 
 RATED_TOPICS = (
@@ -45,52 +46,55 @@ class MappingParameters(MapperConfig):
     on_clock_jump: Annotated[Literal["keep", "reset"], Live] = Field(
         "keep", description="What becomes of the map when the clock jumps back, e.g. because a bag loops."
     )
-    mesh_rate: Annotated[float, Live] = Field(2.0, ge=0.0, le=30.0, description="Rate of mapping/mesh, Hz; 0: never.")
-    points_rate: Annotated[float, Live] = Field(
-        0.5, ge=0.0, le=30.0, description="Rate of mapping/points, Hz; 0: never."
+    surface_colours: Annotated[Literal["camera", "labels"], Live] = Field(
+        "camera",
+        description="The colours of mapping/mesh and mapping/points: what cameras saw, or those of the classes.",
     )
-    points_radius: Annotated[float, Live] = Field(
+    label_colours: Annotated[list[str], Live] = Field([""], description=LABEL_COLOURS_TEXT)
+    mesh_rate: Annotated[Hertz, Live] = Field(2.0, ge=0.0, le=30.0, description="Rate of mapping/mesh; 0: never.")
+    points_rate: Annotated[Hertz, Live] = Field(0.5, ge=0.0, le=30.0, description="Rate of mapping/points; 0: never.")
+    points_radius: Annotated[Metres, Live] = Field(
         -1.0,
         ge=-1.0,
         le=10000.0,
-        description="mapping/points has what is so near to the robot, metres; -1: max_depth, as far as cameras map, so "
+        description="mapping/points has what is so near to the robot; -1: max_depth, as far as cameras map, so "
         "that all that changes is in it and messages do not grow with the map; 0: the whole map.",
     )
-    occupancy_grid_rate: Annotated[float, Live] = Field(
-        1.0, ge=0.0, le=30.0, description="Rate of mapping/occupancy_grid, Hz; 0: never."
+    occupancy_grid_rate: Annotated[Hertz, Live] = Field(
+        1.0, ge=0.0, le=30.0, description="Rate of mapping/occupancy_grid and its updates; 0: never."
     )
-    scene_graph_rate: Annotated[float, Live] = Field(
-        1.0, ge=0.0, le=30.0, description="Rate of mapping/scene_graph and mapping/scene_graph_markers, Hz; 0: never."
+    scene_graph_rate: Annotated[Hertz, Live] = Field(
+        1.0, ge=0.0, le=30.0, description="Rate of mapping/scene_graph and mapping/scene_graph_markers; 0: never."
     )
-    scene_graph_changes_rate: Annotated[float, Live] = Field(
-        10.0, ge=0.0, le=30.0, description="Rate of mapping/scene_graph_changes, Hz; 0: never."
+    scene_graph_changes_rate: Annotated[Hertz, Live] = Field(
+        10.0, ge=0.0, le=30.0, description="Rate of mapping/scene_graph_changes; 0: never."
     )
-    occupancy_band_rate: Annotated[float, Live] = Field(
-        1.0, ge=0.0, le=30.0, description="Rate of mapping/occupancy_band, Hz; 0: never."
+    occupancy_band_rate: Annotated[Hertz, Live] = Field(
+        1.0, ge=0.0, le=30.0, description="Rate of mapping/occupancy_band; 0: never."
     )
-    esdf_slice_rate: Annotated[float, Live] = Field(
-        1.0, ge=0.0, le=30.0, description="Rate of mapping/esdf_slice, Hz; 0: never."
+    esdf_slice_rate: Annotated[Hertz, Live] = Field(
+        1.0, ge=0.0, le=30.0, description="Rate of mapping/esdf_slice; 0: never."
     )
-    band_min_height: Annotated[float, Live] = Field(
+    band_min_height: Annotated[Metres, Live] = Field(
         0.2,
         ge=-100.0,
         le=100.0,
-        description="Least height of mapping/occupancy_band and mapping/esdf_slice, metres above the ground.",
+        description="Least height of mapping/occupancy_band and mapping/esdf_slice, above the ground.",
     )
-    band_max_height: Annotated[float, Live] = Field(
-        1.8, ge=-100.0, le=100.0, description="Their greatest height, metres above the ground."
+    band_max_height: Annotated[Metres, Live] = Field(
+        1.8, ge=-100.0, le=100.0, description="Their greatest height above the ground."
     )
-    band_radius: Annotated[float, Live] = Field(
-        10.0, ge=1.0, le=200.0, description="How far they reach from the robot to each side, metres."
+    band_radius: Annotated[Metres, Live] = Field(
+        10.0, ge=1.0, le=200.0, description="How far they reach from the robot to each side."
     )
-    esdf_max_distance: Annotated[float, Live] = Field(
-        5.0, ge=0.1, le=50.0, description="Distances in mapping/esdf_slice end here, metres."
+    esdf_max_distance: Annotated[Metres, Live] = Field(
+        5.0, ge=0.1, le=50.0, description="Distances in mapping/esdf_slice end here."
     )
-    autosave_period: Annotated[float, Live] = Field(
+    autosave_period: Annotated[Seconds, Live] = Field(
         0.0,
         ge=0.0,
         le=86400.0,
-        description="The map is saved so often if it has changed, and when the node is deactivated, seconds; 0: never.",
+        description="The map is saved so often if it has changed, and when the node is deactivated; 0: never.",
     )
     autosave_path: str = Field("autosave", description="Where to, inside of map_folder; one for each mapping node.")
     autosave_resume: bool = Field(
@@ -101,6 +105,11 @@ class MappingParameters(MapperConfig):
     def points_reach(self) -> float | None:
         """How far `mapping/points` reaches from the robot, metres; None: as far as the map."""
         return (self.max_depth if self.points_radius < 0 else self.points_radius) or None
+
+    @field_validator("label_colours")
+    @classmethod
+    def _colours_are_colours(cls, entries: list[str]) -> list[str]:
+        return checked_colours(entries)
 
     @model_validator(mode="after")
     def _band_in_order(self) -> MappingParameters:

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from nav_msgs.msg import OccupancyGrid, Odometry
@@ -73,6 +73,16 @@ RIG_TOPICS = {
 """The topics `perception/...`."""
 
 
+FRAME = "frame"
+"""The topic `perception/frame`."""
+TASKS_OF_TOPIC: Mapping[str, tuple[str, ...]] = {
+    **{name: (topic.task,) for name, topic in CAMERA_TOPICS.items()},
+    **{name: topic.tasks for name, topic in RIG_TOPICS.items()},
+    FRAME: MAPPED_TASKS,
+}
+"""The tasks behind each topic, those of cameras by their names without the camera."""
+
+
 class PerceptionOutputs:
     """Publishes predictions: per camera `perception/<camera>/...`, per rig `perception/...`.
 
@@ -82,11 +92,11 @@ class PerceptionOutputs:
     def __init__(self, node: ManagedNode, cameras: Sequence[str], tasks: Sequence[str], labels: LabelSpace) -> None:
         """Make the publishers of the tasks that can be computed, and no others; `label_info` is sent by `announce`."""
         self._node = node
-        self._labels = labels
-        self._palette = labels.palette
+        self._labels, self._palette = labels, labels.palette
+        self._marker_score = self._confidence = 0.0
+        self._is_announced = False
         self._sequence = 0
         self._odometry = EgoOdometry()
-        self._tasks = tuple(tasks)
         self._cameras: dict[str, dict[str, Any]] = {
             camera: {
                 topic: node.create_output(Image, f"perception/{camera}/{topic}")
@@ -101,42 +111,52 @@ class PerceptionOutputs:
             for topic, (kind, shown) in RIG_TOPICS.items()
             if set(shown).intersection(tasks)
         }
-        self._frame = node.create_output(RigPrediction, "perception/frame")
+        self._frame = node.create_output(RigPrediction, f"perception/{FRAME}")
         self._label_info = node.create_output(LabelInfo, "perception/label_info", qos.latched())
+
+    def show(self, labels: LabelSpace, marker_score: float, confidence: float) -> None:
+        """Take other colours, another score from which boxes have markers, another confidence that labels have."""
+        self._labels, self._palette, self._marker_score = labels, labels.palette, marker_score
+        if confidence != self._confidence:
+            self._confidence = confidence
+            if self._is_announced:
+                self.announce()
 
     def announce(self) -> None:
         """Publish the classes, for all who come later, too."""
-        self._label_info.publish(to_label_info(self._labels, self._node.clock_ns))
+        self._label_info.publish(to_label_info(self._labels, self._node.clock_ns, self._confidence))
+        self._is_announced = True
 
-    def watched_tasks(self) -> set[str]:
-        """Return the tasks of which somebody watches a topic now."""
-        tasks = {CAMERA_TOPICS[topic].task for topics in self._cameras.values() for topic in _watched(topics)}
-        for topic in _watched(self._rig):
-            tasks.update(RIG_TOPICS[topic].tasks)
-        if _is_watched(self._frame):
-            tasks.update(MAPPED_TASKS)
-        return tasks.intersection(self._tasks)
+    def watched(self) -> set[str]:
+        """Return the topics, those of cameras without the camera, that somebody watches now."""
+        found = {topic for topics in self._cameras.values() for topic in _watched(topics)}
+        return found.union(_watched(self._rig), [FRAME] if _is_watched(self._frame) else [])
 
-    def publish(self, prediction: Prediction) -> None:
-        """Publish what the prediction holds and somebody watches."""
-        for name, camera in prediction.cameras.items():
-            self._publish_camera(name, camera)
-        for topic, message in self._rig_messages(prediction, _watched(self._rig)):
+    def publish(self, prediction: Prediction, topics: Collection[str]) -> set[str]:
+        """Publish what the prediction holds for these topics, where somebody watches; return what has been sent."""
+        sent = {topic for name, camera in prediction.cameras.items() for topic in self._send(name, camera, topics)}
+        for topic, message in self._rig_messages(prediction, [t for t in _watched(self._rig) if t in topics]):
             self._rig[topic].publish(message)
-        if _is_watched(self._frame):
+            sent.add(topic)
+        if FRAME in topics and _is_watched(self._frame):
             self._frame.publish(to_rig_prediction(prediction, self._sequence))
+            sent.add(FRAME)
         self._sequence += 1
+        return sent
 
-    def _publish_camera(self, name: str, prediction: CameraPrediction) -> None:
+    def _send(self, name: str, prediction: CameraPrediction, topics: Collection[str]) -> Iterable[str]:
+        """Publish the images of a camera for these topics; yield those that have been sent."""
         publishers = self._cameras[name]
         frame_id = prediction.camera.frame_id
-        self._infos[name].publish(to_camera_info(prediction.camera, prediction.stamp_ns))
+        if _is_watched(self._infos[name]):
+            self._infos[name].publish(to_camera_info(prediction.camera, prediction.stamp_ns))
         for topic in _watched(publishers):
             image = getattr(prediction, "semantic" if topic == "semantic_color" else topic)
-            if image is not None:
+            if topic in topics and image is not None:
                 shown = self._palette[image] if topic == "semantic_color" else image
                 encoding = CAMERA_TOPICS[topic].encoding
                 publishers[topic].publish(array_to_image(shown, encoding, prediction.stamp_ns, frame_id))
+                yield topic
 
     def _rig_messages(self, prediction: Prediction, topics: Sequence[str]) -> Iterable[tuple[str, Any]]:
         """Return a message for each of the topics that the prediction has something for."""
@@ -155,7 +175,7 @@ class PerceptionOutputs:
             boxes = boxes_of(prediction.detections, self._labels)
             made["detections"] = lambda: to_detections(boxes, *at)
             made["detection_velocities"] = lambda: to_box_velocities(boxes, *at)
-            made["detection_markers"] = lambda: detection_markers(boxes, self._labels, *at)
+            made["detection_markers"] = lambda: detection_markers(boxes, self._labels, *at, self._marker_score)
         if "scene_flow" in prediction.tasks:
             made["scene_flow"] = lambda: to_scene_flow(prediction)
         if (steering := prediction.steering) is not None:

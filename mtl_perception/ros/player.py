@@ -17,9 +17,8 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal, NamedTuple
+from typing import NamedTuple
 
-from pydantic import BaseModel, Field
 from rclpy.node import Node
 from rosgraph_msgs.msg import Clock
 
@@ -27,7 +26,7 @@ from mtl_perception.data.bags import BagReader
 from mtl_perception.data.errors import BagError
 from mtl_perception.messages.stamps import NANOSECONDS, to_time
 from mtl_perception.ros import qos
-from mtl_perception.ros.parameters import ReadOnly
+from mtl_perception.ros.player_parameters import PlayerParameters
 from mtl_perception.ros.player_topics import PlayerTopics, relative_name
 from mtl_perception.ros.progress_watch import ProgressWatch
 
@@ -43,39 +42,6 @@ _AHEAD_BATCH = 4  # poses sent ahead at once: more would overflow the queue of a
 _CLOCK_PERIOD_S = 0.025
 _SETTLE_S = 0.5  # connections that have not changed for so long are all there
 _LISTENER_TIMEOUT_S = 3.0  # realtime: how long to wait for somebody who wants the images
-
-
-class PlayerParameters(BaseModel):
-    """The parameters of the player node."""
-
-    bag: Annotated[str, ReadOnly] = Field("", description="Folder (or .mcap or .db3 file) of the rosbag2 recording.")
-    mode: Annotated[Literal["every", "realtime"], ReadOnly] = Field(
-        "every", description="every: wait for progress on each instant, as fast as that goes; realtime: keep the pace."
-    )
-    rate: Annotated[float, ReadOnly] = Field(
-        1.0, ge=0.001, le=1000.0, description="Bag seconds per second, for mode realtime."
-    )
-    loop: Annotated[bool, ReadOnly] = Field(False, description="Start again at the end, until stopped.")
-    start_offset: Annotated[float, ReadOnly] = Field(
-        0.0, ge=0.0, le=1e9, description="Seconds of the bag to leave out; latched messages of that time are sent."
-    )
-    wait_for: Annotated[list[str], ReadOnly] = Field(
-        ["perception/progress"], description="Topics (mtl_perception_msgs/Progress) to wait for, for mode every."
-    )
-    listeners: Annotated[list[str], ReadOnly] = Field(
-        [""],
-        description="Full names of nodes that must receive every topic of the bag before it starts; empty: none.",
-    )
-    progress_timeout: Annotated[float, ReadOnly] = Field(
-        30.0, ge=0.1, le=3600.0, description="Seconds to wait for progress on one instant before going on without it."
-    )
-    cameras: Annotated[list[str], ReadOnly] = Field(
-        [""],
-        description="Names of the cameras whose images make an instant, the reference first; empty: all of the bag.",
-    )
-    absolute_topics: Annotated[bool, ReadOnly] = Field(
-        False, description="Publish on the bag's own topic names, not below this node's namespace."
-    )
 
 
 @dataclass

@@ -9,42 +9,48 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field
 
+from mtl_perception.core.settings import Hertz, Metres, Plain, ReadOnly, Seconds, Unit
 from mtl_perception.data.world.conditions import Conditions
 from mtl_perception.data.world.frames import WorldSettings
-from mtl_perception.ros.parameters import ReadOnly
 
 
 class WorldParameters(BaseModel):
     """The parameters of the world node."""
 
     kind: Literal["street", "indoor", "mesh"] = Field("street", description="What to show.")
-    seed: int = Field(0, ge=0, description="Which street or interior.")
-    seconds: float = Field(20.0, gt=0.0, le=120.0, description="How long the robot is on its way, seconds.")
+    seed: int = Field(0, ge=0, le=2**31 - 1, description="Which street or interior.")
+    seconds: Seconds = Field(20.0, gt=0.0, le=120.0, description="How long the robot is on its way.")
     loop: Annotated[bool, ReadOnly] = Field(False, description="Start again at the end, until stopped.")
-    frame_rate: float = Field(10.0, gt=0.0, le=100.0, description="Frames per second of the world.")
-    speed: float = Field(
+    frame_rate: Hertz = Field(10.0, gt=0.0, le=100.0, description="Frames per second of the world.")
+    speed: Plain = Field(
         1.0,
         ge=0.0,
         le=100.0,
         description="With use_sim_time: simulated seconds a second, at most; 0: as fast as frames are rendered.",
     )
     rig: str = Field("surround4", description="The cameras: mono, stereo, surround4, surround6 or a YAML file.")
-    image_width: int = Field(0, ge=0, le=4096, description="Of all images, pixels; 0: the rig's own.")
-    image_height: int = Field(0, ge=0, le=4096, description="Likewise.")
+    image_width: Annotated[int, Unit("px")] = Field(
+        0, ge=0, le=4096, description="Width of all images; 0: the rig's own."
+    )
+    image_height: Annotated[int, Unit("px")] = Field(
+        0, ge=0, le=4096, description="Height of all images; 0: the rig's own."
+    )
     labels: str = Field("default", description="The classes: a name in config/labels, or a YAML file.")
     cabin: bool = Field(False, description="Show the driver, too.")
     night: bool = Field(False, description="Street lamps and headlights; indoors some lamps are off.")
-    fog: float = Field(0.0, ge=0.0, le=10000.0, description="Metres after which fog hides 63 %; 0: no fog.")
-    noise: float = Field(1.0, ge=0.0, le=20.0, description="Factor on the noise of the cameras.")
-    exposure_changes: float = Field(
+    fog: Metres = Field(0.0, ge=0.0, le=10000.0, description="The way after which fog hides 63 %; 0: no fog.")
+    noise: Plain = Field(1.0, ge=0.0, le=20.0, description="Factor on the noise of the cameras.")
+    exposure_changes: Plain = Field(
         0.0, ge=0.0, le=2.0, description="Standard deviation of the exposure's logarithm over time."
     )
-    motion_blur: float = Field(0.0, ge=0.0, le=0.1, description="For how long the shutter is open, seconds.")
-    lens_dirt: float = Field(0.0, ge=0.0, le=1.0, description="Share of the lens that drops and dust cover.")
+    motion_blur: Seconds = Field(0.0, ge=0.0, le=0.1, description="For how long the shutter is open.")
+    lens_dirt: Plain = Field(0.0, ge=0.0, le=1.0, description="Share of the lens that drops and dust cover.")
     mesh: str = Field("", description="For the kind mesh: its file, PLY, OBJ, GLB or STL; metres, z up.")
     mesh_label: str = Field("building", description="The class of a mesh without labels.")
     trajectory: str = Field("", description="The way through a mesh, a TUM file; empty: one is found.")
-    workers: int = Field(0, ge=0, le=256, description="Processes that render; 0: as many as there are cores.")
+    workers: Annotated[int, Unit("processes")] = Field(
+        0, ge=0, le=256, description="Processes that render; 0: as many as there are cores."
+    )
 
     def settings(self) -> WorldSettings:
         """Return the part that the world is made from.

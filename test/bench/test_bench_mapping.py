@@ -38,10 +38,12 @@ def test_the_command_measures_a_small_and_a_large_map(tmp_path, capsys, monkeypa
     small = ["--small-map", "100", "--large-map", "900", "--size", "48x36"]
     assert cli.main(["bench", "--suite", "mapping", *small, "--out", str(out)]) == 0
     results = {result["name"]: result for result in json.loads(out.read_text())["results"]}
-    names = {"step", "scene_graph_changes", "open3d_extraction", "memory"}
+    names = {"step", "scene_graph_changes", "open3d_extraction", "memory", "whole_occupancy_grids"}
     names |= {f"{topic}_message" for topic in ("mesh", "points", "occupancy_grid")}
     names |= {f"scene_graph_{what}_message" for what in ("changes", "markers")}
     assert set(results) == {f"{name}_at_900_blocks" for name in names}
     assert results["step_at_900_blocks"]["reference"] == "at 100 blocks"
     assert all(result["value"] > 0 and result["reference_value"] > 0 for result in results.values())
+    # Far less than the whole grid, which has all cells of 0.1 m: the street is 18 m wide.
+    assert results["occupancy_grid_message_at_900_blocks"]["value"] < 0.5 * 18 * 30 / 0.1**2 / 1000
     assert "memory_at_900_blocks" in capsys.readouterr().out

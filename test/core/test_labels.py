@@ -92,3 +92,15 @@ def test_unknown_names_are_refused() -> None:
         labels.id_of("moon")
     with pytest.raises(KeyError, match="no mapping from dataset 'moon'"):
         labels.candidates("moon")
+
+
+def test_other_colours_change_nothing_else() -> None:
+    labels = LabelSpace.load(DEFAULT)
+    other = labels.with_colours({"road": (1, 2, 3), "car": (1, 2, 3)})
+    assert other.labels[labels.id_of("road")].colour == other.labels[labels.id_of("car")].colour == (1, 2, 3)
+    assert (other.names, other.subsets, other.boxes) == (labels.names, labels.subsets, labels.boxes)
+    same = np.delete(np.arange(256), [labels.id_of("road"), labels.id_of("car")])
+    np.testing.assert_array_equal(other.palette[same], labels.palette[same])
+    assert labels.labels[labels.id_of("road")].colour == (128, 64, 128)
+    with pytest.raises(ValueError, match=r"there is no class 'raod' \(there are: sky, road, pavement"):
+        labels.with_colours({"raod": (1, 2, 3)})

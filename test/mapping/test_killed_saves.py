@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from mtl_perception.mapping import Mapper, MapperConfig, storage
-from mtl_perception.mapping.reading import state_of
+from mtl_perception.mapping.reading import products_of, state_of
 from mtl_perception.mapping.window import region_file
 from mtl_perception.mapping.window.set_aside import SetAside
 
@@ -27,11 +27,10 @@ class Map:
     def __init__(self, mapper, folder):
         self._mapper, self._folder = mapper, folder
         self.frames = mapper.stats.frames
-        self._regions, self._products, self._state = (
-            list(mapper._volume.blocks.contents()),
-            mapper._products(),
-            state_of(mapper._volume, mapper._scene, mapper.stats.frames, mapper.stamp_ns),
-        )
+        volume, scene, mesh = mapper._volume, mapper._scene, mapper._volume.mesh_of_things()
+        self._regions = list(volume.blocks.contents())
+        self._products = products_of(volume, scene, mapper.config, mesh, mapper._spark_graph(mesh))
+        self._state = state_of(volume, scene, self.frames, mapper.stamp_ns)
 
     def save(self):
         """Save it as `Mapper.save` does."""

@@ -213,3 +213,34 @@ def test_points_are_the_coloured_labelled_vertices(walk, labels):
     assert xyz.shape == rgb.shape == (len(label), 3)
     clear = label == labels.id_of("wall")
     assert np.abs(xyz[clear, 0] - 3).mean() < 0.05
+
+
+def test_live_settings_hold_from_the_next_frame_on(scene, frame, labels):
+    scene.box("wall", (2.03, -4, -4), (2.2, 4, 4))
+    mapper = Mapper(MapperConfig(), labels)
+    mapper.adjust(MapperConfig(min_depth=3.0), labels)
+    mapper.integrate(frame(scene.look((0, 0, 0))))
+    assert mapper.stats.vertices == 0
+    mapper.adjust(MapperConfig(), labels)
+    mapper.integrate(frame(scene.look((0, 0, 0)), stamp_ns=10**8))
+    assert mapper.stats.vertices > 0
+    jumped = frame(scene.look((0, 0, 0)), stamp_ns=2 * 10**8, base=(20, 0, 0))
+    with pytest.raises(MappingError, match="the pose jumped by"):
+        mapper.integrate(jumped)
+    mapper.adjust(MapperConfig(pose_jump_patience=0.0, on_pose_jump="refuse"), labels)
+    with pytest.raises(MappingError, match="the pose jumped by"):
+        mapper.integrate(replace(jumped, stamp_ns=3 * 10**8))
+    mapper.adjust(MapperConfig(pose_jump_patience=0.0), labels)
+    assert mapper.integrate(replace(jumped, stamp_ns=4 * 10**8)).moved
+
+
+@pytest.mark.parametrize("values", [{"voxel_size": 0.1}, {"max_depth": 5.0}, {"object_gap": 0.3}])
+def test_other_settings_of_a_map_cannot_change(values, labels):
+    mapper = Mapper(MapperConfig(), labels)
+    (name,) = values
+    with pytest.raises(ValueError, match=f"{name} .* of a map cannot become {values[name]}"):
+        mapper.adjust(MapperConfig(**values), labels)
+    fewer = replace(labels, labels=labels.labels[:-1])
+    with pytest.raises(ValueError, match=r"the classes .* of a map cannot become"):
+        mapper.adjust(MapperConfig(), fewer)
+    assert mapper.config == MapperConfig() and mapper.labels is labels

@@ -59,3 +59,9 @@ def test_markers_are_the_twelve_edges_with_class_and_score() -> None:
     np.testing.assert_allclose(np.abs(ends).reshape(-1, 3), np.tile([2.25, 0.9, 0.8], (24, 1)))
     assert (edges.pose.position.x, edges.color.b) == (10.0, pytest.approx(142 / 255))
     assert text.text == "car 0.75" and text.pose.position.z > 0.8 + 0.8
+
+
+def test_boxes_of_a_lower_score_have_no_marker() -> None:
+    boxes = boxes_of((CAR,), LABELS)  # 0.75
+    counts = [len(detection_markers(boxes, LABELS, 7, "base_link", score).markers) for score in (0.7, 0.75, 0.8)]
+    assert counts == [3, 3, 1]

@@ -75,6 +75,13 @@ class Graph:
         until(lambda: self.watcher.count_publishers(subscription.topic_name) > 0, f"a publisher on {topic}")
         return seen
 
+    def forget(self, topic):
+        """Stop listening to a topic."""
+        for subscription in list(self.watcher.subscriptions):
+            if subscription.topic_name == self.watcher.resolve_topic_name(topic):
+                self.watcher.destroy_subscription(subscription)
+        until(lambda: self.watcher.count_subscribers(topic) == 0, f"nobody on {topic}")
+
     def call(self, kind, service, **fields):
         client = self.watcher.create_client(kind, service)
         assert client.wait_for_service(WAIT_S)

@@ -1,6 +1,6 @@
 # Copyright 2026 The mtl_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""The messages of tf2_msgs and vision_msgs are those that the rest of the ROS world speaks."""
+"""The messages of map_msgs, tf2_msgs and vision_msgs are those that the rest of the ROS world speaks."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from ament_index_python.packages import get_package_share_directory
 from geometry_msgs.msg import TransformStamped
+from map_msgs.msg import OccupancyGridUpdate
 from rclpy.serialization import deserialize_message, serialize_message
 from tf2_msgs.msg import TF2Error, TFMessage
 from vision_msgs.msg import (
@@ -22,8 +23,10 @@ from vision_msgs.msg import (
     VisionClass,
 )
 
-# Type hashes (REP-2016) of tf2_msgs 0.39.1 and vision_msgs 4.1.1: peers on other machines announce these.
+# Type hashes (REP-2016) of map_msgs 2.4.0, tf2_msgs 0.39.1 and vision_msgs 4.1.1: peers on other machines announce
+# these.
 HASHES = {
+    "map_msgs/msg/OccupancyGridUpdate": "c4095b0be2e4363f8978a1570e0293ee093436f1e1c61d99b48502ac317025e8",
     "tf2_msgs/msg/TF2Error": "db2485e7d6a0ec75bf087e058ee45df682acc3a621ca7780503d10aac141809a",
     "tf2_msgs/msg/TFMessage": "e369d0f05a23ae52508854b66f6aa0437f3449d652e8cbf22d5abe85d020f087",
     "vision_msgs/msg/BoundingBox3D": "bbb73a65c163d7f9bb29009c7bde9f7faa576bd2d23299c4511d19230dab4698",
@@ -52,6 +55,7 @@ def test_messages_survive_the_wire() -> None:
     )
     detection.bbox.size.x = 4.5
     for message in (
+        OccupancyGridUpdate(x=-1, y=2, width=3, height=1, data=[-1, 0, 100]),
         TFMessage(transforms=[TransformStamped(child_frame_id="base")]),
         TF2Error(error=TF2Error.TIMEOUT_ERROR, error_string="late"),
         LabelInfo(class_map=[VisionClass(class_id=65535, class_name="unlabelled")], threshold=0.5),

@@ -15,16 +15,14 @@ from mtl_perception.mapping.graph.ground_layers import (
     PLACE_SYMBOL,
     ROOM_SYMBOL,
     area_nodes,
-    edge_to_place,
     edges_to_regions,
-    place_nodes,
     region_nodes,
 )
 from mtl_perception.mapping.graph.kept_graph import KeptGraph
-from mtl_perception.mapping.graph.kept_ground import GroundChanges, PlaceWays
+from mtl_perception.mapping.graph.kept_ground import GroundChanges
 from mtl_perception.mapping.graph.map_object import MapObject
 from mtl_perception.mapping.graph.object_places import NO_PLACE, ObjectPlaces
-from mtl_perception.mapping.graph.regions import Region
+from mtl_perception.mapping.graph.place_layer import PlaceLayer, ends_of
 from mtl_perception.mapping.graph.scene_graph import OBJECT_SYMBOL, SceneEdge, SceneNode, object_nodes, symbol
 from mtl_perception.mapping.graph.track import Track
 from mtl_perception.mapping.poses.other_robots import OtherWay
@@ -35,13 +33,18 @@ class GraphUpdate:
     """Brings a graph up to date with one map, whose parts only ever change as they say.
 
     After all of a map has moved, or another map has become a part of it, another one begins.
+
+    Attributes:
+        labels: the classes, whose colours tracks have.
     """
 
     def __init__(self, graph: KeptGraph, ground: GroundGraph, others: Sequence[OtherWay], labels: LabelSpace) -> None:
         """Empty a graph, which nobody else changes, for a map with this ground and the ways of these other robots."""
-        graph.clear()
-        self._graph, self._labels = graph, labels
+        self.labels = labels
+        self._graph = graph
         self._ground = ground.kept()
+        self._places = PlaceLayer(self._ground, labels)
+        graph.clear(self._places)
         self._object_places = ObjectPlaces(self._ground)
         self._trajectory: Trajectory | None = None
         self._keyframes: list[SceneNode] = []  # the last one, if there is any
@@ -74,50 +77,33 @@ class GraphUpdate:
 
     def _update_ground(self, changes: GroundChanges) -> None:
         graph, regions = self._graph, self._ground.regions
-        graph.put(place_nodes(changes.places, changes.place_regions, self._labels))
-        new = [region for region in changes.regions if ROOM_SYMBOL + region.id not in graph]
+        named = {region.id for region in (*changes.regions, *changes.gone_regions)}
+        named.update(changes.moved_places[:, 1:].ravel().tolist())
+        were = {number for number in named if number >= 0 and ROOM_SYMBOL + number in graph}
+        new = [region for region in changes.regions if region.id not in were]
         graph.put(region_nodes(changes.regions))
         graph.put(area_nodes(changes.areas))
-        self._link_places(changes.ways)
         beside = {number for region in changes.regions for number in (region.id, *region.neighbours)}
         for number in sorted(beside & regions.keys()):
             region = regions[number]
             others = [regions[other] for other in region.neighbours if other > number and other in regions]
             nodes = region_nodes([region, *others])
             graph.link(nodes[0].id, [way_between(nodes[0], node) for node in nodes[1:]])
-        self._move_places(changes, new)
         for area in changes.areas:
             graph.link(BUILDING_SYMBOL + area.id, edges_to_regions(area))
         graph.drop(BUILDING_SYMBOL + number for number in changes.gone_areas)
         graph.drop(ROOM_SYMBOL + region.id for region in changes.gone_regions)
-        graph.drop(PLACE_SYMBOL + number for number in changes.gone_places.tolist())
-
-    def _move_places(self, changes: GroundChanges, new: Sequence[Region]) -> None:
-        """Link places to their regions, some of which are new; it is the places that own these edges."""
-        region_of = {place: region.id for region in new for place in region.places.tolist()}
-        region_of |= dict(changes.moved_places.tolist())
-        for place, region in region_of.items():
-            edges = [edge_to_place(region, place)] if region in self._ground.regions else []
-            self._graph.link(_parent_of(place), edges)
-        gone = [edge_to_place(region.id, place) for region in changes.gone_regions for place in region.places.tolist()]
-        for edge in gone:
-            if self._graph.has_edge(edge.ends):
-                self._graph.link(_parent_of(edge.target - PLACE_SYMBOL), ())
-        for place in changes.gone_places.tolist():
-            self._graph.link(_parent_of(place), ())
-
-    def _link_places(self, ways: PlaceWays) -> None:
-        edges: dict[int, list[SceneEdge]] = {number: [] for number in ways.holders.tolist()}
-        for holder, (one, other), length in zip(
-            ways.held_by.tolist(), (PLACE_SYMBOL + ways.ends).tolist(), ways.lengths.tolist(), strict=True
-        ):
-            edges[holder].append(SceneEdge(one, other, length))
-        for holder, held in edges.items():
-            self._graph.link(PLACE_SYMBOL + holder, held)
+        linked, parted = self._places.parents(changes, new, were)
+        graph.note(
+            (PLACE_SYMBOL + changes.places).tolist(),
+            (PLACE_SYMBOL + changes.gone_places).tolist(),
+            linked.union(ends_of(changes.ways)),
+            parted.union(ends_of(changes.gone_ways)),
+        )
 
     def _update_objects(self, objects: Sequence[MapObject], gone: Sequence[int], changes: GroundChanges) -> None:
         graph = self._graph
-        graph.put(object_nodes(objects, self._labels))
+        graph.put(object_nodes(objects, self.labels))
         for number, place in self._object_places.update(objects, gone, changes.squares).items():
             node = OBJECT_SYMBOL + number
             graph.link(node, [] if place == NO_PLACE else [SceneEdge(PLACE_SYMBOL + place, node, 1.0)])
@@ -139,7 +125,7 @@ class GraphUpdate:
             self._graph.link(node.id, [way_between(before, node)])
 
     def _update_tracks(self, tracks: Sequence[Track]) -> None:
-        nodes = track_nodes(tracks, self._labels)
+        nodes = track_nodes(tracks, self.labels)
         self._graph.put(nodes)
         now = {node.id for node in nodes}
         self._graph.drop(sorted(self._tracks - now))
@@ -147,8 +133,3 @@ class GraphUpdate:
 
 
 _THIS_ROBOT = 0
-
-
-def _parent_of(place: int) -> tuple[str, int]:
-    """Return the owner of the edge to a place from its region."""
-    return "parent", place

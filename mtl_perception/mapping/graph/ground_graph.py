@@ -5,9 +5,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from mtl_perception.core import LabelSpace
 from mtl_perception.core.transforms import Transform
@@ -50,12 +51,12 @@ class GroundView:
 class GroundGraph:
     """Keeps the grid and all that is found in it, looking again only where something has changed.
 
-    A cell of the grid takes 16 bytes of memory, a square of the ground (see `places`) 140. The grid is bounded; squares
-    are kept wherever the robot was.
+    A cell of the grid takes 16 bytes of memory, a square of the ground (see `places`) 140, on disk where the robot has
+    not been lately, see `PagedColumns`. The grid is bounded; squares are kept wherever the robot was.
     """
 
-    def __init__(self, config: MapperConfig, labels: LabelSpace) -> None:
-        """Start with nothing seen.
+    def __init__(self, config: MapperConfig, labels: LabelSpace, archive_folder: Path | None = None) -> None:
+        """Start with nothing seen; files for what is not in memory are made in `archive_folder`.
 
         Raises:
             ValueError: a setting names a class that `labels` does not have, or that is not possible there.
@@ -63,7 +64,7 @@ class GroundGraph:
         kept_areas.prepare()
         self.grid = GroundGrid(config, labels)
         self._ids = RegionIds()
-        self._config, self._labels = config, labels
+        self._config, self._labels, self._archive_folder = config, labels, archive_folder
         self._spacing = config.place_spacing
         self._cell_area = config.grid_resolution**2
         self._begin()
@@ -73,7 +74,7 @@ class GroundGraph:
         config, labels = self._config, self._labels
         self._clearance = DistanceField(config.grid_resolution, MAX_CLEARANCE)
         self._walls = DistanceField(config.grid_resolution, MAX_CLEARANCE)
-        self._squares = Squares(_FIELDS)
+        self._squares = Squares(_FIELDS, self._archive_folder)
         self._places = PlaceGraph(config, labels, self.grid, self._squares)
         self._rooms = Rooms(config, self._squares, self._ids)
         self._segments = RoadSegments(config, labels, self.grid, self._squares, self._ids)
@@ -287,7 +288,7 @@ def check_state(state: dict[str, NDArray]) -> None:
     """
     cells = state["grid.seen"].shape
     nodes = len(state["squares.blocks"]) * SQUARES_OF_BLOCK
-    expected: dict[str, tuple[str, tuple[int, ...]]] = {
+    expected: dict[str, tuple[DTypeLike, tuple[int, ...]]] = {
         "next_region": ("int64", ()),
         "grid.corner": ("int64", (2,)),
         "grid.ground_height": ("float64", ()),

@@ -126,11 +126,6 @@ def area_nodes(areas: Sequence[Area]) -> list[SceneNode]:
     ]
 
 
-def edge_to_place(region: int, place: int) -> SceneEdge:
-    """Return the edge from a region to a place of it, given their ids."""
-    return SceneEdge(ROOM_SYMBOL + region, PLACE_SYMBOL + place, 1.0)
-
-
 def edges_to_regions(area: Area) -> list[SceneEdge]:
     """Return the edges from an area to its regions."""
     return [SceneEdge(BUILDING_SYMBOL + area.id, ROOM_SYMBOL + region, 1.0) for region in area.regions]

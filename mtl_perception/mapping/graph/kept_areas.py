@@ -19,6 +19,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from mtl_perception.core.compiled import compiled
+from mtl_perception.mapping.graph.paged_columns import PagedColumns
 from mtl_perception.mapping.graph.regions import Area, Region, area_of
 from mtl_perception.mapping.graph.square_ways import WAYS, neighbour, over_way
 from mtl_perception.mapping.graph.squares import BLOCK, SQUARES_OF_BLOCK, STEPS, Squares
@@ -35,7 +36,7 @@ class KeptAreas:
         """Begin without areas."""
         self.areas: dict[int, Area] = {}
         self._squares = squares
-        self._part = np.zeros(0, dtype=np.int64)  # per node, the least of its part
+        self._columns = PagedColumns({"part": (np.int64, (), 0)}, squares.folder)  # per node, the least of its part
         self._links: dict[int, NDArray[np.int64]] = {}  # per block, those that its squares have or hold
         self._area_of: dict[int, int] = {}  # per region
         self._members: dict[int, list[int]] = {}  # per area, its regions, rising
@@ -71,13 +72,13 @@ class KeptAreas:
         if not len(blocks):
             return False
         squares = self._squares
-        if len(self._part) < len(squares):
-            self._part = np.append(self._part, np.zeros(2 * len(squares) - len(self._part), dtype=np.int64))
+        self._columns.grow(len(squares))
+        part = self._columns["part"]
         fields = STEPS, squares.neighbours, squares["ways"], squares["necks"], squares["road_kind"]
-        find_parts(blocks, *fields, self._part)
+        find_parts(blocks, *fields, part)
         around = np.unique(squares.neighbours[blocks])
         around = around[around >= 0]
-        links, counts = find_links(around, *fields, self._part, square_region)
+        links, counts = find_links(around, *fields, part, square_region)
         has_changed = False
         for block, of_block in zip(around.tolist(), np.split(links, np.cumsum(counts)[:-1]), strict=True):
             if not np.array_equal(of_block, self._links.get(block, _NO_LINKS)):

@@ -13,9 +13,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 
 from mtl_perception.core import UNKNOWN
-from mtl_perception.mapping.fusion.blocks import Key, pack
+from mtl_perception.mapping.fusion.blocks import Key, pack, unpack
 from mtl_perception.mapping.surface.meshing import MeshBlock
 
 SUMMARY = np.dtype(
@@ -51,9 +52,10 @@ class Surface:
         vertices: how many, those on borders between blocks counted in each.
         confidence: 0..1, mean over the vertices.
         class_share: 0..1.
-        centroid: (3,), metres, of the whole of it: the mean over the cells of the mean of each one's vertices, where a
-            cell with many beside it counts for less. So it is not drawn to the part of a pole that was seen from all
-            around, which has many times the vertices of a part as long that was seen from one side.
+        centroid: (3,), metres, of the whole of it: the mean over the cells of the mean of each one's vertices. A cell
+            counts as the square root of how many they are, and for less where many cells are beside it. So the centroid
+            is drawn less to the part of a pole that was seen from all around, which has many times the vertices of a
+            part as long that was seen from one side, and a cell that the surface only touches is not one that it fills.
         minimum, maximum: (3,), metres.
         colour: mean RGB 0..255.
     """
@@ -97,15 +99,20 @@ def joined(parts: Sequence[bytes]) -> NDArray:
     return np.frombuffer(b"".join(parts), SUMMARY)
 
 
-def surfaces_of(entries: NDArray, blocks: NDArray[np.int64]) -> list[Surface]:
+def surfaces_of(entries: NDArray, blocks: NDArray[np.int64], reach: int = 1) -> list[Surface]:
     """Return the connected surfaces among `SUMMARY` entries (N,) of one kind, in the order of their first cells.
 
-    `blocks` (N,) are the packed keys of the entries' blocks, in order. A surface's sums depend on its own entries only.
+    A surface's sums depend on its own entries only.
+
+    Args:
+        entries: (N,).
+        blocks: (N,) the packed keys of the entries' blocks, in order.
+        reach: so many cells may connected ones be apart, to any side; 1: they are neighbours.
     """
     if not len(entries):
         return []
     cells, place = np.unique(entries["cell"], return_inverse=True)
-    _, component = np.unique(connected_cells(cells), return_inverse=True)
+    _, component = np.unique(connected_cells(cells, reach), return_inverse=True)
     of_entry = component[place]
     order = np.argsort(of_entry, kind="stable")
     blocks, of_entry = blocks[order], of_entry[order]
@@ -122,8 +129,8 @@ def surfaces_of(entries: NDArray, blocks: NDArray[np.int64]) -> list[Surface]:
     block_bounds = np.searchsorted(of_entry[new_block], np.arange(len(first) + 1))
     by_component = np.argsort(component, kind="stable")
     cell_bounds = np.searchsorted(component[by_component], np.arange(len(first) + 1))
-    weight = (1.0 / (1 + _beside(cells)))[by_component, None]
-    middles = _middles(entries, place)[by_component]
+    middles, in_cell = _middles(entries, place)
+    middles, weight = middles[by_component], (np.sqrt(in_cell) / (1 + _beside(cells)))[by_component, None]
     sums = np.add.reduceat(np.concatenate([weight * middles, weight], axis=1), cell_bounds[:-1], axis=0)
     centroid = sums[:, :3] / sums[:, 3:]
     found = []  # with copies, so that one of them does not keep the others' arrays alive
@@ -144,16 +151,24 @@ def surfaces_of(entries: NDArray, blocks: NDArray[np.int64]) -> list[Surface]:
     return found
 
 
-def connected_cells(cells: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return the component (N,) of each packed cell (N,), sorted and distinct, under 26-neighbourhood.
+def connected_cells(cells: NDArray[np.int64], reach: int = 1) -> NDArray[np.int64]:
+    """Return the component (N,) of each packed cell (N,), sorted and distinct; with reach 1, under 26-neighbourhood.
 
-    A component is named by its first cell. Labels spread along the links and are then shortened, until none changes.
+    A component is named by its first cell. It costs N log N for each two components whose boxes are within reach.
     """
-    wanted = cells + _STEPS[:, None]
-    at = np.searchsorted(cells, wanted)
-    _, first = there = np.nonzero(cells[np.minimum(at, len(cells) - 1)] == wanted)
-    second = at[there]
-    parent = np.arange(len(cells))
+    component = _spread_along(len(cells), *_links(cells))
+    if reach == 1 or not component.any():
+        return component
+    first, of_cell = np.unique(component, return_inverse=True)
+    return first[_spread_along(len(first), *_links_within(unpack(cells), of_cell, reach))][of_cell]
+
+
+def _spread_along(count: int, first: NDArray[np.int64], second: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the component (N,), the least of its members, of each of so many that are linked by pairs (M,), (M,).
+
+    Labels spread along the links and are then shortened, until none changes.
+    """
+    parent = np.arange(count)
     while True:
         low = np.minimum(parent[first], parent[second])
         before = parent.copy()
@@ -162,6 +177,30 @@ def connected_cells(cells: NDArray[np.int64]) -> NDArray[np.int64]:
         parent = parent[parent]
         if (parent == before).all():
             return parent
+
+
+def _links(cells: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    wanted = cells + _STEPS[:, None]
+    at = np.searchsorted(cells, wanted)
+    _, first = there = np.nonzero(cells[np.minimum(at, len(cells) - 1)] == wanted)
+    return first, at[there]
+
+
+def _links_within(
+    points: NDArray[np.int32], component: NDArray[np.int64], reach: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the pairs (M,), (M,) of components of which cells (N, 3), component (N,), are at most so many apart."""
+    order = np.argsort(component, kind="stable")
+    parts = np.split(points[order], _firsts(component[order])[1:])
+    low, high = (np.stack([bound(part, axis=0) for part in parts]) for bound in (np.min, np.max))
+    apart = np.maximum(low[:, None] - high, low - high[:, None]).max(axis=2)
+    near = np.argwhere(np.triu(apart <= reach, 1))
+    trees = {number: cKDTree(parts[number]) for number in np.unique(near).tolist()}
+    linked = [
+        np.isfinite(trees[one].query(parts[other], p=np.inf, distance_upper_bound=reach + 0.5)[0]).any()
+        for one, other in near.tolist()
+    ]
+    return near[linked, 0], near[linked, 1]
 
 
 def neighbours(cells: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -187,12 +226,12 @@ def _beside(cells: NDArray[np.int64]) -> NDArray[np.int64]:
     return count
 
 
-def _middles(entries: NDArray, place: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Return the mean (C, 3) of the vertices of each cell; `place` (N,) says of which cell each entry is."""
+def _middles(entries: NDArray, place: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Return the mean (C, 3) of the vertices of each cell, and how many (C,); `place` (N,): each entry's cell."""
     order = np.argsort(place, kind="stable")
     first = _firsts(place[order])
     vertices = np.add.reduceat(entries["vertices"][order], first, dtype=np.int64)
-    return np.asarray(np.add.reduceat(entries["position"][order], first, axis=0) / vertices[:, None])
+    return np.add.reduceat(entries["position"][order], first, axis=0) / vertices[:, None], vertices
 
 
 def _summarised(parts: list[tuple[Key, MeshBlock]], countable: NDArray[np.bool_], edge: float) -> dict[int, bytes]:

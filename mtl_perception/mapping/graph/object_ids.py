@@ -9,7 +9,7 @@ of the nearest cell that has one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
 
@@ -170,7 +170,7 @@ class ObjectIds:
         for at, surface in enumerate(surfaces):
             ids = sorted(met.get(at, []), key=lambda item: (-reported.get(item, -1), -known[item].vertices, item))
             if not ids and at not in free:
-                nobody = np.full(len(surface.cells), NO_ID, np.int64)
+                nobody = all_from(NO_ID, len(surface.cells))
                 result.append(Identity(NO_ID, surface.vertices, *_span([stamps_ns[at]], now_ns), (), nobody))
                 continue
             if not ids:
@@ -248,19 +248,24 @@ class ObjectIds:
             del self.vanished[oldest.known.id]
 
 
+def all_from(number: int, count: int) -> NDArray[np.int64]:
+    """Return the origins (C,), not to be written, of so many cells that all have the same; they take no memory."""
+    return np.broadcast_to(np.int64(number), count)
+
+
 def moved_piece(
     surface: Surface,
     identity: Identity,
     move: Move,
     edge: float,
-    taken: Collection[int],
+    are_free: Callable[[NDArray[np.int64]], NDArray[np.bool_]],
 ) -> tuple[Surface, Identity]:
-    """Return a surface where it has come to, without the cells that are `taken`, and without its blocks.
+    """Return a surface where it has come to, with those of the cells (N,) that are free (N,), and without its blocks.
 
     It may have no cell left. `edge` is that of the cells, metres.
     """
     cells, first = moved_cells(surface.cells, move, identity.first_seen_ns, edge)
-    free = np.array([cell not in taken for cell in cells.tolist()], dtype=bool)
+    free = are_free(cells)
     centroid = move(surface.centroid[None], identity.first_seen_ns)[0]
     no_blocks = np.zeros(0, np.int64)
     return (
@@ -304,7 +309,7 @@ def _carried(surfaces: list[Surface], before: list[tuple[Surface, Identity]]) ->
 def _spread(cells: NDArray[np.int64], origins: NDArray[np.int64], ids: list[int]) -> NDArray[np.int64]:
     """Return the origins (C,) of cells, those that are none of `ids` replaced by that of the nearest cell that is."""
     if len(ids) == 1:
-        return np.full(len(cells), ids[0], np.int64)
+        return all_from(ids[0], len(cells))
     fixed = np.isin(origins, ids)
     if fixed.all():
         return origins

@@ -8,6 +8,7 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,7 @@ from mtl_perception.mapping.config import MapperConfig
 from mtl_perception.mapping.errors import MapFormatError
 from mtl_perception.mapping.fusion.blocks import Key, pack, unpack
 from mtl_perception.mapping.fusion.measured import MeasuredBlocks
+from mtl_perception.mapping.graph.cell_owners import NOBODY, CellOwners
 from mtl_perception.mapping.graph.map_object import MapObject, ObjectsState
 from mtl_perception.mapping.graph.object_cells import (
     SUMMARY,
@@ -28,12 +30,13 @@ from mtl_perception.mapping.graph.object_cells import (
     surfaces_of,
     with_instance,
 )
-from mtl_perception.mapping.graph.object_ids import NO_ID, Identity, Move, ObjectIds, moved_cells, moved_piece
+from mtl_perception.mapping.graph.object_ids import NO_ID, Identity, Move, ObjectIds, all_from, moved_cells, moved_piece
+from mtl_perception.mapping.graph.summary_store import NOTHING, SummaryStore
 from mtl_perception.mapping.surface.meshing import MeshBlock
 
 _NOWHERE = -1  # packed key of no block
 _NEVER = -1  # stamp of a block that no frame has measured
-_NOTHING = b""
+_HIDDEN_M = 3.0  # as far may parts of a thing be from each other that is told from others by a number of its own
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,21 +51,23 @@ class _Piece:
 class ObjectRegistry:
     """Finds the objects in the mesh and recognises those of before.
 
-    A step costs as much as the changed blocks and the objects in and next to them. In memory, each block takes 89 bytes
-    for every class and cell in which it has countable vertices; each cell of a surface some 120 bytes.
+    A step costs as much as the changed blocks and the objects in and next to them. In memory, each cell of a surface
+    takes 8 bytes. Each block takes 92 bytes for every class and cell in which it has countable vertices, but most of
+    them are on disk, see `SummaryStore`.
     """
 
-    def __init__(self, config: MapperConfig, labels: LabelSpace) -> None:
-        """Start without objects."""
+    def __init__(self, config: MapperConfig, labels: LabelSpace, archive_folder: Path | None = None) -> None:
+        """Start without objects; the folder for what is not in memory is made in `archive_folder`."""
+        self._archive_folder = archive_folder
         self._edge = config.object_gap
         self._countable = labels.static_things
         self._ids = ObjectIds(config)
-        self._entries: dict[int, bytes] = {}  # per packed key of a block, its summaries
+        self._entries = SummaryStore(archive_folder)
         self._dirty: dict[int, bytes] = {}  # per packed key of a block that has changed, its summaries of before
         self._measured_again: set[int] = set()
         self._pieces: dict[int, _Piece] = {}  # by number; the numbers mean nothing
         self._next_piece = 0
-        self._owners: dict[int, dict[int, int]] = {}  # per kind, the number of the piece at each packed cell
+        self._owners = CellOwners()  # by these numbers
         self._reported: list[int] = []  # ids, in order
         self._objects: list[MapObject] = []  # of these ids
         self._current: tuple[MapObject, ...] | None = None  # the same, None when they have changed since
@@ -73,27 +78,24 @@ class ObjectRegistry:
         """Learn which blocks have a new mesh, and which have none any more. The meshes are not kept."""
         entries = summarised(changed, self._countable, self._edge)
         for block in pack(np.array([*changed, *removed], np.int64).reshape(-1, 3)).tolist():
-            new, old = entries.get(block, _NOTHING), self._entries.get(block, _NOTHING)
+            new, old = entries.get(block, NOTHING), self._entries.get(block)
             if new != old:
                 self._dirty.setdefault(block, old)
-                if new:
-                    self._entries[block] = new
-                else:
-                    del self._entries[block]
+                self._entries.put(block, new)
 
     def join(self, instance: int, other: int) -> None:
         """Learn that a thing is another one, that is known."""
         blocks = set(self._dirty)
-        kinds = [kind for kind in self._owners if kind // 256 == instance]
-        for kind in kinds:
-            for number in set(self._owners[kind].values()):
-                blocks.update(self._pieces[number].surface.blocks.tolist())
-        for block in sorted(blocks & self._entries.keys()):
-            old = self._entries[block]
+        for kind in self._owners.kinds():
+            if kind // 256 == instance:
+                for number in self._owners.of_kind(kind):
+                    blocks.update(self._pieces[number].surface.blocks.tolist())
+        for block in sorted(blocks):
+            old = self._entries.get(block)
             new = with_instance(old, instance, other)
             if new != old:
                 self._dirty.setdefault(block, old)
-                self._entries[block] = new
+                self._entries.put(block, new)
 
     def note_measured(self, keys: NDArray[np.int32]) -> None:
         """Learn that blocks `keys` (N, 3) were measured again, whether or not their meshes have changed."""
@@ -123,6 +125,10 @@ class ObjectRegistry:
             self._current = tuple(self._objects)
         return self._current
 
+    def close(self) -> None:
+        """Remove what is on disk; it cannot be used any more."""
+        self._entries.close()
+
     def start_anew(self) -> None:
         """Tell of all objects next time."""
         self._told.clear()
@@ -148,9 +154,10 @@ class ObjectRegistry:
     def moved(self, move: Move) -> ObjectRegistry:
         """Return a registry that knows where these objects have come to, and waits for the mesh that is there now."""
         other = ObjectRegistry.__new__(ObjectRegistry)
+        other._archive_folder, other._entries = self._archive_folder, SummaryStore(self._archive_folder)
         other._edge, other._countable, other._ids = self._edge, self._countable, self._ids.moved(move)
-        other._entries, other._dirty, other._measured_again = {}, {}, set()
-        other._pieces, other._next_piece, other._owners = {}, 0, {}
+        other._dirty, other._measured_again = {}, set()
+        other._pieces, other._next_piece, other._owners = {}, 0, CellOwners()
         pieces = (piece for piece in self._pieces.values() if piece.identity.id != NO_ID)
         other._dirty[_NOWHERE] = b"".join(other._put_moved(piece, move) for piece in pieces)
         there = {piece.identity.id for piece in other._pieces.values()}
@@ -174,7 +181,7 @@ class ObjectRegistry:
             things: with instances and ids (see `take_ids`) of this map.
             move: brings points there.
         """
-        places = _NOTHING
+        places = NOTHING
         for item, identity in things:
             surface = Surface(
                 item.cells, pack(item.blocks[:0]), 0, item.confidence, item.class_share, item.centroid, item.minimum,
@@ -205,8 +212,9 @@ class ObjectRegistry:
     def state(self, measured: MeasuredBlocks, now_ns: int) -> ObjectsState:
         """Return all that follows from what was noted until now."""
         objects = self.current(measured, now_ns)
-        entries, blocks = self._gathered(sorted(self._entries))
-        identities = [self._pieces[self._owners[_kind_of(item)][int(item.cells[0])]].identity for item in objects]
+        entries, blocks = _put_together(self._entries.items())
+        owners = [int(self._owners.at(_kind_of(item), item.cells[:1])[0]) for item in objects]
+        identities = [self._pieces[number].identity for number in owners]
         return ObjectsState(
             self._ids.next_id, objects, tuple(identities), tuple(self._ids.vanished.values()), blocks, entries
         )
@@ -219,17 +227,17 @@ class ObjectRegistry:
         """
         bounds = np.flatnonzero(np.diff(state.blocks, prepend=-1, append=-1))
         for start, end in zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True):
-            self._entries[int(state.blocks[start])] = state.entries[start:end].tobytes()
+            self._entries.put(int(state.blocks[start]), state.entries[start:end].tobytes())
         saved = {
             (_kind_of(item), int(item.cells[0])): (item, identity)
             for item, identity in zip(state.objects, state.identities, strict=True)
         }
         for kind in np.unique(state.entries["kind"]).tolist():
             chosen = state.entries["kind"] == kind
-            for surface in surfaces_of(state.entries[chosen], state.blocks[chosen]):
+            for surface in surfaces_of(state.entries[chosen], state.blocks[chosen], self._reach(kind)):
                 item, identity = saved.pop((kind, int(surface.cells[0])), (None, None))
                 if item is None or identity is None:
-                    nobody = np.full(len(surface.cells), NO_ID, np.int64)
+                    nobody = all_from(NO_ID, len(surface.cells))
                     self._add(_Piece(kind, surface, Identity(NO_ID, surface.vertices, 0, 0, (), nobody)))
                     continue
                 if not _is_of(item, surface):
@@ -249,10 +257,12 @@ class ObjectRegistry:
 
         `blocks` are those changed blocks that have entries of the kind now.
         """
-        owners = self._owners.setdefault(kind, {})
-        fresh = np.array([cell for cell in touched.tolist() if cell not in owners], np.int64)
-        near = np.concatenate([touched, neighbours(fresh)]).tolist()
-        numbers = {owners[cell] for cell in near if cell in owners}
+        owners = self._owners.at(kind, touched)
+        fresh = touched[owners == NOBODY]
+        near = {*owners.tolist(), *self._owners.at(kind, neighbours(fresh)).tolist()} - {NOBODY}
+        numbers = near if self._reach(kind) == 1 else self._owners.of_kind(kind)
+        for number in numbers:
+            self._owners.remove(number, kind)
         # in an order that does not hang on the numbers, which are others once a map has been loaded
         old = sorted((self._pieces.pop(number) for number in numbers), key=lambda piece: int(piece.surface.cells[0]))
         cells = np.sort(np.concatenate([fresh, *(piece.surface.cells for piece in old)]))
@@ -261,7 +271,7 @@ class ObjectRegistry:
         )
         chosen = np.flatnonzero(entries["kind"] == kind)
         chosen = chosen[shared_cells(entries["cell"][chosen], cells)]
-        surfaces = surfaces_of(entries[chosen], block_of[chosen])
+        surfaces = surfaces_of(entries[chosen], block_of[chosen], self._reach(kind))
         identities = self._ids.identified(
             kind % 256,
             surfaces,
@@ -270,8 +280,6 @@ class ObjectRegistry:
             now_ns,
         )
         for piece in old:
-            for cell in piece.surface.cells.tolist():
-                del owners[cell]
             if piece.identity.id != NO_ID:
                 place = bisect_left(self._reported, piece.identity.id)
                 del self._reported[place], self._objects[place]
@@ -290,10 +298,10 @@ class ObjectRegistry:
         newest: dict[int, int] = {}  # per number of a piece
         stamps = measured.of(unpack(np.array(blocks, np.int64)), _NEVER)[:, 1].tolist()
         for block, stamp_ns in zip(blocks, stamps, strict=True):
-            entries = joined([self._entries[block]])
-            for kind, cell in zip(entries["kind"].tolist(), entries["cell"].tolist(), strict=True):
-                number = self._owners[kind][cell]
-                newest[number] = max(newest.get(number, _NEVER), stamp_ns)
+            entries = joined([self._entries.get(block)])
+            for kind in np.unique(entries["kind"]).tolist():
+                for number in np.unique(self._owners.at(kind, entries["cell"][entries["kind"] == kind])).tolist():
+                    newest[number] = max(newest.get(number, _NEVER), stamp_ns)
         for number, stamp_ns in newest.items():
             piece = self._pieces[number]
             if piece.identity.id != NO_ID and stamp_ns > piece.identity.last_seen_ns:
@@ -302,24 +310,26 @@ class ObjectRegistry:
                 self._objects[place] = replace(self._objects[place], last_seen_ns=stamp_ns)
                 self._untold.add(piece.identity.id)
 
+    def _reach(self, kind: int) -> int:
+        """Return how many cells apart the parts of a thing may be: what hides its middle does not make two of it."""
+        return max(1, round(_HIDDEN_M / self._edge)) if kind // 256 else 1
+
     def _gathered(self, blocks: list[int]) -> tuple[NDArray, NDArray[np.int64]]:
         """Return the entries (N,) of packed blocks, those that have none left out, and the block (N,) of each."""
-        parts = [self._entries.get(block, _NOTHING) for block in blocks]
-        counts = np.array([len(part) // SUMMARY.itemsize for part in parts], np.int64)
-        return joined(parts), np.repeat(np.array(blocks, np.int64), counts)
+        return _put_together((block, self._entries.get(block)) for block in blocks)
 
     def _owner_of(self, item: MapObject, move: Move) -> int | None:
         """Return the number of the piece that is an object and has most of the cells that a thing comes to."""
-        owners = self._owners.get(_kind_of(item), {})
         cells, _ = moved_cells(item.cells, move, item.first_seen_ns, self._edge)
-        there = Counter(owners[cell] for cell in cells.tolist() if cell in owners)
-        pieces = [number for number in there if self._pieces[number].identity.id != NO_ID]
+        there = Counter(self._owners.at(_kind_of(item), cells).tolist())
+        pieces = [number for number in there if number != NOBODY and self._pieces[number].identity.id != NO_ID]
         return max(pieces, key=lambda number: (there[number], -self._pieces[number].identity.id), default=None)
 
     def _put_moved(self, piece: _Piece, move: Move) -> bytes:
         """Add a piece where it comes to and none is; return empty entries of all cells that it may be one with."""
-        taken = self._owners.setdefault(piece.kind, {})
-        surface, identity = moved_piece(piece.surface, piece.identity, move, self._edge, taken)
+        surface, identity = moved_piece(
+            piece.surface, piece.identity, move, self._edge, lambda cells: self._owners.at(piece.kind, cells) == NOBODY
+        )
         if len(surface.cells):
             self._add(_Piece(piece.kind, surface, identity))
         around = np.union1d(surface.cells, neighbours(surface.cells))
@@ -329,8 +339,7 @@ class ObjectRegistry:
 
     def _add(self, piece: _Piece) -> None:
         self._pieces[self._next_piece] = piece
-        owners = self._owners.setdefault(piece.kind, {})
-        owners.update(dict.fromkeys(piece.surface.cells.tolist(), self._next_piece))
+        self._owners.add(self._next_piece, piece.kind, piece.surface.cells)
         self._next_piece += 1
 
     def _report(self, item: MapObject) -> None:
@@ -338,6 +347,13 @@ class ObjectRegistry:
         self._reported.insert(place, item.id)
         self._objects.insert(place, item)
         self._untold.add(item.id)
+
+
+def _put_together(blocks: Iterable[tuple[int, bytes]]) -> tuple[NDArray, NDArray[np.int64]]:
+    """Return the entries (N,) of all blocks, and the block (N,) of each."""
+    numbers, parts = zip(*blocks, strict=True) if (blocks := [*blocks]) else ((), ())
+    counts = np.array([len(part) // SUMMARY.itemsize for part in parts], np.int64)
+    return joined(parts), np.repeat(np.array(numbers, np.int64), counts)
 
 
 def _kind_of(item: MapObject) -> int:

@@ -12,11 +12,13 @@ from numpy.typing import NDArray
 from mtl_perception.core import LabelSpace
 from mtl_perception.mapping.config import MapperConfig
 from mtl_perception.mapping.graph import square_survey, square_ways
+from mtl_perception.mapping.graph.paged_columns import Field
 from mtl_perception.mapping.graph.square_moves import SquareMoves
-from mtl_perception.mapping.graph.squares import RING, STEPS, Field, Squares, around, id_of
+from mtl_perception.mapping.graph.squares import RING, STEPS, Squares, around, id_of
 from mtl_perception.mapping.ground.distance_field import DistanceField
 from mtl_perception.mapping.ground.grid_layers import TILE
-from mtl_perception.mapping.ground.ground_grid import GridChanges, GroundGrid
+from mtl_perception.mapping.ground.grid_news import GridChanges
+from mtl_perception.mapping.ground.ground_grid import GroundGrid
 
 MAX_CLEARANCE = 3.0
 """Distances to obstacles and walls are told up to here, metres."""

@@ -2,10 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Road segments: the places of streets, parted at junctions and about every 20 metres between them.
 
-A place on a road is of a junction where three or more arms of road leave its surroundings, and around that. The road
-between junctions has anchors, 20 metres apart along the road: a segment is what is nearest to one anchor, so it reaches
-across the road. Anchors stay, and with them the ids of their segments; so where segments end depends on the order in
-which a road was seen. Places beside a road go with the nearest place on it.
+A place on a road is of a junction where three or more arms of road leave its surroundings, and around that; the wider
+the road is there, the larger are these. The road between junctions has anchors, 20 metres apart along the road: a
+segment is what is nearest to one anchor, so it reaches across the road. Anchors stay, and with them the ids of their
+segments; so where segments end depends on the order in which a road was seen. Places beside a road go with the nearest
+place on it.
 """
 
 from __future__ import annotations
@@ -16,11 +17,12 @@ from numpy.typing import NDArray
 from mtl_perception.core import LabelSpace
 from mtl_perception.mapping.config import MapperConfig
 from mtl_perception.mapping.graph import road_walks
+from mtl_perception.mapping.graph.paged_columns import Field
 from mtl_perception.mapping.graph.regions import RegionIds
-from mtl_perception.mapping.graph.road_walks import EDGE, FAR, count_arms, parts_of, rim_of, spread
+from mtl_perception.mapping.graph.road_walks import EDGE, FAR, NARROW, count_arms, openness_of, parts_of, spread
 from mtl_perception.mapping.graph.square_moves import SquareMoves
 from mtl_perception.mapping.graph.square_ways import ends_of_ways
-from mtl_perception.mapping.graph.squares import RING, STEPS, Field, Squares, around
+from mtl_perception.mapping.graph.squares import RING, STEPS, Squares, around
 from mtl_perception.mapping.ground.ground_grid import GroundGrid
 
 _NONE, _STRETCH, _JUNCTION, _BESIDE = range(4)
@@ -28,6 +30,7 @@ _NONE, _STRETCH, _JUNCTION, _BESIDE = range(4)
 FIELDS: dict[str, Field] = {
     "road_kind": ("uint8", (), _NONE),  # whether a place is of a stretch of road, of a junction, or beside a road
     "is_crossing": ("bool", (), False),  # whether arms of road lead away from a place on three or more sides
+    "arm_reach": ("uint8", (), 0),  # squares around a place that decide about that
     "segment": ("int64", (), -1),  # id of the segment or junction of a place on a road; -1 none
     "is_anchor": ("bool", (), False),
     "anchor": ("int64", (), -1),  # node of the nearest anchor along a stretch; -1 none
@@ -39,10 +42,10 @@ FIELDS: dict[str, Field] = {
 
 _SPACING = 20.0  # metres between anchors
 _LEAST_SPACING = 10.0  # metres; of two anchors that turn out to be nearer, along the road, the younger goes
-_REACH = 9.0  # metres around a place; arms of road that lead farther are counted
-_LEAST_ARM = 2  # squares that an arm is wide
+_MARGIN = 6.0  # metres; arms of road that lead that far out of the open road around a place are counted
+_LARGEST_REACH = 21.0  # metres around a place within which that is
 _LEAST_PLACES = 8  # of a piece of road that gets its first anchor
-_CORNER = 4.5  # metres by which a junction is larger than the places from where its arms are seen
+_CORNER = 4.5  # metres by which a junction of narrow roads is larger than the places from where its arms are seen
 _LEAST_JUNCTION = 4  # places of a junction
 _ROADSIDE = 12.0  # metres from the road; what is farther is of no segment
 
@@ -71,10 +74,8 @@ class RoadSegments:
         self._squares, self._ids = squares, ids
         self._far, self._nowhere = np.zeros(0, dtype=np.int32), np.zeros(0, dtype=np.int64)
         self._metre = EDGE / config.place_spacing
-        reach = max(2, round(_REACH / config.place_spacing))
-        self._rim = rim_of(reach)
-        span = np.arange(-reach, reach + 1)
-        self._window = np.stack(np.meshgrid(span, span), axis=-1).reshape(-1, 2)
+        self._margin = max(2, round(_MARGIN / config.place_spacing))
+        self._largest_reach = self._margin + max(NARROW, round((_LARGEST_REACH - _MARGIN) / config.place_spacing))
 
     def update(self, changed: NDArray[np.int64]) -> None:
         """Follow the squares; `changed` (N,) are the nodes of which the place or its ways have changed."""
@@ -138,14 +139,24 @@ class RoadSegments:
     def _part_junctions(self, near: NDArray[np.int64]) -> NDArray[np.int64]:
         """Find around `near` what is of junctions and what of stretches; return the nodes (N,) where that is new."""
         squares, road = self._squares, _mask(_STRETCH, _JUNCTION)
-        tested = self._on_road(self._around(near, self._window))
-        squares["is_crossing"][near] = False
-        squares["is_crossing"][tested] = count_arms(tested, road, *self._ways(), self._rim, _LEAST_ARM) > 2
-        limit = int(_CORNER * self._metre)
+        tested = self._on_road(self._seen_from(near))
+        squares["is_crossing"][near], squares["arm_reach"][near] = False, 0
+        squares["is_crossing"][tested] = (
+            count_arms(tested, road, *self._ways(), self._margin, self._largest_reach, squares["arm_reach"]) > 2
+        )
+        limit = self._corner(self._largest_reach)
         inner = self._on_road(self._walk(np.union1d(near, tested), road, limit)[0])
         outer = self._walk(inner, road, limit)[0]
-        junction = self._walk(outer[squares["is_crossing"][outer]], road, limit)[0]
-        return self._become(inner, np.where(np.isin(inner, junction), _JUNCTION, _STRETCH))
+        crossing = outer[squares["is_crossing"][outer]]
+        reaches = squares["arm_reach"][crossing]
+        of_junctions = np.zeros(len(inner), dtype=bool)
+        for reach in np.unique(reaches).tolist():
+            of_junctions |= np.isin(inner, self._walk(crossing[reaches == reach], road, self._corner(reach))[0])
+        return self._become(inner, np.where(of_junctions, _JUNCTION, _STRETCH))
+
+    def _corner(self, reach: int) -> int:
+        """Return how far a junction goes, in `EDGE`s, from a crossing whose surroundings reach so many squares."""
+        return int(_CORNER * self._metre) + openness_of(reach, self._margin) * EDGE
 
     def _become(self, nodes: NDArray[np.int64], kinds: NDArray) -> NDArray[np.int64]:
         """Let the places of nodes (N,) be of other kinds (N,); return those that were of another before."""
@@ -290,6 +301,13 @@ class RoadSegments:
         found = self._squares.nodes(around(self._squares.of(nodes), steps))
         return found[found >= 0]
 
+    def _seen_from(self, nodes: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the nodes (N,) of which the surroundings, as they were counted in, have some of `nodes` in them."""
+        least = self._margin + NARROW
+        close = self._around(nodes, _window(least))
+        wide = self._around(nodes, _window(self._largest_reach))
+        return np.union1d(close, wide[self._squares["arm_reach"][wide] > least])
+
     def _on_road(self, nodes: NDArray[np.int64]) -> NDArray[np.int64]:
         return nodes[np.isin(self._squares["road_kind"][nodes], (_STRETCH, _JUNCTION))]
 
@@ -297,6 +315,11 @@ class RoadSegments:
         """Return nodes (N,) in the order of their squares, whatever the order in which they were found."""
         x, y = self._squares.of(nodes).T
         return nodes[np.lexsort((x, y))]
+
+
+def _window(reach: int) -> NDArray[np.int64]:
+    span = np.arange(-reach, reach + 1)
+    return np.stack(np.meshgrid(span, span), axis=-1).reshape(-1, 2)
 
 
 def _mask(*kinds: int) -> int:

@@ -12,7 +12,6 @@ import heapq
 
 import numpy as np
 from numba import int32, int64, uint8
-from numpy.typing import NDArray
 
 from mtl_perception.core.compiled import compiled
 from mtl_perception.mapping.graph.square_ways import WAYS, over_way
@@ -20,6 +19,12 @@ from mtl_perception.mapping.graph.square_ways import WAYS, over_way
 EDGE, DIAGONAL = 1000, 1414
 """The lengths of ways to squares beside and across corners. Whole numbers: sums do not depend on their order."""
 FAR = np.int32(2**31 - 1)
+NARROW = 2
+"""Squares to all sides of the middle of a narrow road."""
+LEAST_ARM = 3
+"""Squares that an arm is wide; less is a bay."""
+WIDEST_GAP = 4
+"""Squares between two runs of an arm: a median does not part it."""
 
 
 def prepare() -> None:
@@ -27,7 +32,7 @@ def prepare() -> None:
     nodes, kinds = int64[::1], uint8[::1]
     spread.compile((nodes, int64, int64, *WAYS, kinds, int32[::1], nodes))
     parts_of.compile((nodes, *WAYS, nodes))
-    count_arms.compile((nodes, int64, *WAYS, kinds, int64[:, ::1], int64))
+    count_arms.compile((nodes, int64, *WAYS, kinds, int64, int64, uint8[::1]))
 
 
 @compiled
@@ -99,74 +104,104 @@ def parts_of(nodes, steps, neighbours, ways, part):  # type: ignore[no-untyped-d
     return count
 
 
-def rim_of(reach: int) -> NDArray[np.int64]:
-    """Return the steps (8 * reach, 2), x y, to the rim of a window that reaches so many squares, once around it."""
-    along = np.arange(-reach, reach)
-    edge = np.full(2 * reach, reach)
-    sides = [(along, -edge), (edge, along), (-along, edge), (-edge, -along)]
-    return np.concatenate([np.stack(side, axis=1) for side in sides]).astype(np.int64)
-
-
 @compiled
-def count_arms(nodes, mask, steps, neighbours, ways, kinds, rim, least_width):  # type: ignore[no-untyped-def]
+def count_arms(nodes, mask, steps, neighbours, ways, kinds, margin, largest_reach, reaches):  # type: ignore[no-untyped-def]
     """Count by how many arms one can leave the surroundings of places without leaving the road.
+
+    The surroundings reach `margin` farther than a narrow road is wide, and twice as much farther as the road is wider
+    than that to all sides: so the arms of a wide junction are seen from its middle, and a narrow road is not taken for
+    a part of a junction far ahead.
 
     Args:
         nodes: (N,).
         mask, steps, neighbours, ways, kinds: see above.
-        rim: (R, 2) of the surroundings, see `rim_of`.
-        least_width: squares of an arm at the rim. A gap of one square does not part it.
+        margin, largest_reach: squares.
+        reaches: per node, set to the squares that its surroundings reach.
 
     Returns:
         (N,) counts.
     """
-    reach = rim[:, 0].max()
-    size = 2 * reach + 1
+    size = 2 * largest_reach + 1
     result = np.zeros(len(nodes), dtype=np.int64)
     seen = np.zeros((size, size), dtype=np.bool_)
     stack = [(np.int64(0), np.int64(0), np.int64(0))]
     stack.pop()
     for index in range(len(nodes)):
-        seen[:] = False
-        seen[reach, reach] = True
-        stack.append((np.int64(nodes[index]), reach, reach))
-        while stack:
-            node, x, y = stack.pop()
-            for way in range(len(steps)):
-                for sign in (1, -1):
-                    to_x, to_y = x + sign * steps[way, 0], y + sign * steps[way, 1]
-                    if not (0 <= to_x < size and 0 <= to_y < size) or seen[to_y, to_x]:
-                        continue
-                    other = over_way(node, way, sign, steps, neighbours, ways)
-                    if other >= 0 and mask & (1 << kinds[other]):
-                        seen[to_y, to_x] = True
-                        stack.append((other, to_x, to_y))
-        result[index] = _runs(seen, rim, reach, least_width)
+        reach, wanted = np.int64(0), np.int64(margin + NARROW)
+        while wanted > reach:
+            reach = wanted
+            low, high = largest_reach - reach, largest_reach + reach
+            seen[:] = False
+            seen[largest_reach, largest_reach] = True
+            stack.append((np.int64(nodes[index]), largest_reach, largest_reach))
+            while stack:
+                node, x, y = stack.pop()
+                for way in range(len(steps)):
+                    for sign in (1, -1):
+                        to_x, to_y = x + sign * steps[way, 0], y + sign * steps[way, 1]
+                        if not (low <= to_x <= high and low <= to_y <= high) or seen[to_y, to_x]:
+                            continue
+                        other = over_way(node, way, sign, steps, neighbours, ways)
+                        if other >= 0 and mask & (1 << kinds[other]):
+                            seen[to_y, to_x] = True
+                            stack.append((other, to_x, to_y))
+            openness = max(_openness(seen, largest_reach, reach) - NARROW, 0)
+            wanted = min(margin + NARROW + 2 * openness, largest_reach)
+        reaches[nodes[index]] = reach
+        result[index] = _runs(seen, largest_reach, reach, LEAST_ARM, min(reach // 2, WIDEST_GAP))
     return result
 
 
+def openness_of(reach: int, margin: int) -> int:
+    """Return by how many squares the road is wider to all sides than a narrow one; see `count_arms`."""
+    return (reach - margin - NARROW) // 2
+
+
 @compiled
-def _runs(seen, rim, reach, least_width):  # type: ignore[no-untyped-def]
-    """Return how many runs of at least `least_width` there are along a closed rim, over gaps of one."""
-    count = len(rim)
-    start = -1  # after a gap of two, so that no run goes over the end
-    for place in range(count):
-        one, two = rim[place], rim[(place + 1) % count]
-        if not seen[reach + one[1], reach + one[0]] and not seen[reach + two[1], reach + two[0]]:
-            start = place + 2
+def _openness(seen, centre, reach):  # type: ignore[no-untyped-def]
+    """Return how many rings around the centre there are on which all is road."""
+    for ring in range(1, reach + 1):
+        for place in range(8 * ring):
+            x, y = _on_rim(place, ring)
+            if not seen[centre + y, centre + x]:
+                return ring - 1
+    return reach
+
+
+@compiled
+def _runs(seen, centre, reach, least_width, widest_gap):  # type: ignore[no-untyped-def]
+    """Return how many runs of `least_width` or more there are along a closed rim, over gaps of up to `widest_gap`."""
+    count = 8 * reach
+    start, gap = -1, 0  # after a gap that parts, so that no run goes over the end
+    for place in range(count + widest_gap):
+        x, y = _on_rim(place % count, reach)
+        gap = 0 if seen[centre + y, centre + x] else gap + 1
+        if gap > widest_gap:
+            start = place + 1
             break
     if start < 0:
         return 1
-    runs, width, gap = 0, 0, 2
+    runs, width = 0, 0
     for place in range(start, start + count):
-        step = rim[place % count]
-        if seen[reach + step[1], reach + step[0]]:
+        x, y = _on_rim(place % count, reach)
+        if seen[centre + y, centre + x]:
             width += 1
             gap = 0
             if width == least_width:
                 runs += 1
         else:
             gap += 1
-            if gap >= 2:
+            if gap > widest_gap:
                 width = 0
     return runs
+
+
+@compiled
+def _on_rim(place, reach):  # type: ignore[no-untyped-def]
+    """Return x and y of a place of the 8 * reach along the closed rim of a window, from its middle."""
+    side, along = place // (2 * reach), place % (2 * reach) - reach
+    if side == 0:
+        return along, -reach
+    if side == 1:
+        return reach, along
+    return (-along, reach) if side == 2 else (-reach, -along)

@@ -24,10 +24,11 @@ from numpy.typing import NDArray
 
 from mtl_perception.core.compiled import compiled
 from mtl_perception.mapping.config import MapperConfig
+from mtl_perception.mapping.graph.paged_columns import Field
 from mtl_perception.mapping.graph.regions import RegionIds
 from mtl_perception.mapping.graph.square_moves import SquareMoves
 from mtl_perception.mapping.graph.square_ways import neighbour
-from mtl_perception.mapping.graph.squares import RING, STEPS, Field, Squares, around
+from mtl_perception.mapping.graph.squares import RING, STEPS, Squares, around
 
 FIELDS: dict[str, Field] = {
     "root": ("int64", (), -1),  # node of the open square whose room a square is in: itself if it is open; -1 none

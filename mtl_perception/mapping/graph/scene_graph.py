@@ -176,7 +176,13 @@ def symbol(letter: str) -> int:
     return int(spark_dsg.NodeSymbol(letter, 0).value)
 
 
+def symbol_of(node: int) -> int:
+    """Return the id of number 0 of the letter that the id of a node has."""
+    return node >> _LETTER_BITS << _LETTER_BITS
+
+
 OBJECT_SYMBOL = symbol("O")
+_LETTER_BITS = 56  # below the letter of a symbol
 
 
 _NAMES: dict[type[SceneNode], tuple[str, ...]] = {}

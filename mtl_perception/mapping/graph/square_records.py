@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from mtl_perception.mapping.graph.paged_columns import PagedColumns
 from mtl_perception.mapping.graph.road_segments import RoadSegments
 from mtl_perception.mapping.graph.rooms import Rooms
 from mtl_perception.mapping.graph.squares import SQUARES_OF_BLOCK, Squares
@@ -32,6 +33,10 @@ RECORD = np.dtype(
     ]
 )
 """What is kept of a square, 64 bytes; 0, or -1 for ids, is whatever does not apply."""
+
+
+_NOTHING = np.zeros((), RECORD)
+_NOTHING["region"] = _NOTHING["place_region"] = -1
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,12 +76,12 @@ class SquareRecords:
     def __init__(self, squares: Squares, rooms: Rooms, segments: RoadSegments) -> None:
         """Know nothing yet of squares, of which nobody else takes what was touched."""
         self._squares, self._rooms, self._segments = squares, rooms, segments
-        self._records = np.zeros(0, RECORD)
+        self._columns = PagedColumns({"record": (RECORD, (), _NOTHING)}, squares.folder)
         self._dependents: dict[int, set[int]] = {}  # per block, those that name squares of it
 
     def __getitem__(self, field: str) -> NDArray:
         """Return a field of all nodes (N, ...) as they were looked at last, not a copy."""
-        return self._records[field][: len(self._squares)]
+        return self._columns["record"][field]
 
     def update(self) -> RecordChanges:
         """Look again; return what has changed."""
@@ -84,11 +89,12 @@ class SquareRecords:
         depending = [self._dependents.get(block, ()) for block in touched.tolist()]
         blocks = np.union1d(touched, np.array([block for each in depending for block in each], dtype=np.int64))
         nodes = nodes_of(blocks)
-        self._reserve(len(self._squares))
-        before, now = self._records[nodes], self._found(nodes)
+        self._columns.grow(len(self._squares))
+        records = self._columns["record"]
+        before, now = records[nodes], self._found(nodes)
         self._note_dependents(nodes)
         changed = (_as_bytes(before) != _as_bytes(now)).any(axis=1)
-        self._records[nodes[changed]] = now[changed]
+        records[nodes[changed]] = now[changed]
         return RecordChanges(blocks, nodes[changed], before[changed], now[changed])
 
     def _found(self, nodes: NDArray[np.int64]) -> NDArray[np.void]:
@@ -133,12 +139,6 @@ class SquareRecords:
             pairs = np.unique((others[away] // SQUARES_OF_BLOCK << 32) + own[away])
             for other, block in zip((pairs >> 32).tolist(), (pairs & 0xFFFFFFFF).tolist(), strict=True):
                 self._dependents.setdefault(other, set()).add(block)
-
-    def _reserve(self, count: int) -> None:
-        if count > len(self._records):
-            more = np.zeros(max(count, 2 * len(self._records)) - len(self._records), RECORD)
-            more["region"] = more["place_region"] = -1
-            self._records = np.concatenate([self._records, more])
 
 
 def nodes_of(blocks: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -5,9 +5,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+
+from mtl_perception.mapping.graph.paged_columns import Field, PagedColumns
 
 BLOCK = 16
 """Squares along the edge of a block."""
@@ -16,23 +19,22 @@ SQUARES_OF_BLOCK = BLOCK**2
 STEPS = np.array([[1, 0], [0, 1], [1, 1], [-1, 1]], dtype=np.int64)
 """The neighbours (4, 2), x y, to which a square holds its links; the other four hold theirs to it."""
 
-Field = tuple[str, tuple[int, ...], float]
-"""Type, shape and first value of a field."""
-
 
 class Squares:
     """A growing set of squares, in blocks that are found by a hash.
 
-    Square (x, y) is a row of the arrays of the fields, its node. Nodes are neighbours through their blocks, so compiled
-    code can walk from square to square. Who changes a field tells `touch`, for those who look only at what has changed.
+    Square (x, y) is a row of the columns of the fields, its node. Nodes are neighbours through their blocks, so
+    compiled code can walk from square to square. Who changes a field tells `touch`, for those who look only at what has
+    changed.
 
     Attributes:
+        folder: where files for what is not in memory are made; None: see `PagedColumns`.
         neighbours: (B, 3, 3), per block the blocks around it, [y + 1, x + 1]; -1 where there is none.
     """
 
-    def __init__(self, fields: Mapping[str, Field]) -> None:
+    def __init__(self, fields: Mapping[str, Field], folder: Path | None = None) -> None:
         """Make an empty set."""
-        self._fields = dict(fields)
+        self._fields, self.folder = dict(fields), folder
         self._clear()
 
     def __len__(self) -> int:
@@ -41,7 +43,7 @@ class Squares:
 
     def __getitem__(self, field: str) -> NDArray:
         """Return a field of all nodes (N, ...), not a copy."""
-        return self._arrays[field][: len(self)]
+        return self._columns[field]
 
     def nodes(self, squares: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the nodes (N,) of squares (N, 2), x y; -1 where there is none."""
@@ -88,7 +90,7 @@ class Squares:
     def _clear(self) -> None:
         self._blocks: dict[tuple[int, int], int] = {}
         self._keys = np.zeros((0, 2), dtype=np.int64)
-        self._arrays = {name: np.zeros((0, *shape), dtype) for name, (dtype, shape, _) in self._fields.items()}
+        self._columns = PagedColumns(self._fields, self.folder)
         self.neighbours = np.zeros((0, 3, 3), dtype=np.int64)
         self._touched = np.zeros(0, dtype=bool)
 
@@ -97,6 +99,7 @@ class Squares:
         if row == len(self._keys):
             self._reserve(max(8, 2 * row))
         self._blocks[x, y] = row
+        self._columns.grow(len(self))
         self._keys[row] = x, y
         self._touched[row] = True
         for dy in (-1, 0, 1):
@@ -107,16 +110,12 @@ class Squares:
                     self.neighbours[other, 1 - dy, 1 - dx] = row
 
     def _reserve(self, blocks: int) -> None:
-        """Make room for so many blocks; arrays double, so that all growing together costs as much as the last."""
+        """Make room for so many blocks; they double, so that all growing together costs as much as the last."""
         old = len(self._keys)
         keys, neighbours = np.zeros((blocks, 2), dtype=np.int64), np.full((blocks, 3, 3), -1, dtype=np.int64)
         keys[:old], neighbours[:old] = self._keys, self.neighbours
         self._keys, self.neighbours = keys, neighbours
         self._touched = np.append(self._touched, np.zeros(blocks - old, dtype=bool))
-        for name, (dtype, shape, fill) in self._fields.items():
-            array = np.full((blocks * SQUARES_OF_BLOCK, *shape), fill, dtype)
-            array[: old * SQUARES_OF_BLOCK] = self._arrays[name]
-            self._arrays[name] = array
 
 
 def id_of(squares: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -128,6 +127,16 @@ def id_of(squares: NDArray[np.int64]) -> NDArray[np.int64]:
     folded = np.where(squares >= 0, 2 * squares, -2 * squares - 1)
     x, y = folded[..., 0], folded[..., 1]
     return np.where(x < y, y * y + x, x * x + x + y)
+
+
+def square_of(ids: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the squares (N, 2), x y, of which `id_of` made numbers (N,)."""
+    root = np.sqrt(ids.astype(np.float64)).astype(np.int64)
+    root -= root * root > ids  # of numbers so large that they are no exact doubles
+    root += (root + 1) ** 2 <= ids
+    rest = ids - root * root
+    folded = np.where((rest < root)[:, None], np.stack([rest, root], axis=1), np.stack([root, rest - root], axis=1))
+    return np.where(folded % 2 == 0, folded // 2, -(folded + 1) // 2)
 
 
 def around(squares: NDArray[np.int64], steps: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -44,12 +44,16 @@ class TrackRegistry:
     def __init__(self, config: MapperConfig, labels: LabelSpace) -> None:
         """Start without tracks."""
         self._movable = labels.movable
-        self._min_score = config.track_min_score
-        self._max_unseen_ns = int(config.track_max_unseen * 1e9)
+        self.adjust(config)
         self._agents: list[TrackedThing] = []
         self._ended: deque[TrackedThing] = deque(maxlen=ENDED)
         self._next_id = 0
         self._stamp_ns: int | None = None
+
+    def adjust(self, config: MapperConfig) -> None:
+        """Go on with other settings."""
+        self._min_score = config.track_min_score
+        self._max_unseen_ns = int(config.track_max_unseen * 1e9)
 
     @property
     def tracks(self) -> tuple[Track, ...]:

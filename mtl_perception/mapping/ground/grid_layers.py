@@ -12,6 +12,9 @@ from mtl_perception.mapping.ground.cell_moves import moved
 TILE = 16
 """Cells along the edge of a tile. Tile (x, y) has the cells from (x, y) * TILE on."""
 
+Rectangle = tuple[int, int, int, int]
+"""Cells from column and row to before column and row, counted from the world's origin: x0, y0, x1, y1."""
+
 LEAD_BITS = 3
 """The lowest bits of a cell's ground vote are by how much its class leads; the bits above are the class's number."""
 MOST_LEAD = (1 << LEAD_BITS) - 1

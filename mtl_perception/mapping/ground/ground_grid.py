@@ -23,7 +23,7 @@ from mtl_perception.mapping.ground.cell_marks import (
     NO_GROUND,
     NOT_LABELLED,
 )
-from mtl_perception.mapping.ground.cell_moves import CellMoves, Patches
+from mtl_perception.mapping.ground.cell_moves import CellMoves, Patches, moved
 from mtl_perception.mapping.ground.grid_layers import (
     LAYER_TYPES,
     LEAD_BITS,
@@ -31,11 +31,13 @@ from mtl_perception.mapping.ground.grid_layers import (
     MOST_EVIDENCE,
     MOST_LEAD,
     TILE,
+    Rectangle,
     centred,
     empty_layers,
     grown,
     layers_between,
 )
+from mtl_perception.mapping.ground.grid_news import GridChanges, GridNews
 from mtl_perception.mapping.poses.trajectory import Correction
 
 OCCUPIED, FREE, UNSEEN = 100, 0, -1
@@ -66,25 +68,13 @@ class GridMap:
     data: NDArray[np.int8]
 
 
-@dataclass(frozen=True, eq=False)
-class GridChanges:
-    """What has changed, as tiles, each int64 (N, 2), x y, in order.
-
-    Attributes:
-        cells: some cell was seen first, or became an obstacle, a wall or free.
-        ground: a height or a class of the ground changed.
-        seen: something was seen, changed or not.
-    """
-
-    cells: NDArray[np.int64]
-    ground: NDArray[np.int64]
-    seen: NDArray[np.int64]
-
-
 class GroundGrid:
     """Collects evidence of obstacles, walls and free ground from camera views; grows with the robot, up to a bound.
 
     A cell takes 8 bytes.
+
+    Attributes:
+        news: what changes.
     """
 
     def __init__(self, config: MapperConfig, labels: LabelSpace) -> None:
@@ -119,12 +109,18 @@ class GroundGrid:
         self._cells = empty_layers(self._corner, self._corner)
         self._ground_height = np.nan
         self._ground_span = (np.inf, -np.inf)  # all heights of the ground lie between
-        self._changed = _no_tiles()
+        self.news = GridNews()
 
     @property
     def corner(self) -> NDArray[np.int64]:
         """The index (2,), x y, of the cell that is [0, 0] in the layers; a multiple of `TILE`."""
         return self._corner
+
+    @property
+    def window(self) -> Rectangle:
+        """The cells that the grid has."""
+        (x, y), (height, width) = self._corner.tolist(), self._cells["seen"].shape
+        return x, y, x + width, y + height
 
     @property
     def resolution(self) -> float:
@@ -186,7 +182,7 @@ class GroundGrid:
         low, high = self.bounded(low, high, (new_from_old @ [*old, 1.0])[:2])
         cells = empty_layers(low, high)
         moves = patches.move(cells, low)
-        self._changed = _no_tiles()
+        self.changes()  # where that was is not known any more
         self._ground_height = float((new_from_old @ [old[0], old[1], height, 1.0])[2])
         self.replace(low, cells, moves.source >= 0)
         return moves
@@ -196,21 +192,23 @@ class GroundGrid:
         self._corner, self._cells = corner, cells
         self._ground_span = (np.inf, -np.inf)
         self._span(cells["ground"])
+        self.news.start_anew()
         for what in ("cells", "ground"):
-            self._note(what, changed, corner)
+            self.news.note(what, changed, corner)
 
     def changes(self) -> GridChanges:
         """Return in which tiles something has changed since this was asked before."""
-        tiles = {name: np.array(sorted(tiles), dtype=np.int64).reshape(-1, 2) for name, tiles in self._changed.items()}
-        self._changed = _no_tiles()
-        return GridChanges(**tiles)
+        return self.news.take()
 
-    def map(self) -> GridMap:
-        """Return the grid as it stands."""
-        data = np.where(self._cells["evidence"] > 0, OCCUPIED, FREE).astype(np.int8)
-        data[~self._cells["seen"]] = UNSEEN
+    def map(self, cells: Rectangle | None = None) -> GridMap:
+        """Return the grid as it stands, or some cells; those that it does not have are unknown."""
+        x0, y0, x1, y1 = cells or self.window
+        low, high = np.array([x0, y0]), np.array([x1, y1])
+        evidence, seen = (moved(self._cells[name], self._corner, low, high, 0) for name in ("evidence", "seen"))
+        data = np.where(evidence > 0, OCCUPIED, FREE).astype(np.int8)
+        data[~seen] = UNSEEN
         resolution = self._config.grid_resolution
-        return GridMap((float(self._corner[0]) * resolution, float(self._corner[1]) * resolution), resolution, data)
+        return GridMap((x0 * resolution, y0 * resolution), resolution, data)
 
     def state(self) -> dict[str, NDArray]:
         """Return all that the grid has collected."""
@@ -220,7 +218,8 @@ class GroundGrid:
         """Set the grid to what `state` gave; nothing has changed since."""
         self._corner, self._ground_height = state["corner"].copy(), float(state["ground_height"])
         self._cells = {name: state[name].copy() for name in LAYER_TYPES}
-        self._changed = _no_tiles()
+        self.changes()
+        self.news.start_anew()
         self._span(self._cells["ground"])
 
     def _learn_height(self, ground: NDArray[np.float64], robot: NDArray[np.float64]) -> None:
@@ -250,7 +249,7 @@ class GroundGrid:
         self._span(new)
         changed = np.zeros(total.shape, dtype=bool)
         changed[at] = new != old
-        self._note("ground", changed, low)
+        self.news.note("ground", changed, low)
 
     def _span(self, heights: NDArray[np.float32]) -> None:
         lowest, highest = self._ground_span
@@ -291,8 +290,8 @@ class GroundGrid:
             layer[at] = new
             changed[at] |= (old > 0) != (new > 0)
         seen = marks & (LOW_SURFACE | free) > 0
-        self._note("cells", changed | (seen & ~cells["seen"]), low)
-        self._note("seen", seen, low)
+        self.news.note("cells", changed | (seen & ~cells["seen"]), low)
+        self.news.note("seen", seen, low)
         cells["seen"] |= seen
 
     def _learn_classes(self, counts: NDArray[np.int32], low: NDArray[np.int64], cells: dict[str, NDArray]) -> None:
@@ -310,14 +309,7 @@ class GroundGrid:
         lead = np.where(new == number, np.minimum(lead + 1, MOST_LEAD), lead - 1)
         cells["ground_vote"][at] = new << LEAD_BITS | lead
         changed[at] = new != leader
-        self._note("ground", changed, low)
-
-    def _note(self, what: str, changed: NDArray[np.bool_], low: NDArray[np.int64]) -> None:
-        """Keep that something has changed in cells (H, W), of which [0, 0] has index `low`; both in whole tiles."""
-        rows, columns = changed.shape
-        tiles = changed.reshape(rows // TILE, TILE, columns // TILE, TILE).any(axis=(1, 3))
-        y, x = np.nonzero(tiles)
-        self._changed[what].update(zip((x + low[0] // TILE).tolist(), (y + low[1] // TILE).tolist(), strict=True))
+        self.news.note("ground", changed, low)
 
     def _cover(self, seen: list[_Seen], robot: NDArray[np.float64]) -> tuple[NDArray[np.int64], slice, slice] | None:
         """Grow the grid to hold what was seen, or as much around the robot as the bound allows.
@@ -340,8 +332,9 @@ class GroundGrid:
             low, high = np.minimum(low, self._corner), np.maximum(high, self._corner + shape)
         low, high = self.bounded(low, high, robot)
         if (low != self._corner).any() or (high - low != shape).any():
-            self._cells = layers_between(self._cells, self._corner, low, high)
+            old, self._cells = self.window, layers_between(self._cells, self._corner, low, high)
             self._corner = low
+            self.news.note_window(old, self.window)
         first, end = np.maximum(first // TILE * TILE, low), np.minimum((last // TILE + 1) * TILE, high)
         if (first >= end).any():
             return None
@@ -381,10 +374,6 @@ def _seen(view: DepthView, config: MapperConfig) -> _Seen:
     margin = 1.5 * config.grid_resolution
     rays = cell_marks.ray_ends(view.depth, view.rays, _RAY_STRIDE, rotation, origin, config.max_depth, margin, ends)
     return _Seen(points[:count], labels[:count], origin, ends[:rays])
-
-
-def _no_tiles() -> dict[str, set[tuple[int, int]]]:
-    return {"cells": set(), "ground": set(), "seen": set()}
 
 
 def _ids(setting: str, names: tuple[str, ...], labels: LabelSpace) -> list[int]:

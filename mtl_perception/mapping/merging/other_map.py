@@ -60,3 +60,4 @@ def opened(
         yield OtherMap(read.volume, read.scene, read.saved)
     finally:
         read.volume.close()
+        read.scene.close()

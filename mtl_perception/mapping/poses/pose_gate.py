@@ -74,11 +74,15 @@ class PoseGate:
 
     def __init__(self, config: MapperConfig) -> None:
         """Start without a pose."""
-        self._max_jump = config.max_pose_jump
-        self._patience_ns = int(config.pose_jump_patience * 1e9)
+        self.adjust(config)
         self._known: _Motion | None = None
         self._new: _Motion | None = None  # since a jump
         self._jump: tuple[int, Transform, str] | None = None  # when, by how much, and in words
+
+    def adjust(self, config: MapperConfig) -> None:
+        """Go on with other settings."""
+        self._max_jump = config.max_pose_jump
+        self._patience_ns = int(config.pose_jump_patience * 1e9)
 
     def check(self, stamp_ns: int, world_from_base: Transform) -> Jump | None:
         """Return what is wrong with a pose at a stamp later than all before; None: nothing, and it is taken."""

@@ -23,6 +23,11 @@ class RobotPath:
         self._config = config
         self.begin_again()
 
+    def adjust(self, config: MapperConfig) -> None:
+        """Go on with other settings."""
+        self._config = config
+        self._gate.adjust(config)
+
     def begin_again(self) -> None:
         """Forget all poses, for stamps that begin at an earlier time."""
         self.trajectory = Trajectory()
@@ -50,6 +55,12 @@ class RobotPath:
         if mode == "spread" and first_ns < last_ns:
             poses.insert(0, (first_ns, trajectory.at(first_ns)))
         return trajectory.correction(poses)
+
+    @property
+    def revisits_before_ns(self) -> int | None:
+        """What was seen last before this stamp is mapped anew when it is seen again; None: nothing is."""
+        distance = self._config.revisit_distance
+        return self.trajectory.stamp_before(distance) if distance else None
 
     def add(self, stamp_ns: int, world_from_base: Transform) -> bool:
         """Learn the pose of a frame that was mapped, if it is later than the last; return whether it is."""

@@ -29,7 +29,7 @@ class PrivateFolder:
         Raises:
             OSError: it cannot be made.
         """
-        parent = (parent or _default_parent()).absolute()
+        parent = (parent or default_parent()).absolute()
         parent.mkdir(parents=True, exist_ok=True)
         _remove_leftovers(parent)
         new = Path(tempfile.mkdtemp(prefix=f".{PREFIX}", dir=parent))
@@ -44,7 +44,8 @@ class PrivateFolder:
         self._end()
 
 
-def _default_parent() -> Path:
+def default_parent() -> Path:
+    """Return where temporary files belong: $TMPDIR, or else /var/tmp, or else where Python makes them."""
     var_tmp = Path("/var/tmp")
     chosen = "TMPDIR" in os.environ or not os.access(var_tmp, os.W_OK | os.X_OK)
     return Path(tempfile.gettempdir()) if chosen else var_tmp

@@ -18,7 +18,8 @@ from mtl_perception.mapping.graph.rooms import Rooms
 from mtl_perception.mapping.graph.squares import Squares
 from mtl_perception.mapping.ground.distance_field import DistanceField
 from mtl_perception.mapping.ground.grid_layers import LEAD_BITS, TILE
-from mtl_perception.mapping.ground.ground_grid import GridChanges, GroundGrid
+from mtl_perception.mapping.ground.grid_news import GridChanges
+from mtl_perception.mapping.ground.ground_grid import GroundGrid
 from mtl_perception.mapping.surface.meshing import EMPTY_MESH, MeshBlock
 
 CONFIG = MapperConfig(object_min_vertices=12)  # cells of 0.2 m, blocks of 0.4 m
@@ -33,12 +34,14 @@ class Bricks:
         self.registry = ObjectRegistry(config, labels)
         self.measured = MeasuredBlocks()
         self.cells = {}  # (label id, cell) -> number of vertices
+        self.things = {}  # (label id, cell) -> instance, where it is one that is told from others
         self.stamp_ns = 0
         self._meshes = {}
 
-    def put(self, label, cells, vertices=6):
+    def put(self, label, cells, vertices=6, thing=0):
         for cell in cells:
             self.cells[self.labels.id_of(label), tuple(cell)] = vertices
+            self.things[self.labels.id_of(label), tuple(cell)] = thing
         return self
 
     def take(self, label, cells):
@@ -52,7 +55,8 @@ class Bricks:
         for (label, cell), count in sorted(self.cells.items()):
             for number in range(count):
                 inside = np.array([0.01 * number, 0.05, 0.13 - 0.01 * number])
-                vertex = (0.2 * np.array(cell) + 0.02 + inside, label, 0.5 + 0.01 * number)
+                thing = self.things.get((label, cell), 0)
+                vertex = (0.2 * np.array(cell) + 0.02 + inside, label, 0.5 + 0.01 * number, thing)
                 content.setdefault(tuple(value // 2 for value in cell), []).append(vertex)
         return {key: mesh_of(vertices) for key, vertices in content.items()}
 
@@ -85,7 +89,7 @@ class Bricks:
 
 
 def mesh_of(vertices):
-    points, labels, confidence = zip(*vertices, strict=True)
+    points, labels, confidence, things = zip(*vertices, strict=True)
     points = np.array(points, np.float32)
     colours = (points * 1000).astype(np.int64).astype(np.uint8)
     return MeshBlock(
@@ -94,12 +98,12 @@ def mesh_of(vertices):
         colours,
         np.array(labels, np.uint8),
         np.array(confidence, np.float32),
-        np.zeros(len(points), np.uint16),
+        np.array(things, np.uint16),
     )
 
 
 def same(one, other):
-    return np.array_equal(one.vertices, other.vertices) and np.array_equal(one.labels, other.labels)
+    return all(np.array_equal(getattr(one, name), getattr(other, name)) for name in ("vertices", "labels", "instances"))
 
 
 @pytest.fixture

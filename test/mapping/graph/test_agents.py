@@ -52,6 +52,20 @@ def test_the_layer_of_agents_has_the_keyframes_and_the_tracks(driven, labels):
     assert len([edge for edge in graph.edges if edge.source in {node.id for node in keyframes}]) == len(keyframes) - 1
 
 
+def test_tracks_take_other_colours_and_thresholds_at_once(driven, drive, labels):
+    (before,) = [node for node in driven.scene_graph().nodes if node.name.startswith("T")]
+    assert before.colour == labels.labels[labels.id_of("car")].colour
+    recoloured = labels.with_colours({"car": (1, 2, 3)})
+    driven.adjust(driven.config.model_copy(update={"track_min_score": 0.95, "track_max_unseen": 0.15}), recoloured)
+    (after,) = [node for node in driven.scene_graph().nodes if node.name.startswith("T")]
+    assert after.colour == (1, 2, 3)
+    graph = spark_dsg.DynamicSceneGraph.from_binary(driven.scene_graph_bytes())
+    assert graph.get_node(spark_dsg.NodeSymbol("T", 0)).attributes.color.tolist()[:3] == [1, 2, 3]
+    for number, each in enumerate(drive(10)):
+        driven.integrate(replace(each, detections=()) if number < 3 else each)
+    assert driven.tracks() == ()  # unseen for too long, and its boxes of 0.9 begin no other
+
+
 def test_spark_dsg_has_them_in_partitions_of_their_own(driven):
     graph = spark_dsg.DynamicSceneGraph.from_binary(driven.scene_graph_bytes())
     robot = graph.get_layer(2, spark_dsg.PartitionId("a"))

@@ -4,10 +4,18 @@
 
 import numpy as np
 import pytest
+from scipy.sparse.csgraph import connected_components
 
-from mtl_perception.mapping.fusion.blocks import pack
+from mtl_perception.mapping.fusion.blocks import pack, unpack
 from mtl_perception.mapping.graph import object_cells
-from mtl_perception.mapping.graph.object_cells import SUMMARY, joined, neighbours, summarised, surfaces_of
+from mtl_perception.mapping.graph.object_cells import (
+    SUMMARY,
+    connected_cells,
+    joined,
+    neighbours,
+    summarised,
+    surfaces_of,
+)
 from mtl_perception.mapping.surface.meshing import EMPTY_MESH, MeshBlock
 
 COUNTABLE = np.arange(256) == 3
@@ -72,7 +80,8 @@ def test_a_surface_has_the_sums_of_its_vertices(blocks):
     cells, cell = np.unique(np.floor(points.astype(float) / EDGE), axis=0, return_inverse=True)
     middles = np.array([points[cell.ravel() == number].astype(float).mean(axis=0) for number in range(len(cells))])
     beside = np.array([(np.abs(cells - own).sum(axis=1) == 1).sum() for own in cells])
-    assert beside.any() and near.centroid == pytest.approx(np.average(middles, axis=0, weights=1 / (1 + beside)))
+    weights = np.sqrt(np.bincount(cell.ravel())) / (1 + beside)
+    assert beside.any() and near.centroid == pytest.approx(np.average(middles, axis=0, weights=weights))
     assert np.array_equal(near.minimum, points.min(axis=0)) and np.array_equal(near.maximum, points.max(axis=0))
     confidence = [
         block.confidence[labelled].sum()
@@ -91,7 +100,7 @@ def test_neighbours_are_the_26_around():
     } - {int(pack(np.array([5, -3, 0])))}
 
 
-def test_the_centroid_of_a_pole_is_not_drawn_down_to_where_it_is_meshed_finely():
+def test_the_centroid_of_a_pole_is_drawn_down_less_to_where_it_is_meshed_finely():
     """Its lower half is meshed all around and straddles cells, of its upper half there is a ribbon."""
     rng = np.random.default_rng(0)
     below = np.concatenate([rng.uniform(-0.1, 0.1, (2000, 2)), rng.uniform(0.0, 3.0, (2000, 1))], axis=1)
@@ -102,4 +111,17 @@ def test_the_centroid_of_a_pole_is_not_drawn_down_to_where_it_is_meshed_finely()
     pole = MeshBlock(vertices, EMPTY_MESH.triangles, colours, labels, np.ones(count, np.float32), instances)
     entries = joined(list(summarised({(0, 0, 0): pole}, COUNTABLE, EDGE).values()))
     (found,) = surfaces_of(entries, np.zeros(len(entries), np.int64))
-    assert vertices[:, 2].mean() < 1.6 and 2.4 < found.centroid[2] < 3.1 and np.abs(found.centroid[:2]).max() < 0.05
+    assert vertices[:, 2].mean() < 1.6 and 1.8 < found.centroid[2] < 3.1 and np.abs(found.centroid[:2]).max() < 0.05
+
+
+@pytest.mark.parametrize("reach", [1, 2, 5])
+def test_cells_are_connected_through_others_within_reach(reach):
+    rng = np.random.default_rng(reach)
+    points = np.unique(rng.integers(0, 13 * reach, (150, 3)), axis=0)
+    cells = np.sort(pack(points))
+    near = np.abs(unpack(cells)[:, None] - unpack(cells)).max(axis=2) <= reach
+    _, expected = connected_components(near)
+    found = connected_cells(cells, reach)
+    assert 5 < len(np.unique(expected)) < len(cells) - 5
+    first = np.array([np.argmax(expected == number) for number in expected])
+    assert np.array_equal(found, first)

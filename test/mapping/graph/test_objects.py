@@ -299,6 +299,25 @@ def test_a_step_does_as_much_in_a_large_map_as_in_a_small_one(bricks, labels):
     assert calls_of_a_step(bricks, 800) <= 1.02 * calls_of_a_step(type(bricks)(labels), 20)
 
 
+def test_the_parts_of_a_thing_are_one_object_though_its_middle_was_not_seen(bricks):
+    assert bricks.put("furniture", row(0, 3), thing=7).put("furniture", row(18, 21), thing=7).ids() == [0]
+    (found,) = bricks.objects()
+    assert found.instance == 7 and len(found.cells) == 8 and found.maximum[0] - found.minimum[0] > 4.2
+    assert bricks.put("furniture", row(37, 40), thing=7).ids() == [0, 1]  # too far from the others
+    assert bricks.put("furniture", row(29, 29), thing=7).ids() == [0]
+    assert bricks.objects()[0].absorbed == (1,)
+    bricks.take("furniture", row(29, 29))
+    assert bricks.ids() == [0, 1]
+    loaded = saved_and_loaded(bricks)
+    assert facts(loaded.current(bricks.measured, bricks.stamp_ns)) == facts(bricks.objects())
+
+
+def test_without_a_number_or_with_another_one_parts_are_things(bricks):
+    assert bricks.put("furniture", row(0, 3)).put("furniture", row(5, 8)).ids() == [0, 1]
+    bricks.put("furniture", row(0, 3, y=9), thing=1).put("furniture", row(5, 8, y=9), thing=2)
+    assert bricks.ids() == [0, 1, 2, 3]
+
+
 def line(first, count):
     return [(x, 0, 0) for x in range(first, first + count)]
 
@@ -357,6 +376,8 @@ def test_a_thing_of_another_map_inside_of_one_of_this_needs_no_id(bricks, labels
     assert bricks.registry.become_of([things[0][0]], still) == {1: 0}
     (found,) = bricks.put("furniture", [(5, 0, 1)]).objects(after_s=0.1)
     assert (found.id, found.last_seen_ns) == (0, before.last_seen_ns)
+
+
 def test_what_has_changed_is_told_once(bricks, labels):
     rng = np.random.default_rng(3)
     known, seen = {}, set()

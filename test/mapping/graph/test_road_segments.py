@@ -46,6 +46,31 @@ def test_junctions_are_where_three_or_more_arms_meet(new_plan, arms):
     assert len(plan.ids) >= 1 + arms
 
 
+@pytest.mark.parametrize("median", [0.0, 5.0])
+def test_a_junction_of_wide_roads_is_found_from_its_middle_to_its_corners(new_plan, median):
+    """Roads of two carriageways of 11 m each, with a median between them or without one."""
+    plan = new_plan((140, 140), CONFIG).draw("road", 2, 57, 138, 83).draw("road", 57, 2, 83, 138)
+    if median:
+        for low, high in ((2, 56), (84, 138)):
+            plan.draw("nothing", low, 70 - median / 2, high, 70 + median / 2)
+            plan.draw("nothing", 70 - median / 2, low, 70 + median / 2, high)
+    plan.update()
+    nodes = np.flatnonzero(np.isin(plan.squares["road_kind"], (STRETCH, JUNCTION)))
+    at = plan.squares.of(nodes) * 1.5 + 0.75
+    inside = (np.abs(at - 70) < 13).all(axis=1)
+    found = plan.squares["road_kind"][nodes] == JUNCTION
+    assert found[inside].mean() > 0.98
+    assert np.abs(at[found] - 70).max() < 13 + 9  # with some of each road
+    assert len(np.unique(plan.segments.of(nodes[found]))) == 1
+
+
+def test_a_bay_is_no_arm_and_a_long_way_off_a_junction_is_a_road(new_plan):
+    plan = new_plan((140, 60), CONFIG).draw("road", 2, 26, 138, 34).draw("road", 60, 34, 63, 48)
+    plan.draw("road", 100, 34, 108, 58).update()
+    junctions = plan.squares.of(np.flatnonzero(plan.squares["road_kind"] == JUNCTION)) * 1.5 + 0.75
+    assert len(junctions) and (np.abs(junctions[:, 0] - 104) < 14).all()
+
+
 def test_pavements_go_with_the_road_beside_them_and_meadows_with_none(new_plan):
     plan = new_plan((80, 60), CONFIG).draw("road", 4, 26, 76, 34).draw("pavement", 4, 34, 76, 56, height=0.1).update()
     for x in (10, 40, 70):
@@ -127,10 +152,10 @@ def test_junctions_are_found_step_by_step_as_at_once(new_plan, seed):
     random = np.random.default_rng(seed)
     plan = new_plan((120, 120), CONFIG)
     for _ in range(10):
-        size = np.array([random.uniform(20, 90), random.uniform(5, 10)])[:: random.choice([-1, 1])]
+        size = np.array([random.uniform(20, 90), random.uniform(5, 24)])[:: random.choice([-1, 1])]
         at = random.uniform(0, 110, 2)
         kind = str(random.choice(["road", "road", "road", "furniture"]))
         plan.draw(kind, *at, *np.minimum(at + size, 119)).update()
     other = plan.anew()
-    for name in ("road_kind", "is_crossing", "ways", "linked"):
+    for name in ("road_kind", "is_crossing", "arm_reach", "ways", "linked"):
         assert plan.found(name) == other.found(name), name

@@ -5,7 +5,7 @@
 import numpy as np
 
 from mtl_perception.mapping.graph.square_ways import are_linked, ends_of_ways, neighbour
-from mtl_perception.mapping.graph.squares import RING, STEPS, Squares, around, id_of
+from mtl_perception.mapping.graph.squares import RING, STEPS, Squares, around, id_of, square_of
 
 FIELDS = {"value": ("int32", (), 7), "pair": ("float32", (2,), np.nan)}
 
@@ -57,6 +57,10 @@ def test_numbers_of_squares_are_their_own_and_small():
     ids = id_of(squares)
     assert sorted(ids.tolist()) == list(range(10000))
     assert id_of(np.array([[-(2**20), 2**20]]))[0] < 2**56  # what a node symbol of spark-dsg holds
+    far = np.random.default_rng(0).integers(-(2**26), 2**26, (1000, 2))
+    far[:4] = [[-(2**26), 2**26], [2**26, 2**26], [2**26, -1], [0, 2**26]]
+    for each in (squares, far):
+        assert np.array_equal(square_of(id_of(each)), each)
 
 
 def test_around_is_what_steps_lead_to():
