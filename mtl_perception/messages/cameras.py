@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sensor_msgs.msg import CameraInfo
 
-from mtl_perception.core.camera import Camera
+from mtl_perception.core.camera import DISTORTION_COEFFICIENTS, Camera
 from mtl_perception.core.transforms import Transform
 from mtl_perception.messages.stamps import to_header
 
@@ -37,6 +37,7 @@ def camera_from_info(
     if not np.any(K):
         raise ValueError(f"{topic}: {field} is all zero, so camera '{name}' is not calibrated")
     model = "" if rectified or not len(info.d) else str(info.distortion_model)
+    model = _MODEL_ALIASES.get(model.lower(), model)
     try:
         K, width, height = _as_published(K.reshape(3, 3), info)
         return Camera(
@@ -45,8 +46,8 @@ def camera_from_info(
             height=height,
             K=K,
             base_from_camera=base_from_camera,
-            distortion_model=_MODEL_ALIASES.get(model.lower(), model),
-            distortion=np.zeros(0) if rectified else np.asarray(info.d, dtype=np.float64),
+            distortion_model=model,
+            distortion=np.zeros(0) if rectified else _coefficients(model, info.d),
             frame_id=str(info.header.frame_id),
         )
     except ValueError as error:
@@ -59,12 +60,20 @@ def to_camera_info(camera: Camera, stamp_ns: int) -> CameraInfo:
     info.header = to_header(stamp_ns, camera.frame_id)
     info.width, info.height = camera.width, camera.height
     # RViz and image_geometry want a model's name even when there is no distortion.
-    info.distortion_model = camera.distortion_model or "plumb_bob"
-    info.d = camera.distortion.tolist() if len(camera.distortion) else [0.0] * 5
+    has_lens = bool(camera.distortion_model) and len(camera.distortion) > 0
+    info.distortion_model = camera.distortion_model if has_lens else "plumb_bob"
+    info.d = camera.distortion.tolist() if has_lens else [0.0] * 5
     info.k = camera.K.ravel().tolist()
     info.r = np.eye(3).ravel().tolist()
     info.p = np.hstack([camera.K, np.zeros((3, 1))]).ravel().tolist()
     return info
+
+
+def _coefficients(model: str, d: Any) -> NDArray[np.float64]:
+    """Return the coefficients without zeros that a model has no use for: some drivers write five with every model."""
+    coefficients = np.asarray(d, dtype=np.float64)
+    most = max(DISTORTION_COEFFICIENTS.get(model, (len(coefficients),)))
+    return coefficients if coefficients[most:].any() else coefficients[:most]
 
 
 def _as_published(K: NDArray[np.float64], info: Any) -> tuple[NDArray[np.float64], int, int]:

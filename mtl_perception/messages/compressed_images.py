@@ -3,11 +3,13 @@
 """What a sensor_msgs/CompressedImage holds: JPEG, PNG, and the depth of compressed_depth_image_transport.
 
 The size that a file announces is read, and its end looked for, before anything is decoded: a message of some hundred
-bytes can announce gigabytes, and decoders fill up what is missing of a truncated picture with grey.
+bytes can announce gigabytes, and decoders fill up what is missing of a truncated picture with grey. Nor does a decoder
+get what can keep it busy for long: compressed texts of a PNG, hundreds of scans of a JPEG.
 """
 
 from __future__ import annotations
 
+import re
 import struct
 from typing import Any
 
@@ -98,25 +100,33 @@ def decode_depth(message: Any, topic: str, announced: Announced | None = None) -
 
 _HEADER = struct.Struct("<iff")  # the enumeration compressionFormat, and two parameters
 _PNG = b"\x89PNG\r\n\x1a\n"
+_PICTURE_CHUNKS = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")
+_MAX_CHUNKS = 1 << 16  # of a PNG; libpng writes 8 KiB into each
 _JPEG = b"\xff\xd8\xff"
 _END_OF_JPEG = b"\xff\xd9"
+_SCAN = b"\xff\xda"
+_MAX_SEGMENTS = 1000  # of a JPEG before its size: 64 MB
+_MAX_SCANS = 100  # of a JPEG: each is a pass over the whole picture; libjpeg writes 10, cameras one
+# Followed by a segment and its length. Decoders skip other bytes, and fill bytes in front of a marker.
+_MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd8\xff]")
 
 
 def _decode_file(data: bytes, format_text: str, topic: str, announced: Announced | None) -> NDArray:
     what = f"{topic}: {len(data)} bytes of format {shown(format_text)}"
     if data.startswith(_PNG):
-        width, height, end = _size_of_png(data, what)
-        is_whole = _png_is_whole(data)
+        width, height = _size_of_png(data, what)
+        _check(width, height, topic, announced)
+        content = _picture_of_png(data, what)
     elif data.startswith(_JPEG):
         width, height, end = _size_of_jpeg(data, what)
-        is_whole = data.rfind(_END_OF_JPEG, end) >= 0
+        _check(width, height, topic, announced)
+        content = _picture_of_jpeg(data, end, what)
     else:
         raise ImageError(UNDECODABLE, f"{what} cannot be decoded: neither JPEG nor PNG")
-    _check(width, height, topic, announced)
-    if not is_whole:
+    if content is None:
         raise ImageError(TRUNCATED, f"{what} end before the picture of {width}x{height} does")
     try:
-        pixels = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), cv2.IMREAD_UNCHANGED)
+        pixels = cv2.imdecode(np.frombuffer(content, dtype=np.uint8), cv2.IMREAD_UNCHANGED)
     except cv2.error as error:
         raise ImageError(UNDECODABLE, f"{what} cannot be decoded: {error.err}") from error
     if pixels is None:
@@ -134,46 +144,61 @@ def _check(width: int, height: int, topic: str, announced: Announced | None) -> 
         raise ImageError(WRONG_SIZE, text)
 
 
-def _size_of_png(data: bytes, what: str) -> tuple[int, int, int]:
-    """Return width, height, and where the first chunk ends."""
-    end = len(_PNG) + 25
-    if len(data) < end:
+def _size_of_png(data: bytes, what: str) -> tuple[int, int]:
+    """Return width and height."""
+    if len(data) < len(_PNG) + 25:
         raise ImageError(TRUNCATED, f"{what} end within the header of a PNG")
-    width, height = struct.unpack_from(">4xII", data, len(_PNG) + 4)
     if data[len(_PNG) + 4 : len(_PNG) + 8] != b"IHDR":
         raise ImageError(UNDECODABLE, f"{what} cannot be decoded: a PNG without IHDR")
-    return width, height, end
+    width, height = struct.unpack_from(">II", data, len(_PNG) + 8)
+    return width, height
 
 
-def _png_is_whole(data: bytes) -> bool:
-    position = len(_PNG)
-    while position + 12 <= len(data):
+def _picture_of_png(data: bytes, what: str) -> bytes | None:
+    """Return the file without the chunks that make no pixels (texts, profiles, animations); None where it is cut off.
+
+    Decoders unpack texts: a few kilobytes of them keep libpng busy for a tenth of a second, and there can be thousands.
+    """
+    parts, position = [_PNG], len(_PNG)
+    for _ in range(_MAX_CHUNKS):
+        if position + 12 > len(data):
+            return None
         length, kind = struct.unpack_from(">I4s", data, position)
-        position += 12 + length
+        end = position + 12 + length
+        if end > len(data):
+            return None
+        if kind in _PICTURE_CHUNKS:
+            parts.append(data[position:end])
         if kind == b"IEND":
-            return position <= len(data)
-    return False
+            return b"".join(parts)
+        position = end
+    raise ImageError(UNDECODABLE, f"{what} cannot be decoded: a PNG of more than {_MAX_CHUNKS} chunks")
 
 
 def _size_of_jpeg(data: bytes, what: str) -> tuple[int, int, int]:
     """Return width, height, and where the header of the frame ends (ITU-T T.81, annex B)."""
     position = 2
-    while True:
-        # Decoders skip what is not a marker, and fill bytes.
-        position = data.find(b"\xff", position)
-        while 0 <= position < len(data) and data[position] == 0xFF:
-            position += 1
-        if position < 0 or position + 8 > len(data):
+    for _ in range(_MAX_SEGMENTS):
+        found = _MARKER.search(data, position)
+        if found is None or found.end() + 7 > len(data):
             raise ImageError(TRUNCATED, f"{what} end before a JPEG tells its size")
-        marker = data[position]
+        position = found.end()
+        marker = data[position - 1]
         if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
-            height, width = struct.unpack_from(">HH", data, position + 4)
-            return width, height, position + 8
+            height, width = struct.unpack_from(">HH", data, position + 3)
+            return width, height, position + 7
         if marker in (0xD9, 0xDA):
             raise ImageError(UNDECODABLE, f"{what} cannot be decoded: a JPEG without a size")
-        position += 1
-        if marker not in (0x00, 0x01) and not 0xD0 <= marker <= 0xD8:
-            position += max(2, struct.unpack_from(">H", data, position)[0])
+        position += max(2, struct.unpack_from(">H", data, position)[0])
+    raise ImageError(UNDECODABLE, f"{what} cannot be decoded: a JPEG of which {_MAX_SEGMENTS} segments tell no size")
+
+
+def _picture_of_jpeg(data: bytes, frame: int, what: str) -> bytes | None:
+    """Return the file, whose frame begins at that byte; None where it is cut off."""
+    scans = data.count(_SCAN, frame)
+    if scans > _MAX_SCANS:
+        raise ImageError(UNDECODABLE, f"{what} cannot be decoded: a JPEG of {scans} scans, at most {_MAX_SCANS} are")
+    return data if data.rfind(_END_OF_JPEG, frame) >= 0 else None
 
 
 def _decode_rvl(data: bytes, format_text: str, topic: str, announced: Announced | None) -> NDArray[np.uint16]:

@@ -39,6 +39,36 @@ def test_names_of_models(model: str, coefficients: list[float], expected: str) -
 
 
 @pytest.mark.parametrize(
+    ("model", "coefficients", "expected"),
+    [
+        ("equidistant", [0.1, 0.2, 0.3, 0.4, 0.0], [0.1, 0.2, 0.3, 0.4]),  # as realsense2_camera writes a fisheye lens
+        ("plumb_bob", [0.1, 0.2, 0.0, 0.0, 0.3, 0.0, 0.0, 0.0], [0.1, 0.2, 0.0, 0.0, 0.3]),
+        ("rational_polynomial", [0.0] * 8, [0.0] * 8),
+        ("", [0.0] * 5, []),
+        ("none", [0.0] * 5, []),
+    ],
+)
+def test_zeros_that_a_model_has_no_use_for_do_no_harm(model: str, coefficients: list[float], expected) -> None:
+    info = to_camera_info(CAMERA, 7)
+    info.distortion_model, info.d = model, coefficients
+    np.testing.assert_array_equal(camera_from_info("front", info, BODY_FROM_OPTICAL).distortion, expected)
+
+
+@pytest.mark.parametrize(
+    "camera",
+    [
+        Camera("front", 640, 480, K, BODY_FROM_OPTICAL),
+        Camera("front", 640, 480, K, BODY_FROM_OPTICAL, "equidistant"),
+        Camera("front", 640, 480, K, BODY_FROM_OPTICAL, "equidistant", np.zeros(4)),
+    ],
+)
+def test_a_camera_without_coefficients_is_none_with_other_ones(camera: Camera) -> None:
+    info = to_camera_info(camera, 7)
+    assert info.distortion_model and len(info.d)
+    assert camera_from_info("front", info, BODY_FROM_OPTICAL).has_lens_of(camera)
+
+
+@pytest.mark.parametrize(
     ("field", "value", "message"),
     [
         ("k", [0.0] * 9, "front/camera_info: k is all zero, so camera 'front' is not calibrated"),
@@ -47,6 +77,7 @@ def test_names_of_models(model: str, coefficients: list[float], expected: str) -
         ("width", 0, "front/camera_info: camera 'front': size 0x480"),
         ("distortion_model", "wobbly", "front/camera_info: .*'wobbly'"),
         ("d", [0.1] * 3, "front/camera_info: .*3 coefficients"),
+        ("d", [0.1] * 6, "front/camera_info: .*6 coefficients do not fit 'plumb_bob'"),
         ("d", [0.1, 0.1, 0.1, 0.1, float("inf")], "front/camera_info: .*distortion must be finite"),
         ("binning_x", 1000, "front/camera_info: camera 'front': size 0x480"),
     ],

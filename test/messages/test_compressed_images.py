@@ -27,10 +27,13 @@ def header(a: float = 0.0, b: float = 0.0) -> bytes:
     return struct.pack("<iff", 0, a, b)
 
 
+def chunk(kind: bytes, content: bytes) -> bytes:
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+
 def png_of_size(width: int, height: int) -> bytes:
     """A PNG whose header announces a size, whatever follows."""
-    changed = b"IHDR" + struct.pack(">II", width, height) + PNG[24:29]
-    return PNG[:12] + changed + struct.pack(">I", zlib.crc32(changed)) + PNG[33:]
+    return PNG[:8] + chunk(b"IHDR", struct.pack(">II", width, height) + PNG[24:29]) + PNG[33:]
 
 
 def jpeg_of_size(width: int, height: int) -> bytes:
@@ -136,6 +139,40 @@ def test_a_file_with_less_in_it_than_it_announces_does_no_harm(make_compressed, 
         assert decode(make_compressed(data, ""), "t").shape[:2] == (48, 64)
     except ImageError as error:
         assert error.reason == raw_images.UNDECODABLE
+
+
+def test_texts_in_a_png_are_not_unpacked(make_compressed, monkeypatch) -> None:
+    text = zlib.compress(bytes(7_000_000), 9)
+    bomb = PNG[:33] + chunk(b"zTXt", b"a\0\0" + text) * 50 + chunk(b"acTL", bytes(8)) + PNG[33:]
+    given, imdecode = [], cv2.imdecode
+    monkeypatch.setattr(compressed_images.cv2, "imdecode", lambda *call: given.append(call[0]) or imdecode(*call))
+    np.testing.assert_array_equal(decode(make_compressed(bomb, "png"), "t"), PICTURE)
+    assert bytes(given[0]) == PNG
+
+
+def test_a_palette_and_its_transparency_stay(make_compressed) -> None:
+    pixels = RANDOM.integers(0, 3, (24, 32), dtype=np.uint8)
+    palette = np.array([[255, 0, 0], [0, 255, 0], [9, 8, 7]], np.uint8)
+    data = PNG[:8] + chunk(b"IHDR", struct.pack(">IIBBBBB", 32, 24, 8, 3, 0, 0, 0)) + chunk(b"PLTE", palette.tobytes())
+    data += chunk(b"tEXt", b"a\0b") + chunk(b"tRNS", bytes([255, 128, 0]))
+    data += chunk(b"IDAT", zlib.compress(np.pad(pixels, ((0, 0), (1, 0))).tobytes())) + chunk(b"IEND", b"")
+    found = decode(make_compressed(data, "png"), "t")
+    np.testing.assert_array_equal(found[..., :3], palette[:, ::-1][pixels])
+    np.testing.assert_array_equal(found[..., 3], np.array([255, 128, 0])[pixels])
+
+
+def test_what_would_keep_a_decoder_busy_is_refused(make_compressed, monkeypatch) -> None:
+    monkeypatch.setattr(compressed_images.cv2, "imdecode", lambda *_: pytest.fail("decoded"))
+    progressive = cv2.imencode(".jpg", PICTURE, [cv2.IMWRITE_JPEG_PROGRESSIVE, 1])[1].tobytes()
+    scan = progressive[progressive.rindex(b"\xff\xda") : -2]
+    for data, text in (
+        (progressive[:-2] + 100 * scan + b"\xff\xd9", "a JPEG of 110 scans, at most 100 are"),
+        (JPEG[:2] + 1000 * b"\xff\xfe\0\2" + JPEG[2:], "a JPEG of which 1000 segments tell no size"),
+        (PNG[:33] + 65536 * chunk(b"tEXt", b"") + PNG[33:], "a PNG of more than 65536 chunks"),
+    ):
+        with pytest.raises(ImageError, match=f"^front/image: .* cannot be decoded: {text}") as found:
+            decode(make_compressed(data, ""), "front/image")
+        assert found.value.reason == raw_images.UNDECODABLE
 
 
 @pytest.mark.parametrize("codec", ["png", "rvl"])
