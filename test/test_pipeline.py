@@ -26,7 +26,7 @@ def street() -> World:
 @pytest.fixture(scope="module")
 def frames(street: World) -> list[RigFrame]:
     """Return two frames 0.2 s apart."""
-    return [street.render(seconds).frame for seconds in (2.0, 2.2)]
+    return [street.look(seconds) for seconds in (2.0, 2.2)]
 
 
 @pytest.fixture

@@ -18,7 +18,6 @@ from typing import Any
 import numpy as np
 
 from mtl_perception.evaluation.bootstrap import Interval, intervals, rows_of_bags
-from mtl_perception.evaluation.report.html import report_html
 from mtl_perception.evaluation.report.markdown import report_markdown
 from mtl_perception.evaluation.result import BagResult
 from mtl_perception.evaluation.score import Score
@@ -178,6 +177,9 @@ def write_run(run: RunResult, folder: Path) -> None:
             shutil.rmtree(old)
     write_whole(folder / RUNTIME_FILE, as_json(run.runtime()))
     write_whole(folder / MARKDOWN_FILE, report_markdown(run))
+    # Only here: drawing needs matplotlib, which the processes that evaluate single bags can do without.
+    from mtl_perception.evaluation.report.html import report_html
+
     write_whole(folder / HTML_FILE, report_html(run))
     write_whole(folder / METRICS_FILE, as_json(run.metrics()))
 

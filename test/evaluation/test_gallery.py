@@ -28,7 +28,7 @@ ALL = (*IMAGE_TASKS, "occupancy", "bev_map", "detections")
 
 @pytest.fixture(scope="module")
 def sample() -> Sample:
-    return World.generate("street", 4, LABELS, image_size=(160, 120)).render(6.0, previous_s=5.9)
+    return World.generate("street", 4, LABELS, image_size=(160, 120), duration_s=7.0).render(6.0, previous_s=5.9)
 
 
 def fed_back(sample: Sample, stamp_ns: int = 0, **changes: Mapping[str, CameraPrediction]) -> JudgedFrame:

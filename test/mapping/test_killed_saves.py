@@ -62,7 +62,7 @@ def folder():
 @pytest.fixture
 def maps(walk, labels, folder):
     """Two maps for one folder."""
-    mapper = Mapper(MapperConfig(voxel_size=0.2), labels)
+    mapper = Mapper(MapperConfig(voxel_size=0.4), labels)
     maps = []
     for frame in walk[:2]:
         mapper.integrate(frame)
@@ -77,7 +77,7 @@ def frames_of_the_whole_map(folder, labels):
     def blocks(content, name):
         return len(region_file.read(io.BytesIO(content), name).keys)
 
-    return storage.load(folder, MapperConfig(voxel_size=0.2), labels, blocks, SetAside()).frames
+    return storage.load(folder, MapperConfig(voxel_size=0.4), labels, blocks, SetAside()).frames
 
 
 def test_a_map_is_loadable_whenever_saving_another_over_it_is_killed(maps, folder, labels):
@@ -100,7 +100,7 @@ def test_a_map_is_loadable_whenever_saving_another_over_it_is_killed(maps, folde
         before = after
     assert 0 < changed < MOMENTS  # kills before and after the new map had taken its place
     maps[1].save()
-    other = Mapper(MapperConfig(voxel_size=0.2), labels)
+    other = Mapper(MapperConfig(voxel_size=0.4), labels)
     other.load(folder)
     assert other.stats.frames == maps[1].frames
     assert [path.name for path in folder.parent.iterdir()] == ["map"]

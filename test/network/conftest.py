@@ -52,7 +52,7 @@ def tiny_network(tiny_config: NetworkConfig) -> MultiTaskNetwork:
     return MultiTaskNetwork(tiny_config).eval()
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def full_config() -> NetworkConfig:
     """Return the configuration of a small network with every module."""
     return NetworkConfig.model_validate(TINY_FULL)
@@ -65,7 +65,7 @@ def full_network(full_config: NetworkConfig) -> MultiTaskNetwork:
     return MultiTaskNetwork(full_config).eval()
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def batch() -> CameraBatch:
     """Return three images of two frames: cameras 1.5 m above the ground, looking forward."""
     mount = torch.tensor([[0.0, 0, 1, 0], [-1, 0, 0, 0], [0, -1, 0, 1.5], [0, 0, 0, 1]])

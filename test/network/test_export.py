@@ -2,8 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is exported computes what the network does, carries no random weights, and says what it is."""
 
+import io
 import json
+from contextlib import redirect_stdout
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +16,10 @@ import pytest
 import torch
 
 from mtl_perception import cli
-from mtl_perception.core import LabelSpace, RigFrame
+from mtl_perception.core import LabelSpace, RigFrame, Sample
+from mtl_perception.core.ground_truth import GroundTruth
+from mtl_perception.data.bags import BagWriter
+from mtl_perception.data.sample_messages import sample_messages, static_messages
 from mtl_perception.data.world import World
 from mtl_perception.network import (
     CameraBatch,
@@ -59,72 +65,74 @@ def seen(frame: RigFrame, config: NetworkConfig) -> CameraBatch:
     )
 
 
-def test_the_shipped_checkpoint_computes_the_same_on_frames_it_was_not_exported_with(tmp_path: Path) -> None:
-    checkpoint = load_checkpoint(default_checkpoint())
+@pytest.fixture(scope="module")
+def street() -> World:
     # Mounted at round figures, so that many points of rays would be on a border between voxels (see lift_splat.BESIDE).
-    street = World.generate("street", 2_000_000, LABELS, cameras="stereo", image_size=(240, 176))
-    first, second = (seen(street.render(seconds).frame, checkpoint.network.config) for seconds in (1.0, 3.0))
-    path = tmp_path / "nano.onnx"
-    result = export(checkpoint, path, [first])
-    assert result.accepted and result.tasks == ("depth", "semantic", "occupancy")
-    assert result.left_out == {"motion_mask": "it compares with the frame before"}
+    return World.generate("street", 2_000_000, LABELS, cameras="stereo", image_size=(272, 160))
+
+
+@pytest.fixture(scope="module")
+def shipped(street: World, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """The file that the command makes of the shipped checkpoint and of a bag's images, and what it says."""
+    folder = tmp_path_factory.mktemp("shipped")
+    samples = [Sample(street.look(seconds), GroundTruth()) for seconds in (1.0, 1.5)]
+    with BagWriter(folder / "bag") as writer:
+        static = static_messages(street.rig, samples[0].frame.stamp_ns)
+        for topic, message, stamp_ns in chain(static, *map(sample_messages, samples)):
+            writer.write(topic, message, stamp_ns)
+    command = ["export", str(default_checkpoint()), str(folder / "nano.onnx"), "--bag", str(folder / "bag")]
+    with redirect_stdout(io.StringIO()) as output:
+        assert cli.main([*command, "--cameras", "2", "--tolerance", "1e-4"]) == 0
+    assert sorted(child.name for child in folder.iterdir()) == ["bag", "nano.onnx"]
+    return folder / "nano.onnx", output.getvalue()
+
+
+def test_the_shipped_checkpoint_computes_the_same_on_frames_it_was_not_exported_with(
+    shipped: tuple[Path, str], street: World
+) -> None:
+    checkpoint, (path, output) = load_checkpoint(default_checkpoint()), shipped
+    tasks = ("depth", "semantic", "occupancy")
+    assert "nano: 2 x 272x160" in output
+    assert "not exported: motion_mask (it compares with the frame before)" in output
+    assert output.count("not exported") == 1
+    batch = seen(street.look(3.0), checkpoint.network.config)
     with torch.no_grad():
-        expected = checkpoint.network(second, result.tasks)
-    found = run(path, second)
-    assert list(found) == [difference.name for difference in result.differences]
+        expected = checkpoint.network(batch, tasks)
+    found = run(path, batch)
     assert list(found) == ["depth", "depth_std", "surface", "semantic_logits", "occupancy_logits", "reached"]
+    assert all(name in output for name in found)
     for name, theirs in found.items():
         ours = getattr(expected, name).numpy()
         difference, largest = np.abs(theirs - ours), np.abs(ours).max()
         # A median moves far for little where hardly anything lies beside it: such depths are as uncertain as they move.
         uncertain = 1e-4 * expected.depth_std.numpy() if name in ("depth", "depth_std") else 0.0
         assert (difference < 1e-5 * largest + uncertain).all() and np.median(difference) < 1e-6 * largest, name
-    assert sorted(child.name for child in tmp_path.iterdir()) == ["nano.onnx"]
     facts = {entry.key: entry.value for entry in onnx.load(path).metadata_props}
     assert facts["preset"] == "nano" and facts["checkpoint"] == "nano.safetensors"
-    assert json.loads(facts["tasks"]) == ["depth", "semantic", "occupancy"]
+    assert json.loads(facts["tasks"]) == list(tasks)
     assert json.loads(facts["labels"]) == json.loads(json.dumps(checkpoint.labels.to_dict()))
     assert NetworkConfig.model_validate_json(facts["config"]) == checkpoint.network.config
 
 
 @pytest.mark.recordings
-def test_the_command_compares_on_real_frames(
-    recordings: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    bag, path = tmp_path / "bag", tmp_path / "nano.onnx"
+def test_it_computes_the_same_on_real_frames(shipped: tuple[Path, str], recordings: Path, tmp_path: Path) -> None:
+    bag = tmp_path / "bag"
     scene = recordings / "nuscenes" / "scene_0103_keyframes"
     assert cli.main(["convert", "nuscenes", str(scene), str(bag)]) == 0
-    command = ["export", str(default_checkpoint()), str(path), "--bag", str(bag), "--cameras", "2"]
-    assert cli.main([*command, "--tolerance", "1e-4"]) == 0
-    output = capsys.readouterr().out
-    assert "nano: 2 x 272x160" in output and "occupancy_logits" in output and "not exported: motion_mask" in output
-    config = load_checkpoint(default_checkpoint()).network.config
+    checkpoint = load_checkpoint(default_checkpoint())
+    config = checkpoint.network.config
     frames = bag_frames(bag, config)
     assert len(frames) == 2 and frames[0].images.shape == (6, 3, 160, 272)
     assert not torch.equal(frames[0].images, frames[1].images)
     assert frames[0].ground_known.all()  # the mounting is that of /tf_static
+    for batch in bag_frames(bag, config, cameras=2):
+        with torch.no_grad():
+            expected = checkpoint.network(batch, ("depth", "semantic", "occupancy"))
+        for name, theirs in run(shipped[0], batch).items():
+            ours = getattr(expected, name).numpy()
+            assert (np.abs(theirs - ours) <= 1e-4 * np.abs(ours).max()).all(), name
     with pytest.raises(ValueError, match="has 6 cameras, not 7"):
         bag_frames(bag, config, cameras=7)
-
-
-def test_a_network_with_every_kind_of_module_is_exported(full_config: NetworkConfig, tmp_path: Path) -> None:
-    small = {"cross_view": {"width": 8, "planes": 4, "layers": 1}, "tasks": ("depth", "detections")}
-    torch.manual_seed(0)
-    network = MultiTaskNetwork(NetworkConfig.model_validate(full_config.model_dump() | small)).eval()
-    result = export(trained(network), tmp_path / "full.onnx", [example_batch(network.config, 2)])
-    assert result.accepted
-    names = [difference.name for difference in result.differences]
-    assert names[:3] == ["depth", "depth_std", "surface"]
-    assert names[3:] == [name.replace(".", "_") for name in OUTPUTS["detections"]]
-
-
-def test_decoders_of_transformers_are_exported(full_config: NetworkConfig, tmp_path: Path) -> None:
-    alone = {"tasks": ("panoptic",), "cross_view": None, "cross_task": None, "dense_dual_branch": False}
-    torch.manual_seed(0)
-    network = MultiTaskNetwork(NetworkConfig.model_validate(full_config.model_dump() | alone)).eval()
-    result = export(trained(network), tmp_path / "panoptic.onnx", [example_batch(network.config)])
-    assert result.accepted
-    assert [difference.name for difference in result.differences] == ["queries_class_logits", "queries_mask_logits"]
 
 
 def test_random_weights_never_leave(tiny_network: MultiTaskNetwork, tmp_path: Path) -> None:
@@ -171,7 +179,7 @@ def test_what_differs_is_not_written(
 
 def test_a_compiled_perceiver_gives_the_same(tiny_network: MultiTaskNetwork) -> None:
     street = World.generate("street", 3, LABELS, cameras="stereo", image_size=(96, 64))
-    frame = street.render(1.0).frame
+    frame = street.look(1.0)
     checkpoint = trained(tiny_network)
     plain = Perceiver(checkpoint)(frame, ("depth",))
     compiled_before = torch._dynamo.utils.counters["stats"]["unique_graphs"]

@@ -153,7 +153,7 @@ def test_who_looks_at_no_stamp_and_takes_grids_over_late_has_the_same_in_the_end
     for part in range(4):
         grid = drive(node, 30.0 * part, 15)
         graph.until(lambda grid=grid: copy.is_like(grid), f"the copy of part {part}")
-    assert len(copy.grids) > 2 and copy.updates
+    assert len(copy.grids) > 1 and copy.updates  # of several whole grids within 0.5 s one is taken over
 
 
 def test_who_takes_whole_grids_only_gets_them(graph, start, drive):

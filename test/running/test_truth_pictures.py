@@ -21,7 +21,7 @@ LABELS = LabelSpace.load(config_file("labels", "default"))
 
 @pytest.fixture(scope="module")
 def sample() -> Sample:
-    return World.generate("street", 4, LABELS, image_size=(96, 72)).render(6.0, previous_s=5.9)
+    return World.generate("street", 4, LABELS, image_size=(96, 72), duration_s=7.0).render(6.0, previous_s=5.9)
 
 
 def test_less_is_shown_where_less_is_known(sample: Sample) -> None:

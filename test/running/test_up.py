@@ -19,7 +19,7 @@ from mtl_perception.data.bags import BagReader
 from mtl_perception.data.world.command import write_world
 from mtl_perception.data.world.frames import WorldSettings
 
-FRAMES = 6
+FRAMES = 4
 # So few frames make a surface only where a doubtful pixel counts, too.
 EAGER = """
 /**:
@@ -31,7 +31,7 @@ MARK = "MTL_PERCEPTION_TEST_RUN"
 @pytest.fixture(scope="module")
 def bag(tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("bags") / "indoor"
-    settings = WorldSettings("indoor", seed=901, seconds=FRAMES / 5, rate_hz=5.0, cameras="mono")
+    settings = WorldSettings("indoor", seed=901, seconds=FRAMES / 5, rate_hz=5.0, cameras="mono", image_size=(240, 176))
     write_world(settings, path, processes=1)
     return path
 

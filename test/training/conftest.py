@@ -79,7 +79,7 @@ def make_config(tmp_path: Path) -> MakeConfig:
             "labels": "default",
             "licence": "test",
             "sources": [{"kind": "indoor", "frames_per_step": 2, "worlds": 1, "cameras": "mono"}],
-            "stages": [{"until": 1.0, "width": 96, "height": 64}],
+            "stages": [{"until": 1.0, "width": 64, "height": 64}],
             "steps": 12,
             "kernel_learning_rate": 0.03,
             "learning_rate": 0.01,

@@ -73,7 +73,8 @@ def test_rare_classes_weigh_more(walls: Any, make_config: MakeConfig) -> None:
             semantic = np.broadcast_to(columns.astype(np.uint8), (1, size[1], size[0]))
             return replace(walls.sample(index, size, rng), semantic=semantic)
 
-    weights = steps_of(make_config(), Striped()).class_weights(2)
+    config = make_config(stages=[{"until": 1.0, "width": 96, "height": 64}])
+    weights = steps_of(config, Striped()).class_weights(2)
     assert weights.shape == (len(LABELS),)
     torch.testing.assert_close(weights[[1, 0, 6]], torch.tensor([0.5, (3 / 2) ** 0.5, 1.0]))
 

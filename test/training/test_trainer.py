@@ -26,14 +26,14 @@ from mtl_perception.training.trainer import CHECKPOINT, STATE, Trainer
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_it_learns_and_gives_a_checkpoint(make_config, walls, tmp_path: Path, precision: str) -> None:
-    config = make_config(precision=precision, steps=30)
+    config = make_config(precision=precision, steps=20)
     trainer = Trainer(config, tmp_path, tmp_path / "run", sources=[walls], quiet=True)
     trainer.train(until=1)
     first = dict(trainer.record.losses)
     trainer.train()
-    assert trainer.record.step == 30
+    assert trainer.record.step == 20
     checkpoint = load_checkpoint(tmp_path / "run" / CHECKPOINT)
-    assert checkpoint.card["step"] == 30 and set(checkpoint.trained_tasks) == set(first)
+    assert checkpoint.card["step"] == 20 and set(checkpoint.trained_tasks) == set(first)
     for name, tensor in trainer.average.state_dict().items():
         torch.testing.assert_close(checkpoint.network.state_dict()[name], tensor, atol=1e-3, rtol=1e-3)
     losses = trainer._make_objective(trainer._class_weights())(trainer.network.train(), trainer.dataset[0])

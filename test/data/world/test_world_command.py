@@ -66,7 +66,7 @@ def test_a_bag_has_every_frame_with_all_of_its_truth(bag: Path) -> None:
 
 
 def test_a_street_is_driven() -> None:
-    render = FrameRenderer(WorldSettings("street", seed=3, cameras="mono", image_size=(32, 24)))
+    render = FrameRenderer(WorldSettings("street", seed=3, seconds=1.0, cameras="mono", image_size=(32, 24)))
     first, second = render(FrameTask(0, None)).messages, render(FrameTask(1, 0, 5_000_000_000)).messages
     driven = {"/ground_truth/steering", "/ground_truth/driving_context"}
     assert driven <= {message.topic for message in first}

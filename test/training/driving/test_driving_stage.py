@@ -47,10 +47,16 @@ def stage(driving_clips, feature_folder, stage_config, tmp_path):
     )
 
 
-def test_the_checkpoint_has_the_tasks_and_the_same_rest(stage, seeing_checkpoint):
-    run = stage()
+@pytest.fixture(scope="module")
+def whole(driving_clips, feature_folder, stage_config, tmp_path_factory):
+    """A run from its beginning to its end."""
+    run = DrivingStage(stage_config, tmp_path_factory.mktemp("stage") / "whole", cache=feature_folder)
     run.train()
-    before, after = load_checkpoint(seeing_checkpoint), load_checkpoint(run.folder / CHECKPOINT)
+    return run
+
+
+def test_the_checkpoint_has_the_tasks_and_the_same_rest(whole, seeing_checkpoint):
+    before, after = load_checkpoint(seeing_checkpoint), load_checkpoint(whole.folder / CHECKPOINT)
     driving = ("steering", "driver_behaviour", "driver_emotion", "vehicle_behaviour", "traffic_context")
     assert after.trained_tasks == ("depth", "ego_motion", *driving)
     kept = before.network.state_dict()
@@ -61,9 +67,7 @@ def test_the_checkpoint_has_the_tasks_and_the_same_rest(stage, seeing_checkpoint
     assert sum(after.card["driving"]["frames"]["driver_behaviour"].values()) == 12
 
 
-def test_a_run_that_was_interrupted_gives_the_same_weights(stage):
-    whole = stage("whole")
-    whole.train()
+def test_a_run_that_was_interrupted_gives_the_same_weights(stage, whole):
     stage("parts").train(until=3)
     again = stage("parts")
     assert again.step == 3
@@ -71,9 +75,7 @@ def test_a_run_that_was_interrupted_gives_the_same_weights(stage):
     assert_same_weights(again, whole)
 
 
-def test_a_signal_in_the_middle_of_a_step_waits_for_its_end(stage):
-    whole = stage("whole")
-    whole.train()
+def test_a_signal_in_the_middle_of_a_step_waits_for_its_end(stage, whole):
     parts = stage("parts")
     step = parts.optimizer.step
 
@@ -108,7 +110,7 @@ def test_features_come_standardised_to_the_first_layers(seeing_checkpoint, drivi
 
 
 def test_it_learns_what_the_clips_show(stage, driving_clips):
-    run = stage(steps=60, learning_rate=3e-3, average_decay=0.9)
+    run = stage(steps=30, learning_rate=6e-3, average_decay=0.9)
     batch = moments([(clip, number) for clip in driving_clips for number in range(len(clip))])
 
     def losses():

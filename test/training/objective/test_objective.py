@@ -105,9 +105,9 @@ def reached(network: MultiTaskNetwork, loss: torch.Tensor) -> set[str]:
 
 def test_every_task_learns_from_one_pair(batch: TrainingBatch) -> None:
     network, of = made(), objective()
-    optimizer = torch.optim.AdamW(network.parameters(), lr=1e-2)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=2e-2)
     history = []
-    for _ in range(25):
+    for _ in range(16):
         losses = of(network, batch).tasks
         history.append({task: float(loss.detach()) for task, loss in losses.items()})
         optimizer.zero_grad()
@@ -152,14 +152,15 @@ def test_tasks_without_truth_or_without_a_decoder_are_left_out(batch: TrainingBa
 
 
 def test_poses_are_withheld_in_one_of_so_many_steps(batch: TrainingBatch) -> None:
-    network = made()
-    for step, seen in ((0, True), (5, True), (6, False), (13, False)):
-        with torch.no_grad():
+    network = made(CONFIG.restricted(["scene_flow"]))
+    with torch.no_grad():
+        always = objective(withhold_poses_every=0)(network, batch).tasks["scene_flow"]
+        for step, seen in ((0, True), (5, True), (6, False), (13, False)):
             shown = objective()(network, batch, step).tasks["scene_flow"]
-            always = objective(withhold_poses_every=0)(network, batch, step).tasks["scene_flow"]
-        assert (float(shown) == pytest.approx(float(always), rel=1e-6)) == seen
+            assert (float(shown) == pytest.approx(float(always), rel=1e-6)) == seen
 
 
+@torch.no_grad()
 def test_steps_of_image_tasks_alone_lie_between_those_of_all(batch: TrainingBatch) -> None:
     network = made()
     every = objective()(network, batch)
@@ -167,22 +168,24 @@ def test_steps_of_image_tasks_alone_lie_between_those_of_all(batch: TrainingBatc
         found = objective(others_every=3)(network, batch, step)
         assert set(found.tasks) == (set(every.tasks) if step % 3 == 0 else set(IMAGE_TASKS))
         for task in IMAGE_TASKS:  # the frame before, which is not looked at, makes no difference to them
-            assert float(found.tasks[task].detach()) == pytest.approx(float(every.tasks[task].detach()), rel=1e-5), task
+            assert float(found.tasks[task]) == pytest.approx(float(every.tasks[task]), rel=1e-5), task
 
 
 def test_poses_are_withheld_in_one_of_so_many_steps_of_all_tasks(batch: TrainingBatch) -> None:
-    network = made()
-    for step, seen in ((0, True), (6, True), (9, False), (18, True), (21, False)):
-        with torch.no_grad():
+    network = made(CONFIG.restricted(["scene_flow"]))
+    with torch.no_grad():
+        always = objective(withhold_poses_every=0)(network, batch).tasks["scene_flow"]
+        for step, seen in ((0, True), (6, True), (9, False), (18, True), (21, False)):
             shown = objective(others_every=3, withhold_poses_every=4)(network, batch, step).tasks["scene_flow"]
-            always = objective(withhold_poses_every=0)(network, batch, step).tasks["scene_flow"]
-        assert (float(shown) == pytest.approx(float(always), rel=1e-6)) == seen
+            assert (float(shown) == pytest.approx(float(always), rel=1e-6)) == seen
 
 
 def test_losses_of_one_pixel_in_four_learn_from_all_of_them_in_turn(batch: TrainingBatch) -> None:
-    network, sparse = made(), objective(pixel_stride=2)
+    network, sparse = made(CONFIG.restricted(["depth", "semantic"])), objective(pixel_stride=2)
     learnt = torch.zeros(32, 48, dtype=torch.bool)
     for seed in range(20):
+        if learnt.all():
+            break
         torch.manual_seed(seed)
         losses = BatchLosses(sparse, network, batch, ("depth", "semantic"), False)
         logits = losses.dense["depth"][1]["depth_logits"]
@@ -191,11 +194,13 @@ def test_losses_of_one_pixel_in_four_learn_from_all_of_them_in_turn(batch: Train
         assert pixels.sum() == pixels.numel() / 4
         learnt |= pixels
     assert learnt.all()
-    found, full = sparse(network, batch).tasks, objective()(network, batch).tasks
+    with torch.no_grad():
+        found, full = sparse(network, batch).tasks, objective()(network, batch).tasks
     for task in ("depth", "semantic"):
-        assert float(found[task].detach()) == pytest.approx(float(full[task].detach()), rel=0.2), task
+        assert float(found[task]) == pytest.approx(float(full[task]), rel=0.2), task
 
 
+@torch.no_grad()
 def test_half_precision_changes_little_and_losses_stay_float(batch: TrainingBatch) -> None:
     network = made()
     exact = objective(**ALL_TERMS)(network, batch)
@@ -204,16 +209,18 @@ def test_half_precision_changes_little_and_losses_stay_float(batch: TrainingBatc
     for name, loss in (exact.tasks | exact.terms).items():
         found = (half.tasks | half.terms)[name]
         assert found.dtype == torch.float32 and found.ndim == 0
-        assert float(found.detach()) == pytest.approx(float(loss.detach()), rel=0.1, abs=0.02), name
+        assert float(found) == pytest.approx(float(loss), rel=0.1, abs=0.02), name
 
 
 def test_terms_come_with_their_weights_only(batch: TrainingBatch) -> None:
     network = made()
-    assert objective()(network, batch).terms == {}
+    with torch.no_grad():
+        assert objective()(network, batch).terms == {}
     terms = objective(**ALL_TERMS)(network, batch).terms
     assert set(terms) == set(ALL_TERMS) - {"decoupling"}  # this network has no dual branch
     network.zero_grad()
     torch.stack(list(terms.values())).sum().backward()
     assert all(p.grad is None or bool(torch.isfinite(p.grad).all()) for p in network.parameters())
-    twice = objective(photometric=0.2)(network, batch).terms["photometric"]
-    assert float(twice.detach()) == pytest.approx(2 * float(terms["photometric"].detach()), rel=1e-3)
+    with torch.no_grad():
+        twice = objective(photometric=0.2)(network, batch).terms["photometric"]
+    assert float(twice) == pytest.approx(2 * float(terms["photometric"].detach()), rel=1e-3)
