@@ -357,6 +357,19 @@ def test_a_robots_own_topic_names(tmp_path: Path) -> None:
         EvaluationBag(path, topics={"front": CameraTopics("/cam1/image_raw", "/cam0/info")})
 
 
+@pytest.mark.parametrize("rectified", [False, True])
+def test_images_that_are_rectified_already(tmp_path: Path, rectified: bool) -> None:
+    path, kept = tmp_path / "bag", []
+    for topic, message, stamp_ns in messages():
+        if topic == "/front/camera_info":
+            message.d = [-0.3, 0.1, 0.0, 0.0, 0.0]
+            message.p = [11.0, 0.0, 7.0, 0.0, 0.0, 11.0, 5.0, 0.0, 0.0, 0.0, 1.0, 0.0]
+        kept.append((topic, message, stamp_ns))
+    topics = {"front": CameraTopics("/front/image", "/front/camera_info", rectified)}
+    front = EvaluationBag(write(path, kept), topics=topics).rig["front"]
+    assert front.is_rectified == rectified and front.K[0, 0] == (11.0 if rectified else 12.0)
+
+
 @pytest.mark.parametrize("share", [0.3, 0.9])
 def test_a_truncated_file_is_refused_by_name(bag: Path, tmp_path: Path, share: float) -> None:
     whole = (bag / "drive.mcap").read_bytes()
