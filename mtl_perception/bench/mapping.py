@@ -92,7 +92,7 @@ class Canyon:
 def run_suite(
     size: tuple[int, int], blocks: tuple[int, int], *, advanced: Callable[[str], None] = lambda what: None
 ) -> list[Result]:
-    """Drive until the map has so many blocks, and measure at both numbers.
+    """Drive until two maps have so many blocks, and measure both in turn: what else the machine does meets both alike.
 
     Args:
         size: (width, height) of the images, pixels.
@@ -101,32 +101,36 @@ def run_suite(
         advanced: gets what has been measured, in words, `STEPS` times.
     """
     canyon = Canyon(size)
-    mapper = Mapper(MapperConfig(**SCENES["street"]), canyon.labels)
     small, large = blocks
-    drive = _Drive(mapper, canyon)
-    drive.until(lambda stats: stats.blocks >= small)
-    in_small, small_extraction_ms = drive.measured(), drive.extraction_ms()
-    small_whole_grids = drive.whole_grids_kb_per_m()
-    advanced(f"{small} blocks")
-    drive.until(lambda stats: stats.archived_blocks >= small)
+    in_large = _Drive(canyon)
+    in_large.until(lambda stats: stats.archived_blocks >= small)
     memory_before = resident_mb()
     advanced("the window is full")
-    drive.until(lambda stats: stats.blocks >= large)
+    in_large.until(lambda stats: stats.blocks >= large)
     memory_after = resident_mb()
     advanced(f"{large} blocks")
-    in_large, large_whole_grids = drive.measured(), drive.whole_grids_kb_per_m()
+    in_small = _Drive(canyon)
+    in_small.until(lambda stats: stats.blocks >= small)
+    advanced(f"{small} blocks")
+    large_medians, small_medians = _measured_in_turn(in_large, in_small)
     advanced("steps")
-    large_extraction_ms = drive.extraction_ms()
-    mapper.close()
+    large_extraction_ms, small_extraction_ms = in_large.extraction_ms(), in_small.extraction_ms()
     advanced("Open3D")
+    in_large.mapper.close()
+    in_small.mapper.close()
     at_small = f"at {small} blocks"
     return [
         *(
-            Result(SUITE, f"{name}_at_{large}_blocks", in_large[name], unit, at_small, in_small[name])
+            Result(SUITE, f"{name}_at_{large}_blocks", large_medians[name], unit, at_small, small_medians[name])
             for name, unit in MEASURED.items()
         ),
         Result(
-            SUITE, f"whole_occupancy_grids_at_{large}_blocks", large_whole_grids, "kB/m", at_small, small_whole_grids
+            SUITE,
+            f"whole_occupancy_grids_at_{large}_blocks",
+            in_large.whole_grids_kb_per_m(),
+            "kB/m",
+            at_small,
+            in_small.whole_grids_kb_per_m(),
         ),
         Result(SUITE, f"open3d_extraction_at_{large}_blocks", large_extraction_ms, "ms", at_small, small_extraction_ms),
         Result(SUITE, f"memory_at_{large}_blocks", memory_after, "MB", "when the window was full", memory_before),
@@ -150,25 +154,20 @@ grid, and the next whole grid where one is due."""
 class _Drive:
     """A mapper on its way down the canyon, with those who watch it."""
 
-    def __init__(self, mapper: Mapper, canyon: Canyon) -> None:
-        self._mapper, self._canyon, self._x = mapper, canyon, 0.0
+    def __init__(self, canyon: Canyon) -> None:
+        self.mapper = mapper = Mapper(MapperConfig(**SCENES["street"]), canyon.labels)
+        self._canyon, self._x = canyon, 0.0
         self._mesh, self._markers = MeshMarkers(_FRAME), SceneGraphMarkers()
         self._follower, self._watcher = mapper.follow_scene_graph(), mapper.follow_scene_graph()
         self._grid, self._grids_sent, self._whole_grids_kb = OccupancyGridMessages(), 0, 0.0
 
     def until(self, reached: Callable[[MapStats], bool]) -> None:
         """Drive on."""
-        while not reached(self._mapper.stats):
+        while not reached(self.mapper.stats):
             self._x += _DRIVE_M
             frame = self._canyon.look(self._x)
-            self._mapper.integrate(frame)
+            self.mapper.integrate(frame)
             self._send_grid(frame.stamp_ns)
-
-    def measured(self) -> dict[str, float]:
-        """Return the medians of `MEASURED`."""
-        self._step()  # those who watch are told of all that was before
-        found = [self._step() for _ in range(_TIMED)]
-        return {name: median(each[name] for each in found) for name in MEASURED}
 
     def whole_grids_kb_per_m(self) -> float:
         """Return the size of all whole 2D grids so far for each metre of the way."""
@@ -176,14 +175,15 @@ class _Drive:
 
     def extraction_ms(self) -> float:
         """Return the CPU time in which Open3D meshes all voxels."""
-        grid = self._mapper.to_open3d()
+        grid = self.mapper.to_open3d()
         started = time.process_time()
-        grid.extract_triangle_mesh(self._mapper.config.min_weight)
+        grid.extract_triangle_mesh(self.mapper.config.min_weight)
         return 1e3 * (time.process_time() - started)
 
-    def _step(self) -> dict[str, float]:
+    def step(self) -> dict[str, float]:
+        """Drive on; return `MEASURED`."""
         self._x += _PACE_M
-        frame, mapper = self._canyon.look(self._x), self._mapper
+        frame, mapper = self._canyon.look(self._x), self.mapper
         stamp_ns = frame.stamp_ns
         started = time.process_time()
         update = mapper.integrate(frame)
@@ -205,10 +205,20 @@ class _Drive:
         """Return the size of all messages that make copies of the 2D grid as the grid is now, kB."""
         self._grids_sent += 1
         seconds = self._grids_sent / _GRID_HZ
-        sent = self._grid.next(self._mapper, seconds, stamp_ns, _FRAME)
+        sent = self._grid.next(self.mapper, seconds, stamp_ns, _FRAME)
         whole_kb = 0.0 if sent.whole is None else 1e-3 * len(serialize_message(sent.whole))
         self._whole_grids_kb += whole_kb
         return whole_kb + 1e-3 * sum(len(serialize_message(update)) for update in sent.updates)
+
+
+def _measured_in_turn(*drives: _Drive) -> list[dict[str, float]]:
+    """Return the medians of `MEASURED` of each drive."""
+    for drive in drives:
+        drive.step()  # those who watch are told of all that was before
+    found = [[drive.step() for drive in drives] for _ in range(_TIMED)]
+    return [
+        {name: median(each[name] for each in of_drive) for name in MEASURED} for of_drive in zip(*found, strict=True)
+    ]
 
 
 def resident_mb() -> float:
