@@ -37,6 +37,8 @@ from mtl_perception.postprocessing import OUTSIDE, Postprocessing, Thresholds
 from mtl_perception.rectification import Rectification
 from mtl_perception.resources import config_file, default_checkpoint
 
+MAX_ASPECT_RATIO = 8.0
+"""Of the network's input; images that are longer are squeezed."""
 MIN_CAMERA_HEIGHT = 0.3
 """A camera at least this high above the base's z = 0 tells that the base frame lies on the ground (REP-105)."""
 
@@ -233,12 +235,13 @@ class Perceiver:
         cameras = [frame.rig[name] for name in frame.present]
         # One size for the whole rig, so that one batch holds it: that of the mean aspect ratio.
         ratio = float(np.exp(np.mean([np.log(c.width / c.height) for c in frame.rig])))
+        ratio = min(max(ratio, 1 / MAX_ASPECT_RATIO), MAX_ASPECT_RATIO)  # the input of a strip would be very large
         width, height = self.network.config.input_size(round(1000 * ratio), 1000)
         rectified = {}
         for camera in cameras:
             known = self._rectifications.get(camera.name)
-            if known is None or not _same_calibration(known.source, camera) or known.target.width != width:
-                known = self._rectifications[camera.name] = Rectification.prepare(camera, width, height)
+            prepare = Rectification.prepare if known is None else known.renewed
+            known = self._rectifications[camera.name] = prepare(camera, width, height)
             rectified[camera.name] = (known.target, known.apply(frame.images[camera.name]))
         poses = np.stack([camera.base_from_camera for camera in cameras])
         batch = CameraBatch(
@@ -331,12 +334,3 @@ def _compile(network: MultiTaskNetwork, device: torch.device) -> None:
     for part in ("encoder", "neck", "dense"):
         if hasattr(network, part):
             getattr(network, part).compile()
-
-
-def _same_calibration(first: Camera, second: Camera) -> bool:
-    return first is second or (
-        (first.width, first.height, first.distortion_model) == (second.width, second.height, second.distortion_model)
-        and np.array_equal(first.K, second.K)
-        and np.array_equal(first.distortion, second.distortion)
-        and np.array_equal(first.base_from_camera, second.base_from_camera)
-    )

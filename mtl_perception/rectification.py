@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -48,6 +48,12 @@ class Rectification:
         seen = cv2.resize(cv2.remap(ones, *maps, cv2.INTER_NEAREST), (width, height), interpolation=cv2.INTER_AREA)
         valid = seen == 255
         return cls(source, target, None if valid.all() else valid, (maps[0], maps[1]), working)
+
+    def renewed(self, source: Camera, width: int, height: int) -> Rectification:
+        """Return what `prepare` would: with the same maps, which take long to make, where only the pose is another."""
+        if (self.target.width, self.target.height) != (width, height) or not source.has_lens_of(self.source):
+            return Rectification.prepare(source, width, height)
+        return self if source is self.source else replace(self, source=source, target=source.resized(width, height))
 
     def apply(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Return the rectified image (H, W, 3) of one of the source's images."""

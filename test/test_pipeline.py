@@ -7,10 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from mtl_perception.core import LabelSpace, Rig, RigFrame
+from mtl_perception.core import Camera, LabelSpace, Rig, RigFrame
 from mtl_perception.data.world import World
 from mtl_perception.network import load_checkpoint
-from mtl_perception.pipeline import Perceiver
+from mtl_perception.pipeline import MAX_ASPECT_RATIO, Perceiver
+from mtl_perception.rectification import Rectification
 from mtl_perception.resources import config_file, default_checkpoint
 
 LABELS = LabelSpace.load(config_file("labels", "default"))
@@ -130,3 +131,41 @@ def test_a_rig_of_one_camera_and_of_another_shape_works(perceiver: Perceiver, fr
     )
     depth = perceiver(single, ("depth",)).cameras["front"].depth
     assert depth is not None and depth.shape[1] / depth.shape[0] == pytest.approx(2.0, rel=0.15)
+
+
+def test_maps_are_made_once_for_a_lens_and_anew_when_it_changes(
+    perceiver: Perceiver, frames: list[RigFrame], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, prepare = [], Rectification.prepare
+
+    def counted(source: Camera, width: int, height: int) -> Rectification:
+        made.append(source.name)
+        return prepare(source, width, height)
+
+    monkeypatch.setattr(Rectification, "prepare", counted)
+    perceiver(frames[0], ("semantic",))
+    lifted = np.eye(4)
+    lifted[2, 3] = 0.1
+    moved = [replace(camera, base_from_camera=lifted @ camera.base_from_camera) for camera in frames[1].rig]
+    prediction = perceiver(replace(frames[1], rig=Rig(tuple(moved))), ("semantic",))
+    assert made == list(frames[0].rig.names)
+    for camera in moved:
+        found = prediction.cameras[camera.name].camera
+        np.testing.assert_array_equal(found.base_from_camera, camera.base_from_camera)
+    zoomed = [
+        replace(camera, K=camera.K * [[1.2], [1.2], [1.0]]) if camera.name == "front" else camera for camera in moved
+    ]
+    changed = perceiver(replace(frames[1], rig=Rig(tuple(zoomed)), stamp_ns=frames[1].stamp_ns + 1), ("semantic",))
+    assert made == [*frames[0].rig.names, "front"]
+    expected = 1.2 * prediction.cameras["front"].camera.K[0, 0]
+    assert changed.cameras["front"].camera.K[0, 0] == pytest.approx(expected)
+
+
+def test_an_image_that_is_but_a_strip_costs_what_others_do(perceiver: Perceiver) -> None:
+    K = np.array([[900.0, 0, 999.5], [0, 900.0, 0.5], [0, 0, 1]])
+    camera = Camera("line", 2000, 2, K, np.eye(4))
+    image = np.zeros((2, 2000, 3), np.uint8)
+    prediction = perceiver(RigFrame(Rig((camera,)), 0, {"line": image}, {"line": 0}, {}, None), ("semantic",))
+    seen = prediction.cameras["line"].camera
+    assert seen.width * seen.height < 2 * perceiver.network.config.input_pixels
+    assert seen.width / seen.height <= 2 * MAX_ASPECT_RATIO

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from mtl_perception.bench import drive, evaluation, mapping, network, world
+from mtl_perception.bench import drive, evaluation, mapping, network, transport, world
 from mtl_perception.bench.describe import comma_separated, image_size, positive, positive_number, report_console
 from mtl_perception.bench.results import Result, write_results
 from mtl_perception.data.world.command import write_world
@@ -24,13 +24,14 @@ from mtl_perception.network import NetworkConfig
 from mtl_perception.resources import config_file
 from mtl_perception.scenes import SCENES
 
-SUITES = (network.SUITE, world.SUITE, evaluation.SUITE, mapping.SUITE, drive.SUITE)
+SUITES = (network.SUITE, world.SUITE, evaluation.SUITE, mapping.SUITE, drive.SUITE, transport.SUITE)
 SIZES = {
     network.SUITE: (640, 480),
     world.SUITE: (224, 128),
     evaluation.SUITE: (256, 192),
     mapping.SUITE: (160, 120),
     drive.SUITE: (160, 120),
+    transport.SUITE: (640, 480),
 }
 """Of the images, pixels."""
 _STREET_S = 8.0
@@ -59,6 +60,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--repeats", type=positive, default=5, metavar="N", help="timed rounds (default: %(default)s)"
     )
     of_network.add_argument("--threads", type=positive, metavar="N", help="of torch (default: torch's own choice)")
+    of_transport = parser.add_argument_group("transport")
+    of_transport.add_argument(
+        "--rounds", type=positive, default=50, metavar="N", help="in which all take turns (default: %(default)s)"
+    )
     of_evaluation = parser.add_argument_group("evaluation")
     of_evaluation.add_argument("--bag", type=Path, help="to replay, with ground truth (default: a rendered street)")
     of_evaluation.add_argument(
@@ -149,12 +154,21 @@ def _drive_results(arguments: argparse.Namespace, size: tuple[int, int], progres
     return drive.run_suite(size, minutes, speed, advanced=_bar(progress, drive.frames_of(minutes, speed)))
 
 
+def _transport_results(arguments: argparse.Namespace, size: tuple[int, int], progress: Progress) -> list[Result]:
+    bridge = transport.installed_bridge()
+    if bridge is None:
+        progress.console.print("the real cv_bridge is not installed, or does not work here: it is left out")
+    advanced = _bar(progress, transport.STEPS)
+    return transport.run_suite(size, repeats=arguments.rounds, bridge=bridge, advanced=advanced)
+
+
 _MEASURES: dict[str, Callable[[argparse.Namespace, tuple[int, int], Progress], list[Result]]] = {
     network.SUITE: _network_results,
     world.SUITE: _world_results,
     evaluation.SUITE: _evaluation_results,
     mapping.SUITE: _mapping_results,
     drive.SUITE: _drive_results,
+    transport.SUITE: _transport_results,
 }
 
 

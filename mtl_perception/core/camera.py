@@ -57,16 +57,33 @@ class Camera:
             raise ValueError(f"{where}: K must be 3x3, finite, with positive focal lengths, is {self.K.tolist()}")
         if self.base_from_camera.shape != (4, 4) or not np.isfinite(self.base_from_camera).all():
             raise ValueError(f"{where}: base_from_camera must be a finite 4x4 transform")
+        if self.K[1, 0] or not np.array_equal(self.K[2], [0, 0, 1]):
+            raise ValueError(f"{where}: K must be upper triangular with the last row 0 0 1, is {self.K.tolist()}")
         if self.distortion_model not in DISTORTION_COEFFICIENTS:
             known = ", ".join(sorted(filter(None, DISTORTION_COEFFICIENTS)))
             raise ValueError(f"{where}: distortion_model '{self.distortion_model}' is not one of {known}")
         if len(self.distortion) not in DISTORTION_COEFFICIENTS[self.distortion_model]:
             raise ValueError(f"{where}: {len(self.distortion)} coefficients do not fit '{self.distortion_model}'")
+        if not np.isfinite(self.distortion).all():
+            raise ValueError(f"{where}: distortion must be finite, is {self.distortion.tolist()}")
 
     @property
     def is_rectified(self) -> bool:
-        """Whether the image is that of an ideal pinhole already."""
-        return not self.distortion_model or not np.any(self.distortion)
+        """Whether the image is that of an ideal pinhole already: the model is none, or has no effect.
+
+        With all coefficients 0, equidistant is still a fisheye lens: its radius grows with the angle.
+        """
+        if not self.distortion_model or not len(self.distortion):
+            return True
+        return self.distortion_model != "equidistant" and not np.any(self.distortion)
+
+    def has_lens_of(self, other: Camera) -> bool:
+        """Whether size, intrinsics and distortion are those of another camera, wherever both are."""
+        if (self.width, self.height) != (other.width, other.height) or not np.array_equal(self.K, other.K):
+            return False
+        if self.is_rectified or other.is_rectified:
+            return self.is_rectified == other.is_rectified
+        return self.distortion_model == other.distortion_model and np.array_equal(self.distortion, other.distortion)
 
     def resized(self, width: int, height: int) -> Camera:
         """Return the rectified pinhole camera that sees the same view at another size (no distortion).

@@ -228,7 +228,8 @@ def _cameras(config: Path | None) -> dict[str, CameraTopics] | None:
             str(own.get(key) or parameters.get(f"{name}.{key}") or f"{name}/{usual}")
             for key, usual in (("image_topic", "image"), ("info_topic", "camera_info"))
         )
-        cameras[str(name)] = CameraTopics(f"/{image.lstrip('/')}", f"/{info.lstrip('/')}")
+        rectified = bool(own.get("rectified") or parameters.get(f"{name}.rectified"))
+        cameras[str(name)] = CameraTopics(f"/{image.lstrip('/')}", f"/{info.lstrip('/')}", rectified)
     return cameras or None
 
 
@@ -293,7 +294,10 @@ def _facts(settings: ReplaySettings) -> dict[str, Any]:
 
 def _by_name(cameras: Mapping[str, CameraTopics]) -> list[list[str]]:
     """Return the cameras in a form in which their order counts."""
-    return [[name, topics.image, topics.info] for name, topics in cameras.items()]
+    return [
+        [name, topics.image, topics.info, *(["rectified"] if topics.rectified else [])]
+        for name, topics in cameras.items()
+    ]
 
 
 def _positive(text: str) -> float:

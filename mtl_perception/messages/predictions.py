@@ -5,13 +5,14 @@
 from __future__ import annotations
 
 import array
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import numpy as np
 from geometry_msgs.msg import Point, Vector3
 from numpy.typing import NDArray
-from sensor_msgs.msg import Image, PointCloud2
+from sensor_msgs.msg import PointCloud2
 
 from mtl_perception.core.labels import LabelSpace
 from mtl_perception.core.prediction import CameraPrediction, Detection, Prediction
@@ -26,6 +27,7 @@ from mtl_perception.messages.images import (
 )
 from mtl_perception.messages.points import to_point_cloud
 from mtl_perception.messages.poses import to_pose, transform_from_pose
+from mtl_perception.messages.raw_images import Announced
 from mtl_perception.messages.stamps import stamp_ns_from, to_header
 from mtl_perception_msgs.msg import CameraPrediction as CameraPredictionMessage
 from mtl_perception_msgs.msg import DetectedBox, RigPrediction, SemanticOccupancy
@@ -153,16 +155,22 @@ def _from_camera_prediction(message: Any, topic: str) -> CameraPrediction:
         world_from_camera = transform_from_pose(message.world_from_camera, f"{where}: world_from_camera")
     if not len(message.colour.data):
         raise ValueError(f"{where}: colour is empty")
+    announced = Announced(camera.width, camera.height, "camera_info")
+
+    def read(reader: Callable[..., Any], field: str) -> Any:
+        image = getattr(message, field)
+        return reader(image, topic=f"{where}: {field}", announced=announced) if len(image.data) else None
+
     return CameraPrediction(
         camera=camera,
         stamp_ns=stamp_ns_from(message.camera_info.header.stamp),
         world_from_camera=world_from_camera,
-        colour=image_to_array(message.colour, f"{where}: colour"),
-        depth=_unless_empty(depth_to_array, message.depth, f"{where}: depth"),
-        depth_std=_unless_empty(depth_to_array, message.depth_std, f"{where}: depth_std"),
-        semantic=_unless_empty(mono_to_array, message.semantic, f"{where}: semantic"),
-        motion_mask=_unless_empty(mono_to_array, message.motion_mask, f"{where}: motion_mask"),
-        panoptic=_unless_empty(partial(values_to_array, encoding="32SC1"), message.panoptic, f"{where}: panoptic"),
+        colour=np.ascontiguousarray(read(image_to_array, "colour")),
+        depth=read(depth_to_array, "depth"),
+        depth_std=read(depth_to_array, "depth_std"),
+        semantic=read(mono_to_array, "semantic"),
+        motion_mask=read(mono_to_array, "motion_mask"),
+        panoptic=read(partial(values_to_array, encoding="32SC1"), "panoptic"),
     )
 
 
@@ -188,7 +196,3 @@ def _from_box(box: Any) -> Detection:
         yaw=box.yaw,
         velocity=(velocity.x, velocity.y),
     )
-
-
-def _unless_empty(read: Any, image: Image, where: str) -> Any:
-    return read(image, topic=where) if len(image.data) else None

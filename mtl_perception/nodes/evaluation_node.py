@@ -60,7 +60,7 @@ class EvaluationNode(ManagedNode):
         super().__init__("evaluation", **node_arguments)
         self._settings = Parameters(self, EvaluationParameters, is_configured=lambda: self.is_configured)
         self._camera_parameters: dict[str, Parameters[CameraParameters]] = {}
-        self._info_topics = self._calibration_topics()
+        self._cameras = self._declared_cameras()
         self._inputs: dict[str, Any] = {}  # subscriptions by topic
         self._services_made: list[Any] = []
         self._forget()
@@ -68,9 +68,10 @@ class EvaluationNode(ManagedNode):
     def configure(self) -> None:
         """Make the scores, the publishers and the services."""
         values = self._settings.value
-        self._info_topics = self._calibration_topics()
+        self._cameras = self._declared_cameras()
         settings = LiveSettings(
-            info_topics=self._info_topics,
+            info_topics={name: camera.topics(name)[1] for name, camera in self._cameras.items()},
+            rectified=frozenset(name for name, camera in self._cameras.items() if camera.rectified),
             odom_topic=values.odom_topic,
             options=values.score_options(),
             max_frames=values.max_frames,
@@ -96,9 +97,8 @@ class EvaluationNode(ManagedNode):
         lossless = values.frame_policy == "every"
         for topic, kind in prediction_topics(values.cameras).items():
             self._listen(topic, kind, qos.output(_DEPTH))
-        for topic, kind in (
-            truth_topics(values.cameras) | dict.fromkeys(self._info_topics.values(), CameraInfo)
-        ).items():
+        calibrations = {camera.topics(name)[1]: CameraInfo for name, camera in self._cameras.items()}
+        for topic, kind in (truth_topics(values.cameras) | calibrations).items():
             self._listen(topic, kind, qos.sensor_input(_DEPTH, lossless=lossless))
         self._listen(values.odom_topic, Odometry, qos.sensor_input(10 * _DEPTH, lossless=lossless))
         self._listen(DATASET, String, qos.latched())
@@ -274,15 +274,15 @@ class EvaluationNode(ManagedNode):
         self._is_to_be_tended = False  # that may be what was lost
         self.get_logger().error(f"a message could not be used: {reason}", throttle_duration_sec=_LOG_PERIOD_S)
 
-    def _calibration_topics(self) -> dict[str, str]:
-        topics = {}
+    def _declared_cameras(self) -> dict[str, CameraParameters]:
+        cameras = {}
         for name in self._settings.value.cameras:
             if name not in self._camera_parameters:
                 self._camera_parameters[name] = Parameters(
                     self, CameraParameters, prefix=f"{name}.", is_configured=lambda: self.is_configured
                 )
-            _, topics[name] = self._camera_parameters[name].value.topics(name)
-        return topics
+            cameras[name] = self._camera_parameters[name].value
+        return cameras
 
 
 def main() -> None:

@@ -260,7 +260,7 @@ class PerceptionNode(ManagedNode):
 
     def _camera_topics(self, name: str) -> CameraTopics:
         values = self._camera_parameters[name].value
-        return CameraTopics(name, *values.topics(name), values.compressed)
+        return CameraTopics(name, *values.topics(name), values.compressed, values.rectified)
 
     def _cabin_input(self, values: PerceptionParameters, lossless: bool) -> CabinInput | None:
         """Subscribe to what is known of the driver, if the network makes anything of it."""

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,7 @@ from sensor_msgs.msg import CompressedImage, Image
 from mtl_perception.core import CabinFrame
 from mtl_perception.messages.driving import from_cabin_joints
 from mtl_perception.messages.images import image_to_array
+from mtl_perception.messages.raw_images import ImageError
 from mtl_perception.ros import qos
 from mtl_perception.ros.diagnostics import Level, Status, TopicMonitor
 from mtl_perception_msgs.msg import CabinJoints
@@ -70,6 +72,7 @@ class CabinInput:
             subscriber.registerCallback(self._monitors[name].arrived)
         self.filters: Mapping[str, SimpleFilter] = dict(self._subscribers)
         self._unusable: dict[str, str] = {}  # per companion, what is wrong with its newest message
+        self.refused: Counter[tuple[str, str]] = Counter()  # (companion, reason) -> how many messages
 
     def close(self) -> None:
         """Unsubscribe."""
@@ -91,6 +94,7 @@ class CabinInput:
                     images[self._names[key]] = image_to_array(companions[key], f"topic '{topic}'")
             except ValueError as error:
                 unusable[key] = str(error)
+                self.refused[key, error.reason if isinstance(error, ImageError) else "unusable joints"] += 1
         self._unusable = unusable
         if not images and posture is None and gestures is None:
             return None
@@ -100,6 +104,9 @@ class CabinInput:
         """Return what diagnostics say about the cabin."""
         monitors = list(self._monitors.values())
         problems = [*filter(None, (monitor.problem() for monitor in monitors)), *self._unusable.values()]
-        rates = {monitor.topic: f"{monitor.rate_hz:.1f} Hz, {monitor.count} messages" for monitor in monitors}
+        values: dict[str, object] = {
+            monitor.topic: f"{monitor.rate_hz:.1f} Hz, {monitor.count} messages" for monitor in monitors
+        }
+        values |= {f"refused, {name}: {reason}": count for (name, reason), count in sorted(self.refused.items())}
         message = "; ".join(problems) if problems else f"{len(monitors)} topics arrive"
-        return Status("cabin", Level.ERROR if problems else Level.OK, message, rates)
+        return Status("cabin", Level.ERROR if problems else Level.OK, message, values)

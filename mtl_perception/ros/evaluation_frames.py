@@ -27,6 +27,7 @@ from mtl_perception.messages.images import depth_to_array, values_to_array
 from mtl_perception.messages.points import read_point_cloud, xyz_of
 from mtl_perception.messages.poses import read_ego_motion
 from mtl_perception.messages.predictions import from_occupancy
+from mtl_perception.messages.raw_images import Announced
 from mtl_perception.messages.scene_flow import from_scene_flow
 from mtl_perception.ros.ego_odometry import has_motion
 from mtl_perception.ros.evaluation_topics import PREDICTED_IMAGES, RIG_TRUTH, SWEEP_TRUTH, TRUTH, prediction_topics
@@ -55,11 +56,17 @@ class Surroundings:
 class FrameReader:
     """Reads the messages of a frame out of a store."""
 
-    def __init__(self, store: MessageStore, labels: LabelSpace, info_topics: Mapping[str, str]) -> None:
-        """Read from `store`, where the calibration of each camera comes on a topic of `info_topics`."""
+    def __init__(
+        self, store: MessageStore, labels: LabelSpace, info_topics: Mapping[str, str], rectified: frozenset[str]
+    ) -> None:
+        """Read from `store`, where the calibration of each camera comes on a topic of `info_topics`.
+
+        The images of the cameras `rectified` are undistorted already.
+        """
         self._store = store
         self._labels = labels
         self._info_topics = info_topics
+        self._rectified = rectified
         self._types = prediction_topics(list(info_topics))
         self._cameras: dict[str, Camera] = {}
 
@@ -140,12 +147,13 @@ class FrameReader:
 
     def _with_images(self, name: str, camera: CameraPrediction, tasks: tuple[str, ...]) -> CameraPrediction:
         found: dict[str, Any] = {}
+        announced = Announced(camera.camera.width, camera.camera.height, f"camera '{name}' of perception/frame")
         for field in PREDICTED_IMAGES:
             task, encoding = CAMERA_TOPICS[field]
             topic = f"perception/{name}/{field}"
             message = self._read(topic, Image, camera.stamp_ns) if task in tasks else None
             if message is not None:
-                found[field] = values_to_array(message, encoding, topic)
+                found[field] = values_to_array(message, encoding, topic, announced)
         return replace(camera, **found)
 
     def _with_flow(self, carried: Prediction) -> dict[str, CameraPrediction]:
@@ -160,7 +168,8 @@ class FrameReader:
         topic = self._info_topics[name]
         info = self._read(topic, CameraInfo, prediction.stamp_ns)
         if info is not None:
-            return camera_from_info(name, info, prediction.camera.base_from_camera, topic)
+            mount, rectified = prediction.camera.base_from_camera, name in self._rectified
+            return camera_from_info(name, info, mount, topic, rectified=rectified)
         if name not in self._cameras:
             raise ValueError(f"{topic}: no message of the image's stamp {prediction.stamp_ns} has come")
         return self._cameras[name]

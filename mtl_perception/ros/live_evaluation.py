@@ -81,6 +81,7 @@ class LiveSettings:
         max_frames: so many frames are scored at most.
         timeout_s: how long a frame waits for what belongs to it.
         pictures: whether to draw some frames for a report.
+        rectified: the cameras whose images are undistorted already, though their CameraInfo has coefficients.
     """
 
     info_topics: Mapping[str, str]
@@ -89,6 +90,7 @@ class LiveSettings:
     max_frames: int
     timeout_s: float
     pictures: bool
+    rectified: frozenset[str] = frozenset()
 
 
 class LiveEvaluation:
@@ -118,7 +120,7 @@ class LiveEvaluation:
         self._settings, self._labels = settings, labels
         self._on_predicted = on_predicted
         self._store = MessageStore(MAX_BYTES)
-        self._reader = FrameReader(self._store, labels, settings.info_topics)
+        self._reader = FrameReader(self._store, labels, settings.info_topics, settings.rectified)
         self._reference = next(iter(settings.info_topics.values()))
         self.queue = FrameQueue(self._store, is_published, dict(settings.info_topics), settings.timeout_s)
         self._poses = PoseHistory()

@@ -27,6 +27,11 @@ class CameraParameters(BaseModel):
     image_topic: str = Field("", description="Topic of the camera's images; empty: <camera>/image.")
     info_topic: str = Field("", description="Topic of its sensor_msgs/CameraInfo; empty: <camera>/camera_info.")
     compressed: bool = Field(False, description="Whether the images are sensor_msgs/CompressedImage.")
+    rectified: bool = Field(
+        False,
+        description="Whether the images are undistorted already, as image_rect of image_proc: then P of the CameraInfo "
+        "holds, and its distortion does not.",
+    )
 
     def topics(self, camera: str) -> tuple[str, str]:
         """Return the topics of images and calibration of the camera of that name."""

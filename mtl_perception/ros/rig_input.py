@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,23 +20,31 @@ from mtl_perception.core import Camera, Rig, RigFrame
 from mtl_perception.core.transforms import Transform
 from mtl_perception.messages.cameras import camera_from_info
 from mtl_perception.messages.images import image_to_array
+from mtl_perception.messages.raw_images import Announced, ImageError
 from mtl_perception.messages.stamps import stamp_ns_from
 from mtl_perception.ros import qos
+from mtl_perception.ros.camera_infos import CameraInfos
 from mtl_perception.ros.diagnostics import Level, Status, TopicMonitor
 from mtl_perception.ros.poses import NoPoseError, NotYetError, PoseSource, Transforms
 from mtl_perception.ros.synchronizer import RigSet, RigSynchronizer
 
 _POLL_S = 0.005  # how often something that has not arrived yet is looked for
+_BAD_CALIBRATION = "unusable CameraInfo"
 
 
 @dataclass(frozen=True)
 class CameraTopics:
-    """Where one camera's images and calibration come from."""
+    """Where one camera's images and calibration come from.
+
+    Attributes:
+        rectified: the images are undistorted already, as those of image_proc, though the CameraInfo has coefficients.
+    """
 
     name: str
     image_topic: str
     info_topic: str
     compressed: bool = False
+    rectified: bool = False
 
 
 @dataclass(frozen=True)
@@ -53,41 +62,6 @@ class DroppedFrameError(Exception):
         """Keep both."""
         super().__init__(text)
         self.category = category
-
-
-class CameraInfos:
-    """The calibration of one camera over time: the newest CameraInfo, and the one before it until the stamps pass."""
-
-    def __init__(self) -> None:
-        """Begin with none."""
-        self._changes: list[tuple[int, CameraInfo]] = []  # (stamp from which it holds, info), oldest first
-
-    def insert(self, info: CameraInfo) -> None:
-        """Take a CameraInfo; only one that says something new is kept."""
-        if self._changes and _same_calibration(self._changes[-1][1], info):
-            return
-        self._changes.append((stamp_ns_from(info.header.stamp), info))
-        del self._changes[:-2]
-
-    @property
-    def newest(self) -> CameraInfo | None:
-        """The newest CameraInfo."""
-        return self._changes[-1][1] if self._changes else None
-
-    def at(self, stamp_ns: int) -> CameraInfo:
-        """Return the CameraInfo that holds at a stamp.
-
-        Raises:
-            NotYetError: none has arrived.
-        """
-        if not self._changes:
-            raise NotYetError("no CameraInfo has arrived")
-        before = [info for since_ns, info in self._changes if since_ns <= stamp_ns]
-        return before[-1] if before else self._changes[0][1]
-
-    def jump_back(self) -> None:
-        """Let the newest hold at all stamps."""
-        self._changes = [(0, info) for _, info in self._changes[-1:]]
 
 
 class RigInput:
@@ -133,8 +107,10 @@ class RigInput:
         self._pose_timeout_s = pose_timeout_s
         self._infos = {camera.name: CameraInfos() for camera in cameras}
         self._cameras: dict[str, tuple[CameraInfo, Camera]] = {}  # per name, what the camera was made from
+        self._used: dict[str, Camera] = {}  # per name, as it was when an image of its could be used
         self._worst_gap_ns = 0
         self.bad_images: dict[str, str] = {}  # per camera, what is wrong with its newest image
+        self.refused: Counter[tuple[str, str]] = Counter()  # (camera, reason) -> how many images
         profile = qos.sensor_input(lossless=lossless)
         self._images = {
             camera.name: Subscriber(
@@ -213,15 +189,13 @@ class RigInput:
                 views[name] = self._view(name, message, rig_set, give_up)
             except (DroppedFrameError, ValueError) as error:
                 problems[name] = str(error)
+                self.refused[name, _reason(error)] += 1
         self.bad_images = problems
         if not views:
             raise DroppedFrameError("bad image", "; ".join(problems.values()))
-        known = {
-            **{name: camera for name, (_, camera) in self._cameras.items()},
-            **{n: v.camera for n, v in views.items()},
-        }
+        self._used |= {name: view.camera for name, view in views.items()}
         return RigFrame(
-            rig=Rig(tuple(known[name] for name in self._topics if name in known), self._base_frame),
+            rig=Rig(tuple(self._used[name] for name in self._topics if name in self._used), self._base_frame),
             stamp_ns=rig_set.stamp_ns,
             images={name: view.image for name, view in views.items()},
             image_stamps_ns={name: view.stamp_ns for name, view in views.items()},
@@ -241,9 +215,20 @@ class RigInput:
         rates = {monitor.topic: f"{monitor.rate_hz:.1f} Hz, {monitor.count} messages" for monitor in monitors}
         message = "; ".join(problems) if problems else f"{len(monitors)} topics arrive"
         yield Status("inputs", Level.ERROR if problems else Level.OK, message, rates)
-        bad = "; ".join(self.bad_images.values())
-        yield Status("images", Level.ERROR if bad else Level.OK, bad or "all images can be used")
+        yield self._image_status()
         yield self._synchronisation()
+
+    def _image_status(self) -> Status:
+        counts = {f"refused, {camera}: {reason}": count for (camera, reason), count in sorted(self.refused.items())}
+        bad, doubtful = "; ".join(self.bad_images.values()), "; ".join(self._rectified_twice())
+        level = Level.ERROR if bad else Level.WARN if doubtful else Level.OK
+        return Status("images", level, bad or doubtful or "all images can be used", counts)
+
+    def _rectified_twice(self) -> Iterable[str]:
+        for name, camera in self._used.items():
+            topic = self._image_monitors[name].topic
+            if not camera.is_rectified and any("rect" in part.split("_") for part in topic.split("/")):
+                yield f"topic '{topic}' sounds rectified, but is being rectified: set {name}.rectified if it is"
 
     def _synchronisation(self) -> Status:
         synchronizer = self.synchronizer
@@ -270,7 +255,7 @@ class RigInput:
 
     def _view(self, name: str, message: Any, rig_set: RigSet, give_up: Callable[[], bool]) -> _View:
         stamp_ns = stamp_ns_from(message.header.stamp)
-        camera = self._wait(rig_set, give_up, lambda _: self._camera(name, message, stamp_ns))
+        camera = self._wait(rig_set, give_up, lambda wait: self._camera(name, message, stamp_ns, wait))
         image = self._image(camera, message)
         if self._poses is None:
             return _View(camera, image, stamp_ns, None)
@@ -294,10 +279,10 @@ class RigInput:
         assert self._poses is not None  # only called with a source
         return self._poses.world_from_base(stamp_ns, wait=wait)
 
-    def _camera(self, name: str, message: Any, stamp_ns: int) -> Camera:
+    def _camera(self, name: str, message: Any, stamp_ns: int, wait: bool) -> Camera:
         topic = self._info_monitors[name].topic
         try:
-            info = self._infos[name].at(stamp_ns)
+            info = self._infos[name].at(stamp_ns, wait=wait)
         except NotYetError as error:
             raise NotYetError(f"topic '{topic}': {error}") from error
         frame_id = info.header.frame_id or message.header.frame_id
@@ -306,18 +291,14 @@ class RigInput:
         base_from_camera = self._transforms.target_from_source(self._base_frame, frame_id, stamp_ns)
         made_from, camera = self._cameras.get(name, (None, None))
         if camera is None or made_from is not info or not np.array_equal(camera.base_from_camera, base_from_camera):
-            camera = camera_from_info(name, info, base_from_camera, f"topic '{topic}'")
+            rectified = self._topics[name].rectified
+            camera = camera_from_info(name, info, base_from_camera, f"topic '{topic}'", rectified=rectified)
             self._cameras[name] = (info, camera)
         return camera
 
     def _image(self, camera: Camera, message: Any) -> NDArray[np.uint8]:
-        topic = f"topic '{self._image_monitors[camera.name].topic}'"
-        image = image_to_array(message, topic)
-        height, width = image.shape[:2]
-        if (width, height) != (camera.width, camera.height):
-            info_topic = self._info_monitors[camera.name].topic
-            raise ValueError(f"{topic}: size {width}x{height}, but '{info_topic}' says {camera.width}x{camera.height}")
-        return image
+        announced = Announced(camera.width, camera.height, f"'{self._info_monitors[camera.name].topic}'")
+        return image_to_array(message, f"topic '{self._image_monitors[camera.name].topic}'", announced)
 
     def _info_callback(self, name: str) -> Callable[[CameraInfo], None]:
         def receive(info: CameraInfo) -> None:
@@ -330,10 +311,8 @@ class RigInput:
         self._worst_gap_ns = max(self._worst_gap_ns, rig_set.worst_gap_ns)
 
 
-def _same_calibration(first: CameraInfo, second: CameraInfo) -> bool:
-    def calibration(info: CameraInfo) -> Mapping[str, Any]:
-        numbers = {key: np.asarray(getattr(info, key), dtype=np.float64).tobytes() for key in ("d", "k", "r", "p")}
-        names = ("width", "height", "distortion_model", "binning_x", "binning_y", "roi")
-        return {**numbers, **{key: getattr(info, key) for key in names}, "frame_id": info.header.frame_id}
-
-    return calibration(first) == calibration(second)
+def _reason(error: Exception) -> str:
+    """Return what an image that cannot be used is counted under."""
+    if isinstance(error, ImageError):
+        return error.reason
+    return error.category if isinstance(error, DroppedFrameError) else _BAD_CALIBRATION

@@ -46,11 +46,40 @@ def test_resizing_keeps_the_view() -> None:
         ({"base_from_camera": np.full((4, 4), np.nan)}, "base_from_camera"),
         ({"distortion_model": "fisheye"}, "'fisheye' is not one of"),
         ({"distortion_model": "plumb_bob", "distortion": np.zeros(3)}, "3 coefficients"),
+        ({"distortion_model": "plumb_bob", "distortion": np.full(4, np.nan)}, "distortion must be finite"),
+        ({"K": np.array([[50.0, 0, 31.5], [1, 52.0, 23.5], [0, 0, 1]])}, "upper triangular"),
+        ({"K": np.array([[50.0, 0, 31.5], [0, 52.0, 23.5], [0, 0, 0]])}, "last row 0 0 1"),
     ],
 )
 def test_what_cannot_be_a_camera_is_refused_by_name(changes: dict, message: str) -> None:
     with pytest.raises(ValueError, match=f"camera 'front'.*{message}"):
         camera(**changes)
+
+
+@pytest.mark.parametrize(
+    ("model", "coefficients", "expected"),
+    [
+        ("", [], True),
+        ("plumb_bob", [0.0] * 5, True),
+        ("plumb_bob", [0.0, 0.0, 0.001, 0.0, 0.0], False),
+        ("rational_polynomial", [0.0] * 8, True),
+        ("equidistant", [], True),
+        ("equidistant", [0.0] * 4, False),  # a fisheye lens without faults is one still
+    ],
+)
+def test_what_is_the_image_of_a_pinhole(model: str, coefficients: list[float], expected: bool) -> None:
+    assert camera(distortion_model=model, distortion=np.array(coefficients)).is_rectified == expected
+
+
+def test_a_lens_is_the_same_wherever_the_camera_is() -> None:
+    moved = np.eye(4)
+    moved[0, 3] = 1.0
+    assert camera().has_lens_of(camera(name="back", base_from_camera=moved))
+    other = np.array([[50.0, 0, 31.5], [0, 52.0, 23.0], [0, 0, 1]])
+    assert not any(camera().has_lens_of(camera(**change)) for change in ({"width": 65}, {"K": other}))
+    bent = camera(distortion_model="plumb_bob", distortion=np.full(4, 0.1))
+    assert not bent.has_lens_of(camera()) and bent.has_lens_of(bent)
+    assert camera().has_lens_of(camera(distortion_model="plumb_bob", distortion=np.zeros(5)))
 
 
 def test_depth_of_another_size_is_refused() -> None:

@@ -109,6 +109,10 @@ def test_a_parameter_file_names_the_cameras_and_their_topics(bag, tmp_path):
     flat = {f"right.{key}": topic for key, topic in own.items()}
     config.write_text(yaml.safe_dump({"/**": {"ros__parameters": {"cameras": ["right"], **flat}}}))
     assert nested == _cameras(config) == {"right": CameraTopics("/cam0/color", "/cam0/info")}
+    values = {"/**": {"ros__parameters": {"cameras": ["right"], "right": {"rectified": True}}}}
+    (tmp_path / "rectified.yaml").write_text(yaml.safe_dump(values))
+    expected = {"right": CameraTopics("/right/image", "/right/camera_info", rectified=True)}
+    assert _cameras(tmp_path / "rectified.yaml") == expected
     out = tmp_path / "out"
     assert cli.main(["evaluate", str(renamed), "--config", str(config), "--out", str(out)]) == 0
     found = metrics(out)

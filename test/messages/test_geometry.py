@@ -1,58 +1,25 @@
 # Copyright 2026 The mtl_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Stamps, cameras, poses, points and boxes: there and back, and what is refused."""
+"""Stamps, poses, points and boxes: there and back, and what is refused."""
 
 import numpy as np
 import pytest
 from geometry_msgs.msg import Pose
 from nav_msgs.msg import Odometry
 
-from mtl_perception.core.camera import Camera
-from mtl_perception.core.transforms import BODY_FROM_OPTICAL, transform_from
-from mtl_perception.messages.cameras import camera_from_info, to_camera_info
+from mtl_perception.core.transforms import transform_from
 from mtl_perception.messages.detections import Box, read_detections, to_box_velocities, to_detections
 from mtl_perception.messages.points import read_point_cloud, to_point_cloud, xyz_of
 from mtl_perception.messages.poses import StampedTransform, read_odometry, read_transform, to_odometry, to_transform
 from mtl_perception.messages.stamps import stamp_ns_from, to_time
 
 POSE = transform_from([1.0, -2.0, 0.5], [0.1, 0.2, 0.3, np.sqrt(1 - 0.14)])
-K = np.array([[500.0, 0, 320], [0, 510, 240], [0, 0, 1]])
-CAMERA = Camera("front", 640, 480, K, BODY_FROM_OPTICAL, "plumb_bob", np.array([0.1, 0, 0, 0.01, 0]), "front_optical")
 
 
 def test_stamps_keep_every_nanosecond() -> None:
     assert stamp_ns_from(to_time(1_532_402_927_647_951_123)) == 1_532_402_927_647_951_123
     with pytest.raises(ValueError, match="stamp -1 ns"):
         to_time(-1)
-
-
-def test_a_camera_there_and_back() -> None:
-    camera = camera_from_info("front", to_camera_info(CAMERA, 7), BODY_FROM_OPTICAL)
-    np.testing.assert_array_equal(camera.K, K)
-    np.testing.assert_array_equal(camera.distortion, CAMERA.distortion)
-    assert (camera.width, camera.height, camera.frame_id, camera.distortion_model) == (
-        640,
-        480,
-        "front_optical",
-        "plumb_bob",
-    )
-
-
-@pytest.mark.parametrize(
-    ("field", "value", "message"),
-    [
-        ("k", [0.0] * 9, "front/camera_info: K is all zero"),
-        ("width", 0, "front/camera_info: camera 'front': size 0x480"),
-        ("binning_x", 2, "front/camera_info: binning 2x0"),
-        ("distortion_model", "wobbly", "front/camera_info: .*'wobbly'"),
-        ("d", [0.1] * 3, "front/camera_info: .*3 coefficients"),
-    ],
-)
-def test_what_is_no_calibrated_camera_is_refused_by_name(field: str, value: object, message: str) -> None:
-    info = to_camera_info(CAMERA, 7)
-    setattr(info, field, value)
-    with pytest.raises(ValueError, match=message):
-        camera_from_info("front", info, BODY_FROM_OPTICAL, "front/camera_info")
 
 
 def test_poses_there_and_back() -> None:

@@ -20,10 +20,14 @@ from mtl_perception.messages.poses import StampedTransform
 
 @dataclass(frozen=True)
 class CameraTopics:
-    """Where a camera's data is in a bag: sensor_msgs/Image or CompressedImage, and sensor_msgs/CameraInfo."""
+    """Where a camera's data is in a bag: sensor_msgs/Image or CompressedImage, and sensor_msgs/CameraInfo.
+
+    `rectified` says that the images are undistorted already, though the CameraInfo has coefficients.
+    """
 
     image: str
     info: str
+    rectified: bool = False
 
 
 def camera_topics(bag: BagReader) -> dict[str, CameraTopics]:
@@ -91,7 +95,8 @@ def rig_of(
         mount = base_from(base, frames[name], parents)
         if mount is None:
             raise BagError(f"bag {bag.path}: /tf_static does not lead from {base} to {frames[name]}")
-        cameras.append(camera_from_info(name, info[2], mount, topics[name].info))
+        own = topics[name]
+        cameras.append(camera_from_info(name, info[2], mount, own.info, rectified=own.rectified))
     return Rig(tuple(cameras), base)
 
 

@@ -26,6 +26,7 @@ from mtl_perception.evaluation.truth.depth_camera import depth_for
 from mtl_perception.evaluation.truth.mapping import CAMERA_TASKS, RIG_TASKS, TopicMapping
 from mtl_perception.messages.bev import from_bev_map
 from mtl_perception.messages.cameras import camera_from_info
+from mtl_perception.messages.compressed_images import is_compressed
 from mtl_perception.messages.detections import read_detections
 from mtl_perception.messages.driving import from_steering
 from mtl_perception.messages.images import depth_to_array, mono_to_array, values_to_array
@@ -313,7 +314,7 @@ def _labels(message: Any, topic: str) -> NDArray[np.uint8]:
 
 
 def _instances(message: Any, topic: str) -> NDArray[np.int32]:
-    if getattr(message, "encoding", "") in ("mono8", "8UC1", "mono16", "16UC1"):
+    if is_compressed(message) or message.encoding in ("mono8", "8UC1", "mono16", "16UC1"):
         return mono_to_array(message, topic).astype(np.int32)
     return values_to_array(message, "32SC1", topic)
 

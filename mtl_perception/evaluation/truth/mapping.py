@@ -15,12 +15,12 @@ IMAGE, COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
 
 CAMERA_TASKS: Mapping[str, tuple[str, ...]] = {
     "depth": (IMAGE, COMPRESSED),
-    "semantic": (IMAGE,),
-    "instance": (IMAGE,),
+    "semantic": (IMAGE, COMPRESSED),
+    "instance": (IMAGE, COMPRESSED),
     "panoptic": (IMAGE,),
     "normals": (IMAGE,),
-    "edges": (IMAGE,),
-    "motion_mask": (IMAGE,),
+    "edges": (IMAGE, COMPRESSED),
+    "motion_mask": (IMAGE, COMPRESSED),
     "scene_flow": (IMAGE,),
 }
 """What can be told of one camera's image, with the types of messages that can tell it."""

@@ -2,13 +2,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """Bags with their truth, from whichever topics it comes."""
 
+import array
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from geometry_msgs.msg import PoseStamped
+from sensor_msgs.msg import CompressedImage
 from tf2_msgs.msg import TFMessage
 
 from mtl_perception.core.camera import Camera, Rig
@@ -193,6 +196,39 @@ def test_a_depth_camera_of_its_own_is_projected(tmp_path: Path) -> None:
     assert registered.sparse_depth == {}
 
 
+def test_compressed_truth(tmp_path: Path) -> None:
+    """Labels, instances and masks as PNG, depth as compressed_depth_image_transport sends it."""
+    labels = np.arange(HEIGHT * WIDTH, dtype=np.uint8).reshape(HEIGHT, WIDTH) % 12
+    mask = np.where(labels > 5, 255, 0).astype(np.uint8)
+    instances = labels.astype(np.uint16) * 300
+    depth = cv2.imencode(".png", np.full((HEIGHT, WIDTH), 4000, np.uint16))[1].tobytes()
+    files = {
+        "/labels/compressed": ("mono8; png compressed ", cv2.imencode(".png", labels)[1].tobytes()),
+        "/instances/compressed": ("mono16; png compressed ", cv2.imencode(".png", instances)[1].tobytes()),
+        "/moving/compressed": ("mono8; png compressed ", cv2.imencode(".png", mask)[1].tobytes()),
+        "/depth/compressedDepth": ("16UC1; compressedDepth png", bytes(12) + depth),
+    }
+    entries = [*messages()]
+    for topic, (format_text, data) in files.items():
+        content = array.array("B", data)
+        entries += per_frame(
+            topic,
+            lambda _, stamp, text=format_text, content=content: CompressedImage(
+                header=to_header(stamp, "side"), format=text, data=content
+            ),
+            10_000_000,
+        )
+    path = write(tmp_path / "bag", entries)
+    tasks = ("semantic", "instance", "motion_mask", "depth")
+    mappings = [f"{topic}={task}:side" for topic, task in zip(files, tasks, strict=True)]
+    truth = EvaluationBag(path, read_mappings(mappings)).sample(2).sample.truth.cameras["side"]
+    assert truth.semantic is not None and truth.depth is not None
+    np.testing.assert_array_equal(truth.semantic, labels)
+    np.testing.assert_array_equal(truth.instance, instances)
+    np.testing.assert_array_equal(truth.motion_mask, mask)
+    np.testing.assert_allclose(truth.depth, np.full((HEIGHT, WIDTH), 4.0), atol=1e-6)
+
+
 def test_lidar_in_its_own_frame_and_poses_of_another_source(tmp_path: Path) -> None:
     """A LiDAR 1 m behind and 2 m above the base, upside down; poses that drive twice as fast as /odom says."""
     place = transform_from([-1.0, 0.0, 2.0], [1.0, 0.0, 0.0, 0.0])
@@ -319,6 +355,19 @@ def test_a_robots_own_topic_names(tmp_path: Path) -> None:
     assert (opened.sample(2).sample.frame.images["front"] == 20).all()
     with pytest.raises(BagError, match=r"has no topic /cam1/image_raw \(of camera 'front'\)"):
         EvaluationBag(path, topics={"front": CameraTopics("/cam1/image_raw", "/cam0/info")})
+
+
+@pytest.mark.parametrize("rectified", [False, True])
+def test_images_that_are_rectified_already(tmp_path: Path, rectified: bool) -> None:
+    path, kept = tmp_path / "bag", []
+    for topic, message, stamp_ns in messages():
+        if topic == "/front/camera_info":
+            message.d = [-0.3, 0.1, 0.0, 0.0, 0.0]
+            message.p = [11.0, 0.0, 7.0, 0.0, 0.0, 11.0, 5.0, 0.0, 0.0, 0.0, 1.0, 0.0]
+        kept.append((topic, message, stamp_ns))
+    topics = {"front": CameraTopics("/front/image", "/front/camera_info", rectified)}
+    front = EvaluationBag(write(path, kept), topics=topics).rig["front"]
+    assert front.is_rectified == rectified and front.K[0, 0] == (11.0 if rectified else 12.0)
 
 
 @pytest.mark.parametrize("share", [0.3, 0.9])
