@@ -1,6 +1,6 @@
 # Copyright 2026 The mtl_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""What the fault suite writes: `faults.json` with all there is, and `faults.md` without what changes from run to run."""
+"""What the fault suite writes: `faults.json` with all there is, `faults.md` without what changes from run to run."""
 
 import json
 import re
@@ -12,14 +12,15 @@ from fault_system import HEALTHY_WITHIN_S, Case
 
 HEAD = """# Faults
 
-What happens to the nodes when something else fails. Written by the fault suite itself ([test/faults](../test/faults)), which runs
-with the tests at small scale and in full by
+What happens to the nodes when something else fails. Written by the fault suite itself ([test/faults](../test/faults)),
+which runs with the tests at small scale and in full by
 
     make faults && cp faults_out/faults.md docs/faults.md
 
-`faults_out/faults.json` has the times, too. In every case: no node has ended or hung; each message that was sent went into a
-frame or is counted with its reason in diagnostics; and all is well again, frames and diagnostics, at most {within:g} s after
-the fault has ended. Numbers that differ from run to run are written as `#`.
+`faults_out/faults.json` has the times, too. In every case: no node has ended or hung; each message that was sent went
+into a frame or is counted with its reason in diagnostics; and all is well again, frames and diagnostics, at most
+{within:g} s after the fault has ended. Numbers that differ from run to run are written as `#`.
+
 """
 
 

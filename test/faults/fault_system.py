@@ -313,7 +313,7 @@ class System:
     def illness(self, since_s: float = 0.0) -> str:
         """Return what is wrong by the newest diagnostics since a time, "" when nothing is."""
         for node in self.nodes:
-            recent = [each for each in list(self.watcher.snapshots.get(node.get_name(), ()))[-STEADY:]]
+            recent = list(self.watcher.snapshots.get(node.get_name(), ()))[-STEADY:]
             if len(recent) < STEADY or recent[0].at_s < since_s:
                 return f"{node.get_name()} has not yet published {STEADY} diagnostics"
             for each in recent:
