@@ -300,9 +300,13 @@ class Seen:
             return by if by >= more else 0
 
         by = until(risen, lambda: f"{status}: {key} +{more} ({self.system.newest(node).values.get(status)})")
-        self.case.saw(f"{node}: {status}: {key} counted")
+        self.case.saw(f"{node}: {status}: {key} rises")
         return by
 
     def rises(self, status: str, key: str, node: str = "perception") -> int:
         """Return by how much a counter has risen since the beginning."""
         return self.system.newest(node).count(status, key) - self._before[node].count(status, key)
+
+    def keys(self, status: str, pattern: str, node: str = "perception") -> list[str]:
+        """Return the names of a status's values that begin with a pattern."""
+        return [key for key in self.system.newest(node).values[status] if re.match(pattern, key)]
