@@ -17,6 +17,7 @@ from tf2_ros import Buffer, ExtrapolationException, TransformException
 
 from mtl_perception.core.transforms import Transform, interpolate
 from mtl_perception.messages.poses import StampedTransform, read_odometry, read_pose_stamped, read_transform
+from mtl_perception.messages.texts import one_line
 from mtl_perception.ros import qos
 from mtl_perception.ros.diagnostics import TopicMonitor
 from mtl_perception.ros.losses import Losses
@@ -157,14 +158,14 @@ class Transforms:
             message = self._buffer.lookup_transform(target, source, Time(nanoseconds=stamp_ns))
             return read_transform(message).target_from_source
         except ExtrapolationException as error:
-            text = f"no transform '{target}' <- '{source}' at the stamp: {error}"
+            text = one_line(f"no transform '{target}' <- '{source}' at the stamp: {error}")
             if "past" in str(error):
                 raise NoPoseError(text) from error
             raise NotYetError(text) from error
         except TransformException as error:
-            raise NotYetError(f"no transform '{target}' <- '{source}': {error}") from error
+            raise NotYetError(one_line(f"no transform '{target}' <- '{source}': {error}")) from error
         except ValueError as error:
-            raise NoPoseError(str(error)) from error
+            raise NoPoseError(one_line(str(error))) from error
 
 
 class TopicPoses:

@@ -37,7 +37,8 @@ def until(condition: Callable[[], Any], what: str | Callable[[], str], wait_s: f
     while not (found := condition()):
         if time.monotonic() > deadline:
             faulthandler.dump_traceback(sys.__stderr__, all_threads=True)
-            raise AssertionError(f"{what() if callable(what) else what} has not happened within {wait_s:g} s")
+            text = what() if callable(what) else what
+            raise AssertionError(f"not within {wait_s:g} s: {text[:1000]}")
         time.sleep(0.01)
     return found
 
@@ -76,9 +77,12 @@ class Feed(Node):
         self._thread = threading.Thread(target=self._run, name="feed", daemon=True)
 
     def start(self) -> None:
-        everyone = [*self.image_publishers.values(), *self.info_publishers.values(), self.pose_publisher]
-        until(lambda: all(p.get_subscription_count() for p in everyone), "a subscription to each topic")
+        until(self.is_heard, "a subscription to each topic")
         self._thread.start()
+
+    def is_heard(self) -> bool:
+        everyone = [*self.image_publishers.values(), *self.info_publishers.values(), self.pose_publisher]
+        return all(publisher.get_subscription_count() for publisher in everyone)
 
     def stop(self) -> None:
         self._stopping.set()
