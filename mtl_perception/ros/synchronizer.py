@@ -29,7 +29,6 @@ _STEPS = 8  # of the last images that tell a camera's period
 _DISORDER_REMEMBERED_NS = 10 * NANOSECONDS  # for how long a camera that sent out of order is trusted less
 
 _NEVER = -(2**63)  # before all stamps
-_Entry = tuple[Any, int, int]  # message; steady clock and node's clock at its arrival, ns
 
 
 class RigSet(NamedTuple):
@@ -40,7 +39,8 @@ class RigSet(NamedTuple):
         messages: per camera name, what its filter passed on.
         companions: likewise what else belongs to the frame, as far as it came in time.
         missing: the cameras that had no image in time, in the rig's order.
-        arrived_steady_ns: `time.monotonic_ns()` when the last of the images arrived.
+        arrived_steady_ns: `time.monotonic_ns()` when the set was decided: when the last of its images arrived, or when
+            those that are missing were no longer waited for.
         arrived_clock_ns: the node's clock at that moment.
         worst_gap_ns: the largest distance of a stamp in the set to `stamp_ns`.
     """
@@ -61,7 +61,7 @@ class _Queue:
     comparison in Python costs. Only the search counts, and it is a bisection.
 
     Attributes:
-        stamps, entries: what waits.
+        stamps, messages: what waits.
         newest_ns: the newest stamp so far.
         used_ns: the stamp of the last message that went into a set.
         steps_ns: the last distances of the newest stamps.
@@ -75,8 +75,8 @@ class _Queue:
         "disorder_ns",
         "disorder_until_ns",
         "drops",
-        "entries",
         "is_camera",
+        "messages",
         "missed",
         "name",
         "newest_ns",
@@ -89,7 +89,7 @@ class _Queue:
         self.name = name
         self.is_camera = is_camera
         self.stamps: list[int] = []
-        self.entries: list[_Entry] = []
+        self.messages: list[Any] = []
         self.drops: Counter[str] = Counter()
         self.steps_ns: deque[int] = deque(maxlen=_STEPS)
         self.forget_past()
@@ -101,21 +101,26 @@ class _Queue:
         self.steps_ns.clear()
         self.disorder_ns = self.missed = 0
 
-    def append(self, stamp_ns: int, entry: _Entry) -> None:
+    def append(self, stamp_ns: int, message: Any) -> None:
         """Take a message that is newer than all before."""
-        if self.newest_ns != _NEVER:
-            self.steps_ns.append(stamp_ns - self.newest_ns)
+        newest_ns = self.newest_ns
+        if newest_ns != _NEVER:
+            self.steps_ns.append(stamp_ns - newest_ns)
         self.newest_ns = stamp_ns
         self.stamps.append(stamp_ns)
-        self.entries.append(entry)
+        self.messages.append(message)
+        self.missed = 0
 
-    def insert(self, stamp_ns: int, entry: _Entry) -> bool:
+    def insert(self, stamp_ns: int, message: Any) -> bool:
         """Take a message that is not newer than all before; returns False where one of its stamp waits already."""
         at = bisect_left(self.stamps, stamp_ns)
         if at < len(self.stamps) and self.stamps[at] == stamp_ns:
             return False
         self.stamps.insert(at, stamp_ns)
-        self.entries.insert(at, entry)
+        self.messages.insert(at, message)
+        self.note_disorder(stamp_ns)
+        self.newest_ns = max(self.newest_ns, stamp_ns)
+        self.missed = 0
         return True
 
     def note_disorder(self, stamp_ns: int) -> None:
@@ -135,14 +140,16 @@ class _Queue:
     def nearest(self, stamp_ns: int) -> int:
         """Return the place of the message that is nearest to a stamp, the older one of two; -1 where none waits."""
         stamps = self.stamps
+        if len(stamps) < 2:
+            return len(stamps) - 1
         at = bisect_left(stamps, stamp_ns)
         if at and (at == len(stamps) or stamp_ns - stamps[at - 1] <= stamps[at] - stamp_ns):
             return at - 1
-        return at if stamps else -1
+        return at
 
     def remove_first(self, count: int) -> None:
         """Remove the oldest messages."""
-        del self.stamps[:count], self.entries[:count]
+        del self.stamps[:count], self.messages[:count]
 
 
 class RigSynchronizer(SimpleFilter):
@@ -197,9 +204,12 @@ class RigSynchronizer(SimpleFilter):
         self._on_reference_dropped = on_reference_dropped
         self._lock = threading.Lock()
         self._outbox: deque[Callable[[], None]] = deque()  # what is told to others, after the lock is released
+        self._arrived_ns: dict[int, int] = {}  # per reference image that waits, when by the steady clock it came
         self._last_out_ns = _NEVER
-        self._head_ns = _NEVER  # the oldest reference image that waits, and
-        self._pending: set[_Queue] = set()  # whom it waits for
+        self._oldest_ns = _NEVER  # what is older is of no use any more
+        self._head_ns = _NEVER  # the oldest reference image that waits,
+        self._deadline_ns = 0  # until when by the steady clock, and
+        self._pending: set[_Queue] = set()  # whom for
         self._late_in_a_row = 0
         self.complete = 0
         self.partial = 0
@@ -215,12 +225,13 @@ class RigSynchronizer(SimpleFilter):
     @property
     def drops(self) -> Counter[tuple[str, str]]:
         """Per camera and reason, how many images were dropped."""
-        return Counter({(q.name, reason): count for q in self._queues for reason, count in q.drops.copy().items()})
+        counts = {(queue.name, reason): n for queue in self._queues for reason, n in queue.drops.copy().items() if n}
+        return Counter(counts)
 
     def check(self) -> None:
         """Decide what time alone decides: call it regularly, so that a lost camera does not hold a frame for ever."""
         with self._lock:
-            self._decide(time.monotonic_ns())
+            self._decide()
         self._tell()
 
     def jump_back(self, clock_ns: int) -> None:
@@ -232,74 +243,67 @@ class RigSynchronizer(SimpleFilter):
     def _add(self, message: Any, queue: _Queue) -> None:
         stamp = message.header.stamp
         stamp_ns = stamp.sec * NANOSECONDS + stamp.nanosec
-        now_ns = time.monotonic_ns()
-        entry = (message, now_ns, self._clock_ns())
         with self._lock:
             if queue is self._reference:
-                if self._take_reference(stamp_ns, entry):
-                    self._decide(now_ns)
-            elif self._take(queue, stamp_ns, entry) and (head_ns := self._head_ns) != _NEVER:
-                pending = self._pending
-                # The first is the usual case of what the second says.
-                if queue in pending and (
-                    head_ns <= stamp_ns <= head_ns + self.slop_ns or self._has_settled(queue, head_ns)
-                ):
-                    pending.remove(queue)
-                if not pending or now_ns - self._reference.entries[0][1] > self.timeout_ns:
-                    self._decide(now_ns)
+                self._take_reference(stamp_ns, message)
+            else:
+                self._take(queue, stamp_ns, message)
         if self._outbox:
             self._tell()
 
-    def _take(self, queue: _Queue, stamp_ns: int, entry: _Entry) -> bool:
-        """Queue a message of another source than the reference camera; whether it waits now."""
-        if stamp_ns < self._last_out_ns - self.slop_ns:
-            queue.note_disorder(stamp_ns)
-            self._drop(queue, stamp_ns, LATE)
-            return False
-        if stamp_ns > queue.newest_ns:
-            queue.append(stamp_ns, entry)
-        else:
-            if stamp_ns == queue.used_ns:
-                self._drop(queue, stamp_ns, DUPLICATE)
-                return False
-            if queue.newest_ns - stamp_ns > _JUMP_BACK_NS:
-                # This source alone was ahead of its time: what it sent then belongs to no frame.
-                self._forget(queue, stamp_ns + _JUMP_BACK_NS)
-            if stamp_ns < queue.used_ns:
-                queue.note_disorder(stamp_ns)
-                self._drop(queue, stamp_ns, LATE)
-                return False
-            if not queue.insert(stamp_ns, entry):
-                self._drop(queue, stamp_ns, DUPLICATE)
-                return False
-            queue.note_disorder(stamp_ns)
-            queue.newest_ns = max(queue.newest_ns, stamp_ns)
-        queue.missed = 0
+    def _take(self, queue: _Queue, stamp_ns: int, message: Any) -> None:
+        """Queue a message of another source than the reference camera, and send out what has waited for it."""
+        if stamp_ns > queue.newest_ns and stamp_ns >= self._oldest_ns:
+            queue.append(stamp_ns, message)
+        elif reason := self._not_taken(queue, stamp_ns, message):
+            queue.drops[reason] += 1
+            return
         if len(queue.stamps) > self._queue_size:
             self._drop_first(queue, 1, QUEUE_FULL)
-        return True
+        head_ns, pending = self._head_ns, self._pending
+        if head_ns == _NEVER:
+            return
+        # What comes first is the usual case of what `_has_settled` says.
+        if queue in pending and (head_ns <= stamp_ns <= head_ns + self.slop_ns or self._has_settled(queue, head_ns)):
+            pending.remove(queue)
+        if not pending or time.monotonic_ns() > self._deadline_ns:
+            self._decide()
 
-    def _take_reference(self, stamp_ns: int, entry: _Entry) -> bool:
-        """Queue an image of the reference camera; whether there may be something to decide."""
+    def _not_taken(self, queue: _Queue, stamp_ns: int, message: Any) -> str:
+        """Queue a message that is not newer than all before; "", or why it is dropped."""
+        if stamp_ns < self._oldest_ns:
+            queue.note_disorder(stamp_ns)
+            return LATE
+        if stamp_ns == queue.used_ns:
+            return DUPLICATE
+        if queue.newest_ns - stamp_ns > _JUMP_BACK_NS:
+            # This source alone was ahead of its time: what it sent then belongs to no frame.
+            self._forget(queue, stamp_ns + _JUMP_BACK_NS)
+        if stamp_ns < queue.used_ns:
+            queue.note_disorder(stamp_ns)
+            return LATE
+        return "" if queue.insert(stamp_ns, message) else DUPLICATE
+
+    def _take_reference(self, stamp_ns: int, message: Any) -> None:
+        """Queue an image of the reference camera, and send out what is decided."""
         queue = self._reference
         if stamp_ns > queue.newest_ns:
             self._late_in_a_row = 0
-            queue.append(stamp_ns, entry)
+            queue.append(stamp_ns, message)
         else:
             if self._has_jumped_back(stamp_ns):
                 self._forget_after(stamp_ns + self.slop_ns)
             if stamp_ns < self._last_out_ns:
                 queue.note_disorder(stamp_ns)
-                self._drop(queue, stamp_ns, LATE)
-                return False
-            if stamp_ns == self._last_out_ns or not queue.insert(stamp_ns, entry):
-                self._drop(queue, stamp_ns, DUPLICATE)
-                return False
-            queue.note_disorder(stamp_ns)
-            queue.newest_ns = max(queue.newest_ns, stamp_ns)
+                self._drop_reference(stamp_ns, LATE)
+                return
+            if stamp_ns == self._last_out_ns or not queue.insert(stamp_ns, message):
+                queue.drops[DUPLICATE] += 1  # nobody is told: the frame itself is not lost
+                return
+        self._arrived_ns[stamp_ns] = time.monotonic_ns()
         if len(queue.stamps) > self._queue_size:
             self._drop_first(queue, 1, QUEUE_FULL)
-        return True
+        self._decide()
 
     def _has_jumped_back(self, stamp_ns: int) -> bool:
         """Whether a reference image of this stamp tells that the time was set back."""
@@ -314,27 +318,27 @@ class RigSynchronizer(SimpleFilter):
     def _forget_after(self, stamp_ns: int) -> None:
         for queue in self._queues:
             self._forget(queue, stamp_ns)
-        self._last_out_ns = self._head_ns = _NEVER
+        self._last_out_ns = self._oldest_ns = self._head_ns = _NEVER
         self._late_in_a_row = 0
 
     def _forget(self, queue: _Queue, stamp_ns: int) -> None:
         """Drop what waits of a source with a later stamp, and what its past tells."""
         kept = bisect_left(queue.stamps, stamp_ns + 1)
-        for at in queue.stamps[kept:]:
-            self._drop(queue, at, CLOCK_JUMPED)
-        del queue.stamps[kept:], queue.entries[kept:]
+        self._count_drops(queue, queue.stamps[kept:], CLOCK_JUMPED)
+        del queue.stamps[kept:], queue.messages[kept:]
         queue.forget_past()
 
-    def _decide(self, now_ns: int) -> None:
+    def _decide(self) -> None:
         """Send out, from the oldest on, what waits for nothing any more."""
         references = self._reference
         while references.stamps:
             head_ns = references.stamps[0]
             if head_ns != self._head_ns:
                 self._head_ns = head_ns
+                self._deadline_ns = self._arrived_ns[head_ns] + self.timeout_ns
                 self._pending = {queue for queue in self._others if not self._has_settled(queue, head_ns)}
             waits = self._pending or self._may_be_preceded(head_ns)
-            if waits and now_ns - references.entries[0][1] <= self.timeout_ns:
+            if waits and time.monotonic_ns() <= self._deadline_ns:
                 return
             self._emit()
         self._head_ns = _NEVER
@@ -368,10 +372,12 @@ class RigSynchronizer(SimpleFilter):
         """Make a set of the oldest reference image that waits, or drop it."""
         reference, slop_ns = self._reference, self.slop_ns
         stamp_ns = self._last_out_ns = reference.stamps[0]
-        last = reference.entries[0]
-        messages, companions = {reference.name: last[0]}, {}
+        self._oldest_ns = stamp_ns - slop_ns
+        messages, companions = {reference.name: reference.messages[0]}, {}
         reference.remove_first(1)
-        chosen, missing, worst_gap_ns = [reference], [], 0
+        del self._arrived_ns[stamp_ns]
+        missing: list[str] = []
+        worst_gap_ns = 0
         for queue in self._others:
             at = queue.nearest(stamp_ns)
             gap_ns = abs(queue.stamps[at] - stamp_ns) if at >= 0 else slop_ns + 1
@@ -381,39 +387,41 @@ class RigSynchronizer(SimpleFilter):
                 if queue.is_camera:
                     missing.append(queue.name)
                 continue
-            entry = queue.entries[at]
-            (messages if queue.is_camera else companions)[queue.name] = entry[0]
-            chosen.append(queue)
-            worst_gap_ns = max(worst_gap_ns, gap_ns)
-            if entry[1] > last[1]:
-                last = entry
+            (messages if queue.is_camera else companions)[queue.name] = queue.messages[at]
             queue.used_ns = queue.stamps[at]
+            if gap_ns > worst_gap_ns:
+                worst_gap_ns = gap_ns
             if at:
                 queue.drops[UNMATCHED] += at  # no later reference image can use what is older
             queue.remove_first(at + 1)
         if len(messages) < self._min_cameras:
-            for queue in chosen:
-                self._drop(queue, stamp_ns, TOO_FEW)
+            for queue in self._others:
+                queue.drops[TOO_FEW] += queue.name in messages or queue.name in companions
+            self._drop_reference(stamp_ns, TOO_FEW)
             return
         if missing:
             self.partial += 1
         else:
             self.complete += 1
-        rig_set = RigSet(stamp_ns, messages, companions, tuple(missing), last[1], last[2], worst_gap_ns)
+        now_ns, clock_ns = time.monotonic_ns(), self._clock_ns()
+        rig_set = RigSet(stamp_ns, messages, companions, tuple(missing), now_ns, clock_ns, worst_gap_ns)
         self._outbox.append(lambda: self.signalMessage(rig_set))
 
     def _drop_first(self, queue: _Queue, count: int, reason: str) -> None:
-        if queue is self._reference:
-            for at in queue.stamps[:count]:
-                self._drop(queue, at, reason)
-        elif count:
-            queue.drops[reason] += count
+        self._count_drops(queue, queue.stamps[:count], reason)
         queue.remove_first(count)
 
-    def _drop(self, queue: _Queue, stamp_ns: int, reason: str) -> None:
-        queue.drops[reason] += 1
-        if queue is self._reference and reason is not DUPLICATE:
-            self._outbox.append(lambda: self._on_reference_dropped(stamp_ns, reason))
+    def _count_drops(self, queue: _Queue, stamps: list[int], reason: str) -> None:
+        if queue is not self._reference:
+            queue.drops[reason] += len(stamps)
+            return
+        for stamp_ns in stamps:
+            del self._arrived_ns[stamp_ns]
+            self._drop_reference(stamp_ns, reason)
+
+    def _drop_reference(self, stamp_ns: int, reason: str) -> None:
+        self._reference.drops[reason] += 1
+        self._outbox.append(lambda: self._on_reference_dropped(stamp_ns, reason))
 
     def _tell(self) -> None:
         # Outside the lock: what listeners do must not hold up, or dead-lock with, the next image.
