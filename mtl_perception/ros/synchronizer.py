@@ -39,7 +39,7 @@ class RigSet(NamedTuple):
         messages: per camera name, what its filter passed on.
         companions: likewise what else belongs to the frame, as far as it came in time.
         missing: the cameras that had no image in time, in the rig's order.
-        arrived_steady_ns: `time.monotonic_ns()` when the set was decided: when the last of its images arrived, or when
+        arrived_steady_ns: the steady clock when the set was decided: when the last of its images arrived, or when
             those that are missing were no longer waited for.
         arrived_clock_ns: the node's clock at that moment.
         worst_gap_ns: the largest distance of a stamp in the set to `stamp_ns`.
@@ -173,6 +173,7 @@ class RigSynchronizer(SimpleFilter):
         min_cameras: int = 1,
         wait_for_nearer: bool = True,
         clock_ns: Callable[[], int] = time.time_ns,
+        steady_ns: Callable[[], int] = time.monotonic_ns,
         on_reference_dropped: Callable[[int, str], None] = lambda stamp_ns, reason: None,
     ) -> None:
         """Connect to one filter a camera.
@@ -188,6 +189,7 @@ class RigSynchronizer(SimpleFilter):
             wait_for_nearer: wait for an image that may come nearer to the reference than one that is within the slop;
                 False takes the nearest of those that are there, for a sender that waits until the set is done.
             clock_ns: the node's clock.
+            steady_ns: the steady clock; another one where time is made up.
             on_reference_dropped: called with stamp and reason when a reference image will never be in a set.
         """
         super().__init__()
@@ -201,6 +203,7 @@ class RigSynchronizer(SimpleFilter):
         self._min_cameras = min_cameras
         self._wait_for_nearer = wait_for_nearer
         self._clock_ns = clock_ns
+        self._steady_ns = steady_ns
         self._on_reference_dropped = on_reference_dropped
         self._lock = threading.Lock()
         self._outbox: deque[Callable[[], None]] = deque()  # what is told to others, after the lock is released
@@ -266,7 +269,7 @@ class RigSynchronizer(SimpleFilter):
         # What comes first is the usual case of what `_has_settled` says.
         if queue in pending and (head_ns <= stamp_ns <= head_ns + self.slop_ns or self._has_settled(queue, head_ns)):
             pending.remove(queue)
-        if not pending or time.monotonic_ns() > self._deadline_ns:
+        if not pending or self._steady_ns() > self._deadline_ns:
             self._decide()
 
     def _not_taken(self, queue: _Queue, stamp_ns: int, message: Any) -> str:
@@ -300,7 +303,7 @@ class RigSynchronizer(SimpleFilter):
             if stamp_ns == self._last_out_ns or not queue.insert(stamp_ns, message):
                 queue.drops[DUPLICATE] += 1  # nobody is told: the frame itself is not lost
                 return
-        self._arrived_ns[stamp_ns] = time.monotonic_ns()
+        self._arrived_ns[stamp_ns] = self._steady_ns()
         if len(queue.stamps) > self._queue_size:
             self._drop_first(queue, 1, QUEUE_FULL)
         self._decide()
@@ -338,7 +341,7 @@ class RigSynchronizer(SimpleFilter):
                 self._deadline_ns = self._arrived_ns[head_ns] + self.timeout_ns
                 self._pending = {queue for queue in self._others if not self._has_settled(queue, head_ns)}
             waits = self._pending or self._may_be_preceded(head_ns)
-            if waits and time.monotonic_ns() <= self._deadline_ns:
+            if waits and self._steady_ns() <= self._deadline_ns:
                 return
             self._emit()
         self._head_ns = _NEVER
@@ -403,7 +406,7 @@ class RigSynchronizer(SimpleFilter):
             self.partial += 1
         else:
             self.complete += 1
-        now_ns, clock_ns = time.monotonic_ns(), self._clock_ns()
+        now_ns, clock_ns = self._steady_ns(), self._clock_ns()
         rig_set = RigSet(stamp_ns, messages, companions, tuple(missing), now_ns, clock_ns, worst_gap_ns)
         self._outbox.append(lambda: self.signalMessage(rig_set))
 
