@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The `sync` suite: our synchroniser beside message_filters' ApproximateTimeSynchronizer, on the same streams.
 
-Both get the same messages of seven topics in the same order, with queues of 30 and the same slop, in turn, round by round;
-CPU time counts, that of feeding the filters included. Their sets are compared in a run of its own, in which time is that
-of the stream. A claim counts against the real message_filters only: the results say which one it was.
+Both get the same messages of seven topics in the same order, with queues of 30 and the same slop, in turn, round by
+round; CPU time counts, that of feeding the filters included. Their sets are compared in a run of its own, in which time
+is that of the stream. A claim counts against the real message_filters only: the results say which one it was.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import time
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from statistics import fmean, median
 from typing import Any
@@ -242,7 +243,7 @@ def _compared(stream: Stream, ours: list[_Set], theirs: list[_Set], reference: s
 
 
 def _out_of_order(sets: list[_Set]) -> int:
-    return sum(later.stamps[0] < earlier.stamps[0] for earlier, later in zip(sets, sets[1:], strict=False))
+    return sum(later.stamps[0] < earlier.stamps[0] for earlier, later in pairwise(sets))
 
 
 def _wait_ns(made: _Set) -> int:

@@ -59,9 +59,10 @@ def rig_stream(seconds: float, *, seed: int | None = None) -> Stream:
     layout = load_rig("surround6")
     names = layout.rig.names
     random = None if seed is None else np.random.default_rng(seed)
+    offsets = [_START_NS + layout.exposure_offsets_ns[name] for name in names]
     sent: list[tuple[int, int]] = []
     for frame in range(round(seconds * _RATE_HZ)):
-        stamps = [_START_NS + round(frame / _RATE_HZ * NANOSECONDS) + layout.exposure_offsets_ns[name] for name in names]
+        stamps = [offset + round(frame / _RATE_HZ * NANOSECONDS) for offset in offsets]
         if random is not None:
             stamps = [stamp + round(random.normal(0.0, _STAMPS_NS)) for stamp in stamps]
         sent += [(stamp, topic) for topic, stamp in enumerate(stamps)]
@@ -76,9 +77,9 @@ def rig_stream(seconds: float, *, seed: int | None = None) -> Stream:
 def bag_stream(path: str | Path) -> Stream:
     """Return what arrived when a bag was recorded: the images of its cameras, and odometry, as far as there are any.
 
-    Of a bag without cameras those topics are taken that have stamps, of `/tf` each child frame as a topic of its own, the
-    slowest first: a set needs one of each. Of more than seven topics the last are left out; of fewer, the fastest is
-    taken several times, as if several sensors were triggered together.
+    Of a bag without cameras those topics are taken that have stamps, of `/tf` each child frame as a topic of its own,
+    the slowest first: a set needs one of each. Of more than seven topics the last are left out; of fewer, the fastest
+    is taken several times, as if several sensors were triggered together.
 
     Raises:
         BagError: there is no bag at `path`, or it is damaged.
@@ -94,8 +95,9 @@ def bag_stream(path: str | Path) -> Stream:
     moving = {name: stamps for name, stamps in found.items() if len(stamps) > 1}
     if len(moving) < 2:
         raise ValueError(f"bag {path}: there are no two topics with stamps")
-    names = [name for name in wanted if name in moving] if wanted else sorted(moving, key=lambda name: len(moving[name]))
-    names = (names + [max(names, key=lambda name: len(moving[name]))] * TOPICS)[:TOPICS]
+    slowest_first = sorted(moving, key=lambda name: len(moving[name]))
+    names = [name for name in wanted or slowest_first if name in moving]
+    names = (names + [slowest_first[-1]] * TOPICS)[:TOPICS]
     arrivals = [Arrival(at, index, stamp) for index, name in enumerate(names) for at, stamp in moving[name]]
     return Stream("bag", tuple(names), tuple(sorted(arrivals, key=lambda arrival: arrival.at_ns)))
 

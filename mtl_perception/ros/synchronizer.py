@@ -249,28 +249,28 @@ class RigSynchronizer(SimpleFilter):
         with self._lock:
             if queue is self._reference:
                 self._take_reference(stamp_ns, message)
+            elif stamp_ns > queue.newest_ns and stamp_ns >= self._oldest_ns:
+                queue.append(stamp_ns, message)
+                self._taken(queue, stamp_ns)
+            elif reason := self._not_taken(queue, stamp_ns, message):
+                queue.drops[reason] += 1
             else:
-                self._take(queue, stamp_ns, message)
+                self._taken(queue, stamp_ns)
         if self._outbox:
             self._tell()
 
-    def _take(self, queue: _Queue, stamp_ns: int, message: Any) -> None:
-        """Queue a message of another source than the reference camera, and send out what has waited for it."""
-        if stamp_ns > queue.newest_ns and stamp_ns >= self._oldest_ns:
-            queue.append(stamp_ns, message)
-        elif reason := self._not_taken(queue, stamp_ns, message):
-            queue.drops[reason] += 1
-            return
+    def _taken(self, queue: _Queue, stamp_ns: int) -> None:
+        """Send out what has waited for a message of another source than the reference camera."""
         if len(queue.stamps) > self._queue_size:
             self._drop_first(queue, 1, QUEUE_FULL)
-        head_ns, pending = self._head_ns, self._pending
-        if head_ns == _NEVER:
+        pending = self._pending
+        if queue not in pending:
             return
         # What comes first is the usual case of what `_has_settled` says.
-        if queue in pending and (head_ns <= stamp_ns <= head_ns + self.slop_ns or self._has_settled(queue, head_ns)):
+        if self._head_ns <= stamp_ns <= self._head_ns + self.slop_ns or self._has_settled(queue, self._head_ns):
             pending.remove(queue)
-        if not pending or self._steady_ns() > self._deadline_ns:
-            self._decide()
+            if not pending:
+                self._decide()
 
     def _not_taken(self, queue: _Queue, stamp_ns: int, message: Any) -> str:
         """Queue a message that is not newer than all before; "", or why it is dropped."""
@@ -322,6 +322,7 @@ class RigSynchronizer(SimpleFilter):
         for queue in self._queues:
             self._forget(queue, stamp_ns)
         self._last_out_ns = self._oldest_ns = self._head_ns = _NEVER
+        self._pending.clear()
         self._late_in_a_row = 0
 
     def _forget(self, queue: _Queue, stamp_ns: int) -> None:
@@ -345,6 +346,7 @@ class RigSynchronizer(SimpleFilter):
                 return
             self._emit()
         self._head_ns = _NEVER
+        self._pending.clear()
 
     def _has_settled(self, queue: _Queue, stamp_ns: int) -> bool:
         """Whether no image that may still come from this camera would be a better partner for the reference."""
@@ -358,7 +360,9 @@ class RigSynchronizer(SimpleFilter):
         if queue.missed >= _ABSENT_AFTER:
             return True
         if newest_ns >= stamp_ns:
-            return not queue.may_bring(stamp_ns, self.slop_ns)
+            # One that comes out of order may still be of this frame; so may the next after a stamp far in the future.
+            is_far = queue.stamps and gap_ns > _JUMP_BACK_NS
+            return not (is_far or queue.may_bring(stamp_ns, self.slop_ns))
         # Half a period is the earliest that a jittering camera sends its next image.
         return bool(queue.steps_ns) and newest_ns + min(queue.steps_ns) // 2 > stamp_ns + self.slop_ns
 
