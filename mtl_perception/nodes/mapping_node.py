@@ -192,11 +192,15 @@ class MappingNode(ManagedNode):
         if self._worker is not None and self._settings.value.on_clock_jump == "reset":
             self._worker.call(self._empty)
 
+    def summary(self) -> str:
+        """Return what is logged now and then."""
+        summary = self._progress.summary()
+        return summary and f"{summary}; {self._sizes['blocks']} blocks, {self._sizes['objects']} objects"
+
     def statuses(self) -> Iterable[Status]:
         """Return what diagnostics show."""
         assert self._worker is not None  # the node is configured
-        problem = self._monitor.problem() if self._monitor is not None else ""
-        yield Status("input", Level.ERROR if problem else Level.OK, problem or "perception/frame arrives")
+        yield self._input_status()
         yield frame_status(self._progress, self._worker.waiting)
         refusal = self._refusal
         yield Status(
@@ -209,6 +213,14 @@ class MappingNode(ManagedNode):
 
     _sizes: dict[str, int] = {}
     _changes = 0  # of the map since the node was configured
+
+    def _input_status(self) -> Status:
+        monitor = self._monitor
+        if monitor is None:
+            return Status("input", Level.OK, "frames come from the same process" if self.is_active else "not active")
+        problem = monitor.problem()
+        rate = {monitor.topic: f"{monitor.rate_hz:.1f} Hz, {monitor.count} messages"}
+        return Status("input", Level.ERROR if problem else Level.OK, problem or "perception/frame arrives", rate)
 
     def _receive(self, message: RigPrediction) -> None:
         if self._monitor is not None and self._worker is not None:
@@ -254,7 +266,8 @@ class MappingNode(ManagedNode):
         known = isinstance(error, (MappingError, ValueError))
         reason = str(error) if known else f"{type(error).__name__}: {error}"
         self._refusal = f"mapping is off: {reason}" if isinstance(error, MappingError) else reason
-        self._progress.report_dropped(frame.stamp_ns, reason, "unusable frame" if known else "internal error")
+        category = "unusable frame" if known else "internal error"
+        self._progress.report_dropped(frame.stamp_ns, reason, category, is_fault=True)
         self.get_logger().error(f"frame {frame.stamp_ns} not mapped: {reason}", throttle_duration_sec=_LOG_PERIOD_S)
 
     def _publish(self) -> None:
