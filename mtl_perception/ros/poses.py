@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, Protocol
@@ -19,7 +20,7 @@ from mtl_perception.core.transforms import Transform, interpolate
 from mtl_perception.messages.poses import StampedTransform, read_odometry, read_pose_stamped, read_transform
 from mtl_perception.messages.texts import one_line
 from mtl_perception.ros import qos
-from mtl_perception.ros.diagnostics import TopicMonitor
+from mtl_perception.ros.diagnostics import DISCOVERY_S, TopicMonitor
 from mtl_perception.ros.losses import Losses
 
 PoseSourceName = Literal["odom", "pose", "tf", "none"]
@@ -51,6 +52,9 @@ class PoseSource(Protocol):
             NotYetError: the pose may still arrive.
             NoPoseError: it will not.
         """
+
+    def problem(self) -> str:
+        """Return in one line which transform is absent, or "" when none is."""
 
     def jump_back(self, clock_ns: int) -> None:
         """Forget the poses of the time before the clock jumped back to `clock_ns`."""
@@ -167,6 +171,14 @@ class Transforms:
         except ValueError as error:
             raise NoPoseError(one_line(str(error))) from error
 
+    def problem(self, target: str, source: str) -> str:
+        """Return in one line why there is no transform at any stamp, or "" when there is one."""
+        try:
+            self.target_from_source(target, source, 0)  # 0: the newest
+        except NoPoseError as error:
+            return str(error)
+        return ""
+
 
 class TopicPoses:
     """Poses from nav_msgs/Odometry or geometry_msgs/PoseStamped."""
@@ -219,6 +231,12 @@ class TopicPoses:
             return world_from_body
         return world_from_body @ self._transforms.target_from_source(self._body_frame, self._base_frame, stamp_ns)
 
+    def problem(self) -> str:
+        """See `PoseSource`: poses may be those of another frame than the base."""
+        if not self._body_frame or self._body_frame == self._base_frame:
+            return ""
+        return self._transforms.problem(self._body_frame, self._base_frame)
+
     def jump_back(self, clock_ns: int) -> None:
         """See `PoseSource`; a player may send poses up to a second ahead of its clock."""
         self._history.forget_after(clock_ns + 1_000_000_000)
@@ -257,10 +275,17 @@ class TfPoses:
         self._transforms = transforms
         self._base_frame = base_frame
         self.world_frame = world_frame
+        self._since = time.monotonic()
 
     def world_from_base(self, stamp_ns: int, *, wait: bool) -> Transform:
         """See `PoseSource`; tf2 never extrapolates."""
         return self._transforms.target_from_source(self.world_frame, self._base_frame, stamp_ns)
+
+    def problem(self) -> str:
+        """See `PoseSource`; complains only after a moment, in which TF can be found."""
+        if time.monotonic() - self._since < DISCOVERY_S:
+            return ""
+        return self._transforms.problem(self.world_frame, self._base_frame)
 
     def jump_back(self, clock_ns: int) -> None:
         """See `PoseSource`; whoever owns the tf2 buffer clears it."""
