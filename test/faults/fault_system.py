@@ -6,7 +6,9 @@ How time is measured: nodes of this suite publish their diagnostics ten times a 
 a second and not ten; users see the same up to a second, the usual period, later. Seconds until all is well again are
 counted in diagnostics that the node has published since, or by the wall clock where that is less: on a machine that is
 busy they come late as all else does, and a machine that has stopped for a while is no fault of the node's. A node that
-publishes no diagnostics at all is caught by the wall clock (`until`), and so is what never happens.
+publishes no diagnostics at all is caught by the wall clock (`until`), and so is what never happens. When the robot, a
+thread of this process, could not keep its rate after the fault's end, that is a fault of its own: the seconds are
+counted from the last such moment.
 """
 
 import re
@@ -195,11 +197,12 @@ class System:
             return not self.illness(since_s)
 
         until(is_healthy, lambda: f"health ({self.illness(since_s)})")
+        since_s = max(since_s, self.feed.hiccup_s)
         return max(self._until_steady_s(node.get_name(), since_s) for node in self.nodes)
 
     def _until_steady_s(self, node: str, since_s: float) -> float:
         since = [each.at_s for each in list(self.watcher.snapshots[node]) if each.at_s >= since_s][: -STEADY + 1]
-        return min(since[-1] - since_s, len(since) * PERIOD_S)
+        return min(since[-1] - since_s, len(since) * PERIOD_S) if since else 0.0
 
     @contextmanager
     def during(self, case: Case) -> Iterator["Seen"]:
@@ -271,7 +274,7 @@ class System:
     def open_accounts(self) -> None:
         """Account from now on: at first, publishers and subscriptions are still finding each other."""
         with self.feed.paused():
-            self._settle(lambda: True)
+            self._settle(lambda: not self.newest().count("frames", "waiting"))
             self._balance = {what: one - other for what, (one, other) in self.accounts().items()}
 
     def _arrived(self, snapshot: Snapshot, topic: str) -> int:
@@ -284,7 +287,7 @@ class System:
 
         def counters() -> list[Any]:
             recent = list(self.watcher.snapshots["perception"])[-STEADY:]
-            return [[each.values.get(name) for name in ("synchronisation", "images")] for each in recent]
+            return [(each.values["synchronisation"], each.messages["frames"]) for each in recent]
 
         start_s, deadline = time.monotonic(), time.monotonic() + 2.0
         while time.monotonic() < deadline:
@@ -333,6 +336,17 @@ class Seen:
         by = until(risen, lambda: f"{status}: {key} +{more} ({self.system.newest(node).values.get(status)})")
         self.case.saw(f"{node}: {status}: {key} rises")
         return by
+
+    def any_count(self, counters: Mapping[str, str], node: str = "perception") -> None:
+        """Wait until one of the counters of these statuses, whose names begin so, has risen."""
+
+        def risen() -> list[tuple[str, str]]:
+            self.system.check_alive()
+            found = [(status, key) for status, pattern in counters.items() for key in self.keys(status, pattern, node)]
+            return [(status, key) for status, key in found if NOT_OURS not in key and self.rises(status, key, node)]
+
+        for status, key in until(risen, lambda: f"{counters} rise ({self.system.newest(node)})"):
+            self.case.saw(f"{node}: {status}: {key} rises")
 
     def rises(self, status: str, key: str, node: str = "perception") -> int:
         """Return by how much a counter has risen since the beginning."""
