@@ -11,6 +11,8 @@ from std_msgs.msg import Header
 
 NANOSECONDS = 1_000_000_000
 _LARGEST_SECONDS = 2**31 - 1  # builtin_interfaces/Time.sec is an int32
+LARGEST_NS = _LARGEST_SECONDS * NANOSECONDS + NANOSECONDS - 1
+"""The last stamp of all, in 2038; the first is 0."""
 
 
 def stamp_ns_from(time: Any) -> int:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from message_filters import SimpleFilter
 
-from mtl_perception.messages.stamps import NANOSECONDS
+from mtl_perception.messages.stamps import LARGEST_NS, NANOSECONDS
 
 DUPLICATE = "duplicate stamp"
 LATE = "older than a frame that is already out"
@@ -21,6 +21,7 @@ UNMATCHED = "no image of the reference camera within sync_slop"
 QUEUE_FULL = "queue full"
 CLOCK_JUMPED = "the clock jumped back"
 TOO_FEW = "fewer cameras than min_cameras"
+IMPOSSIBLE = "negative stamp, or one beyond 2038"
 
 _ABSENT_AFTER = 3  # a camera that missed so many frames in a row is not waited for until it sends again
 _JUMP_BACK_NS = NANOSECONDS  # an image older than its camera's newest by more than this: the time was set back
@@ -247,7 +248,9 @@ class RigSynchronizer(SimpleFilter):
         stamp = message.header.stamp
         stamp_ns = stamp.sec * NANOSECONDS + stamp.nanosec
         with self._lock:
-            if queue is self._reference:
+            if not 0 <= stamp_ns <= LARGEST_NS:
+                queue.drops[IMPOSSIBLE] += 1  # and nobody is told: no message could name the frame
+            elif queue is self._reference:
                 self._take_reference(stamp_ns, message)
             elif stamp_ns > queue.newest_ns and stamp_ns >= self._oldest_ns:
                 queue.append(stamp_ns, message)

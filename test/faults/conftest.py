@@ -8,7 +8,8 @@ A test is one fault, or one of a table of them by `pytest.param(..., marks=pytes
     def test_camera_unplugged(system, case): ...
 
 `case` is the record; every test of this folder has one. MTL_PERCEPTION_FAULTS=full makes long what takes long
-(`full_scale`); MTL_PERCEPTION_FAULTS_OUT is a folder for `faults.json` and `faults.md` (`make faults` sets both).
+(`full_scale`), and runs the faults with `scale="full"`, of which the small scale has others alike.
+MTL_PERCEPTION_FAULTS_OUT is a folder for `faults.json` and `faults.md`. `make faults` sets both.
 """
 
 import faulthandler
@@ -32,6 +33,7 @@ from mtl_perception.nodes.perception_node import PerceptionNode
 from mtl_perception.resources import config_file
 
 HANG_S = 150  # no fault of the small scale takes a tenth of it
+FULL = os.environ.get("MTL_PERCEPTION_FAULTS") == "full"
 CASES: dict[str, Case] = {}  # of every collected fault
 
 
@@ -44,6 +46,16 @@ def pytest_itemcollected(item: pytest.Item) -> None:
     known = CASES.setdefault(case.name, case)
     if known is not case and (known.done, known.family) != (case.done, case.family):
         raise pytest.UsageError(f"two faults are called '{case.name}'")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Deselect the faults of the full scale at small scale."""
+    if FULL:
+        return
+    marks = [item.get_closest_marker("fault") for item in items]
+    left_out = [item for item, mark in zip(items, marks, strict=True) if mark and mark.kwargs.get("scale") == "full"]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if item not in left_out]
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
@@ -74,7 +86,7 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
 @pytest.fixture(scope="session")
 def full_scale() -> bool:
     """Whether what takes long is done at full length."""
-    return os.environ.get("MTL_PERCEPTION_FAULTS") == "full"
+    return FULL
 
 
 @pytest.fixture(autouse=True)

@@ -96,6 +96,7 @@ class Case:
     name: str
     done: str
     expected: str
+    scale: str = "small"
     family: str = ""
     happened: list[str] = field(default_factory=list)
     healthy_again_s: float | None = None
@@ -256,7 +257,8 @@ class System:
             without = snapshot.count("synchronisation", f"frames without {name}")
             waiting = snapshot.count("synchronisation", f"waiting, {name}")
             accounts[f"images of {name}"] = (arrived, sets - without + sum(drops[name].values()) + waiting)
-        begun = sets + sum(count for key, count in drops[names[0]].items() if not key.endswith("duplicate stamp"))
+        never_begun = ("duplicate stamp", "negative stamp, or one beyond 2038")
+        begun = sets + sum(count for key, count in drops[names[0]].items() if not key.endswith(never_begun))
         dropped = sum(int(count) for key, count in frames.items() if key.startswith("dropped: "))
         waiting = snapshot.count("frames", "waiting")
         accounts["frames"] = (begun, snapshot.count("frames", "used") + dropped + waiting)
@@ -287,7 +289,7 @@ class System:
 
         def counters() -> list[Any]:
             recent = list(self.watcher.snapshots["perception"])[-STEADY:]
-            return [(each.values["synchronisation"], each.messages["frames"]) for each in recent]
+            return [(each.values.get("synchronisation"), each.messages.get("frames")) for each in recent]
 
         start_s, deadline = time.monotonic(), time.monotonic() + 2.0
         while time.monotonic() < deadline:

@@ -66,6 +66,7 @@ def test_unplugged(system, case):
     "camera falls silent",
     done="a camera's driver lives, but sends no images for four seconds",
     expected="frames go on without the camera, which is named",
+    scale="full",
 )
 def test_silent(system, case):
     with system.during(case) as seen, system.feed.changing(images={"right": nothing}):
@@ -100,6 +101,7 @@ def test_reference_unplugged(system, case):
     "all cameras unplugged",
     done="no camera sends images or CameraInfo any more",
     expected="no frames; each topic is named",
+    scale="full",
 )
 def test_all_unplugged(system, case):
     silence = dict.fromkeys(NAMES, nothing)
@@ -111,6 +113,7 @@ def test_all_unplugged(system, case):
     "loose contact",
     done="a camera loses every second image",
     expected="frames without the camera are counted",
+    scale="full",
 )
 def test_loose_contact(system, case):
     with system.during(case) as seen, system.feed.changing(images={"right": every(2)}):

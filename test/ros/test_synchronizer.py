@@ -14,6 +14,7 @@ from sensor_msgs.msg import Image
 from mtl_perception.ros.synchronizer import (
     CLOCK_JUMPED,
     DUPLICATE,
+    IMPOSSIBLE,
     LATE,
     QUEUE_FULL,
     TOO_FEW,
@@ -356,3 +357,17 @@ def test_whatever_comes_each_image_is_used_dropped_for_a_reason_or_waits(seed):
     assert len(bench.sets) > 10 and all(len(s.messages) >= 2 for s in bench.sets)
     lost = sum(n for (source, why), n in bench.synchronizer.drops.items() if source == "front" and why != DUPLICATE)
     assert len(bench.lost) == lost
+
+
+@pytest.mark.parametrize("camera", ["front", "left"])
+@pytest.mark.parametrize("stamp", [Time(sec=-5), Time(sec=2**31 - 1, nanosec=2**32 - 1)])
+def test_stamps_that_no_message_can_name_are_counted_and_change_nothing(camera, stamp):
+    bench = Bench()
+    for milliseconds in (0, 100):
+        bench.feed("front", milliseconds)
+        image = Image()
+        image.header.stamp = stamp
+        bench.filters[camera].signalMessage(image)
+        bench.feed("left", milliseconds)
+    assert (bench.synchronizer.complete, bench.synchronizer.partial, bench.lost) == (2, 0, [])
+    assert bench.synchronizer.drops == {(camera, IMPOSSIBLE): 2}
