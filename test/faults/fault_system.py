@@ -138,10 +138,12 @@ class System:
         with self.feed.paused():
             for transition in (Transition.TRANSITION_DEACTIVATE, Transition.TRANSITION_ACTIVATE):
                 self.make_transition(node, transition)
+            self._settle(lambda: True)
+            begun, told = self.accounts()["frames"]  # inputs count anew, frames go on
         until(self.feed.is_heard, "a subscription to each topic")
         ticks = self.feed.ticks
         until(lambda: self.feed.ticks > ticks + 3, "some frames")
-        self.open_accounts()
+        self.open_accounts(begun - told)
 
     def make_transition(self, node: ManagedNode, transition: int) -> None:
         client = self.watcher.create_client(ChangeState, f"{node.get_name()}/change_state")
@@ -273,11 +275,15 @@ class System:
             if one - other != self._balance.get(what, 0)
         ]
 
-    def open_accounts(self) -> None:
-        """Account from now on: at first, publishers and subscriptions are still finding each other."""
+    def open_accounts(self, frames: int = 0) -> None:
+        """Account from now on: at first, publishers and subscriptions are still finding each other.
+
+        `frames`: how many more have begun than are used or dropped.
+        """
         with self.feed.paused():
-            self._settle(lambda: not self.newest().count("frames", "waiting"))
+            self._settle(lambda: True)
             self._balance = {what: one - other for what, (one, other) in self.accounts().items()}
+            self._balance["frames"] = frames  # one may be at work at this moment
 
     def _arrived(self, snapshot: Snapshot, topic: str) -> int:
         text = snapshot.values["inputs"].get(topic, "")

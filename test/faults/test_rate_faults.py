@@ -210,10 +210,10 @@ def test_slow_subscriber(system, case):
     spinning = Spinning(system.context, [node], name="slow subscriber")
     try:
         with system.during(case) as seen:
+            got.clear()
             seen.count("frames", "used", more=20)
-            assert 0 < len(got) <= seen.rises("frames", "used") // 2
-            assert seen.rises("synchronisation", "partial frames") <= 1
-            case.saw("all frames are used, the slow one gets some")
+            assert 0 < len(got) < seen.rises("frames", "used")
+            case.saw("frames are used at their rate, the slow one gets some")
     finally:
         spinning.stop()
         node.destroy_node()
