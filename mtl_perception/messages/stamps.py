@@ -32,6 +32,11 @@ def seconds_of(stamp_ns: int) -> tuple[int, int]:
     return seconds, nanoseconds
 
 
+def nearest_stamp(stamp_ns: int) -> int:
+    """Return the stamp nearest to one that a message may have had (sec is signed) that `to_time` can write."""
+    return min(max(stamp_ns, 0), _LARGEST_SECONDS * NANOSECONDS + NANOSECONDS - 1)
+
+
 def to_time(stamp_ns: int) -> Time:
     """Return nanoseconds as a builtin_interfaces/Time.
 

@@ -18,6 +18,7 @@ from rclpy.qos import QoSCompatibility, qos_check_compatible
 _WINDOW_S = 5.0  # over which rates are taken
 _SILENT_AFTER_S = 3.0  # a published topic that has said nothing for so long is worth a warning
 _DISCOVERY_S = 2.0  # what others publish is not complained of before they can have been found
+_LEASE_S = 25.0  # a node that was killed is still seen for so long, beside the one that took its place
 
 
 class Level(IntEnum):
@@ -104,6 +105,7 @@ class TopicMonitor:
         self._paced = paced
         self._since = time.monotonic()
         self._arrivals: deque[float] = deque(maxlen=1000)
+        self._rivals_since: float | None = None
         self.count = 0
         self.topic: str = subscription.topic_name
 
@@ -131,7 +133,29 @@ class TopicMonitor:
             return f"topic '{self.topic}' is not published" + (" any more" if self.count else "")
         return self._mismatch(publishers) or ("" if self._paced else self._silence(publishers))
 
+    def rivals(self) -> str:
+        """Return in one line who else publishes what one node should, e.g. a second robot, or ""."""
+        publishers = self._node.get_publishers_info_by_topic(self.topic)
+        nodes = sorted({f"{entry.node_namespace.rstrip('/')}/{entry.node_name}" for entry in publishers})
+        now = time.monotonic()
+        if len(publishers) < 2:
+            self._rivals_since = None
+            return ""
+        self._rivals_since = now if self._rivals_since is None else self._rivals_since
+        if len(nodes) < 2 and now - self._rivals_since < _LEASE_S:
+            return ""
+        who = ", ".join(f"'{node}'" for node in nodes)
+        return f"topic '{self.topic}' has {len(publishers)} publishers, of {who}: is there more than one robot?"
+
+    def mismatches(self) -> list[str]:
+        """Return in one line each which publishers cannot serve the subscription, and why."""
+        return self._mismatches(self._node.get_publishers_info_by_topic(self.topic))
+
     def _mismatch(self, publishers: list[Any]) -> str:
+        reasons = self._mismatches(publishers)
+        return "; ".join(reasons) if len(reasons) == len(publishers) else ""
+
+    def _mismatches(self, publishers: list[Any]) -> list[str]:
         expected = self._subscription.msg_type
         type_name = f"{expected.__module__.split('.')[0]}/msg/{expected.__name__}"
         reasons = []
@@ -143,7 +167,7 @@ class TopicMonitor:
             compatible, reason = qos_check_compatible(publisher.qos_profile, self._subscription.qos_profile)
             if compatible == QoSCompatibility.ERROR:
                 reasons.append(f"{who} has an incompatible QoS: {reason.strip().rstrip(';')}")
-        return "; ".join(reasons) if len(reasons) == len(publishers) else ""
+        return reasons
 
     def _silence(self, publishers: list[Any]) -> str:
         nodes = ", ".join(sorted({f"'{publisher.node_name}'" for publisher in publishers}))

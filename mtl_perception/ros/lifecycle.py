@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import time
 import traceback
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -20,7 +21,11 @@ from rclpy.timer import Timer
 
 from mtl_perception.ros import qos
 from mtl_perception.ros.diagnostics import Diagnostics, Level, Status
+from mtl_perception.ros.notices import Notices
 from mtl_perception.ros.parameters import ParameterNode
+
+_JUMP_AHEAD_S = 5.0  # a clock that leaps farther forward has not merely been told of late
+_STANDS_STILL_S = 3.0  # simulated time that has not moved for so long is worth a warning
 
 
 class ConfigurationError(Exception):
@@ -39,11 +44,15 @@ class ManagedNode(ParameterNode, LifecycleNode):
         super().__init__(name, **node_arguments)
         self.steady_clock = Clock(clock_type=ClockType.STEADY_TIME)
         self._failure = ""
+        self._clock_notices = Notices()
+        self._clock_moved = (0, time.monotonic())  # what the clock showed when it was last seen to move, and when
         self._output_publishers: list[LifecyclePublisher[Any]] = []
         self.diagnostics = Diagnostics(self, self._statuses)
         self._diagnostics_timer = self.create_steady_timer(1.0, self.diagnostics.publish)
         # The clock starting to be simulated is no jump: whatever has been received by then is kept.
-        threshold = JumpThreshold(min_forward=None, min_backward=Duration(nanoseconds=-1), on_clock_change=False)
+        threshold = JumpThreshold(
+            min_forward=Duration(seconds=_JUMP_AHEAD_S), min_backward=Duration(nanoseconds=-1), on_clock_change=False
+        )
         self._jump_handle = self.get_clock().create_jump_callback(threshold, post_callback=self._on_jump)
 
     def configure(self) -> None:
@@ -64,6 +73,17 @@ class ManagedNode(ParameterNode, LifecycleNode):
     def statuses(self) -> Iterable[Status]:
         """Return what diagnostics show while the node is configured."""
         return ()
+
+    @property
+    def is_waited_for(self) -> bool:
+        """Whether a player waits for this node, so that it is no news that the clock stands still meanwhile."""
+        return False
+
+    def stamps_set_back(self, stamp_ns: int) -> None:
+        """Let diagnostics tell that what arrives is of an earlier time again, though the clock has not jumped."""
+        self._clock_notices.note(
+            "stamps set back", f"stamps were set back to {stamp_ns * 1e-9:.3f} s: a bag that loops?"
+        )
 
     @property
     def is_configured(self) -> bool:
@@ -131,18 +151,24 @@ class ManagedNode(ParameterNode, LifecycleNode):
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Make the transition: rclpy calls this."""
+        before = self._entities()
         result = self._attempt("configure", self.configure)
         if result == TransitionCallbackReturn.SUCCESS:
             return super().on_configure(state)
         self._undo()
+        self._destroy_all_but(before)
         return result
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Make the transition: rclpy calls this."""
         super().on_activate(state)
+        before = self._entities()
         result = self._attempt("activate", self.activate)
         if result != TransitionCallbackReturn.SUCCESS:
+            failure = self._failure
             self._attempt("deactivate", self.deactivate)
+            self._failure = failure
+            self._destroy_all_but(before)
             super().on_deactivate(state)
         return result
 
@@ -191,13 +217,59 @@ class ManagedNode(ParameterNode, LifecycleNode):
         self._failure = failure or self._failure
         return result
 
+    def _entities(self) -> set[Any]:
+        return {*self.subscriptions, *self.timers, *self.services}
+
+    def _destroy_all_but(self, kept: set[Any]) -> None:
+        """Give back what a transition that failed has made and nobody holds: it would go on receiving."""
+        destroy = (
+            (self.subscriptions, self.destroy_subscription),
+            (self.timers, self.destroy_timer),
+            (self.services, self.destroy_service),
+        )
+        for entities, give_back in destroy:
+            for entity in [entity for entity in entities if entity not in kept]:
+                give_back(entity)
+
     def _on_jump(self, jump: TimeJump) -> None:
-        self.get_logger().warning(f"the clock jumped back by {-jump.delta.nanoseconds * 1e-9:.3f} s")
-        self.clock_jumped_back(self.clock_ns)
+        seconds = jump.delta.nanoseconds * 1e-9
+        if seconds < 0:
+            self._clock_notices.note("jumps back", f"the clock jumped back by {-seconds:.3f} s")
+            self.clock_jumped_back(self.clock_ns)
+        elif self.clock_ns > jump.delta.nanoseconds:  # else it was 0 before: nothing had told of the time
+            self._clock_notices.note("jumps ahead", f"the clock jumped ahead by {seconds:.3f} s")
+
+    def _clock_status(self) -> Status:
+        noted = self._clock_notices.take()
+        problem = self._clock_problem() if self.get_clock().ros_time_is_active else ""
+        level = Level.ERROR if problem and not self.clock_ns else Level.WARN if problem or noted else Level.OK
+        source = "topic '/clock'" if self.get_clock().ros_time_is_active else "the machine's own"
+        return Status("clock", level, "; ".join(filter(None, (problem, noted))) or source, self._clock_notices.counts)
+
+    def _clock_problem(self) -> str:
+        clock_ns, now = self.clock_ns, time.monotonic()
+        seen_ns, moved = self._clock_moved
+        if clock_ns != seen_ns:
+            self._clock_moved = (clock_ns, now)
+            return ""
+        if now - moved < _STANDS_STILL_S:
+            return ""
+        publishers = self.get_publishers_info_by_topic("/clock")
+        why = "is published, but nothing arrives" if publishers else "is not published"
+        if not clock_ns:
+            return f"use_sim_time is set, and topic '/clock' {why}: there is no time"
+        if self.is_waited_for and publishers:
+            return ""
+        return f"topic '/clock' {why}{'' if publishers else ' any more'}: time stands still since {now - moved:.0f} s"
 
     def _statuses(self) -> Iterable[Status]:
         state_label = str(self._state_machine.current_state[1])
         level = Level.ERROR if self._failure else Level.OK
         yield Status("lifecycle", level, self._failure or state_label, {"state": state_label})
+        yield self._clock_status()
+        refused = self.refusals.take()
+        yield Status(
+            "parameters", Level.WARN if refused else Level.OK, refused or "as they were set", self.refusals.counts
+        )
         if self._state_id in (State.PRIMARY_STATE_INACTIVE, State.PRIMARY_STATE_ACTIVE):
             yield from self.statuses()

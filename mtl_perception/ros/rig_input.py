@@ -27,9 +27,12 @@ from mtl_perception.ros.camera_infos import CameraInfos
 from mtl_perception.ros.diagnostics import Level, Status, TopicMonitor
 from mtl_perception.ros.poses import NoPoseError, NotYetError, PoseSource, Transforms
 from mtl_perception.ros.synchronizer import RigSet, RigSynchronizer
+from mtl_perception.ros.worker import STOPPED
 
 _POLL_S = 0.005  # how often something that has not arrived yet is looked for
 _BAD_CALIBRATION = "unusable CameraInfo"
+_NO_POSE = "no pose or transform"
+_OLD_NS, _AHEAD_NS = 10_000_000_000, 1_000_000_000  # images farther from the node's clock are of another clock
 
 
 @dataclass(frozen=True)
@@ -78,6 +81,7 @@ class RigInput:
         companions: Mapping[str, SimpleFilter],
         on_set: Callable[[RigSet], None],
         on_reference_dropped: Callable[[int, str], None],
+        on_time_set_back: Callable[[int], None] = lambda stamp_ns: None,
         slop_s: float,
         sync_timeout_s: float,
         pose_timeout_s: float,
@@ -95,6 +99,7 @@ class RigInput:
             companions: by name, what else is to be in a set; see `RigSynchronizer`.
             on_set: called with each synchronised set, from a callback: it must only queue.
             on_reference_dropped: called with stamp and reason for a reference image that will never be in a set.
+            on_time_set_back: called with the stamp of a reference image that tells that time was set back.
             slop_s, sync_timeout_s, min_cameras: see `RigSynchronizer`.
             pose_timeout_s: how long a frame waits for a pose, transform or CameraInfo that is not there yet.
             lossless: subscribe reliably, and take what a player that waits for each frame has sent.
@@ -109,6 +114,8 @@ class RigInput:
         self._cameras: dict[str, tuple[CameraInfo, Camera]] = {}  # per name, what the camera was made from
         self._used: dict[str, Camera] = {}  # per name, as it was when an image of its could be used
         self._worst_gap_ns = 0
+        self._age_ns = 0  # of the newest set's stamp when the last image arrived, by the node's clock
+        self._no_pose = ""  # why the newest frame that was asked for has none
         self.bad_images: dict[str, str] = {}  # per camera, what is wrong with its newest image
         self.refused: Counter[tuple[str, str]] = Counter()  # (camera, reason) -> how many images
         profile = qos.sensor_input(lossless=lossless)
@@ -150,12 +157,14 @@ class RigInput:
             wait_for_nearer=not lossless,
             clock_ns=lambda: int(node.get_clock().now().nanoseconds),
             on_reference_dropped=on_reference_dropped,
+            on_time_set_back=on_time_set_back,
         )
-        self.synchronizer.registerCallback(self._note_gap)
+        self.synchronizer.registerCallback(self._note_stamps)
         self.synchronizer.registerCallback(on_set)
 
-    def close(self) -> None:
-        """Unsubscribe."""
+    def close(self, reason: str = STOPPED) -> None:
+        """Unsubscribe; images that still wait for their frame are dropped with a reason."""
+        self.synchronizer.close(reason)
         for images in self._images.values():
             self._node.destroy_subscription(images.sub)
         for subscription in self._info_subscriptions.values():
@@ -181,7 +190,8 @@ class RigInput:
         """
         world_from_base = None
         if self._poses is not None:
-            world_from_base = self._wait(rig_set, give_up, lambda wait: self._pose(rig_set.stamp_ns, wait))
+            world_from_base = self._base_pose(rig_set, give_up)
+        world_frame = self._poses.world_frame if self._poses is not None else ""
         views: dict[str, _View] = {}
         problems: dict[str, str] = {}
         for name, message in rig_set.messages.items():
@@ -193,6 +203,10 @@ class RigInput:
         self.bad_images = problems
         if not views:
             raise DroppedFrameError("bad image", "; ".join(problems.values()))
+        if self._poses is not None and self._poses.world_frame != world_frame:
+            raise DroppedFrameError(
+                _NO_POSE, f"the poses' frame changed from '{world_frame}' to '{self._poses.world_frame}' meanwhile"
+            )
         self._used |= {name: view.camera for name, view in views.items()}
         return RigFrame(
             rig=Rig(tuple(self._used[name] for name in self._topics if name in self._used), self._base_frame),
@@ -203,7 +217,7 @@ class RigInput:
                 name: view.world_from_camera for name, view in views.items() if view.world_from_camera is not None
             },
             world_from_base=world_from_base,
-            world_frame=self._poses.world_frame if self._poses is not None else "",
+            world_frame=world_frame,
         )
 
     def statuses(self) -> Iterable[Status]:
@@ -212,11 +226,22 @@ class RigInput:
         if self._poses is not None:
             monitors += self._poses.monitors
         problems = list(filter(None, [*(monitor.problem() for monitor in monitors), *self._transform_problems()]))
+        rivals = list(filter(None, (monitor.rivals() for monitor in monitors)))
         rates = {monitor.topic: f"{monitor.rate_hz:.1f} Hz, {monitor.count} messages" for monitor in monitors}
-        message = "; ".join(problems) if problems else f"{len(monitors)} topics arrive"
-        yield Status("inputs", Level.ERROR if problems else Level.OK, message, rates)
+        message = "; ".join([*problems, *rivals]) or f"{len(monitors)} topics arrive"
+        level = Level.ERROR if problems else Level.WARN if rivals else Level.OK
+        yield Status("inputs", level, message, rates)
         yield self._image_status()
         yield self._synchronisation()
+        if self._poses is not None:
+            yield self._pose_status(self._poses)
+
+    def _pose_status(self, poses: PoseSource) -> Status:
+        missing = poses.problem() or self._no_pose
+        noted = poses.notices.take()
+        level = Level.ERROR if missing else Level.WARN if noted else Level.OK
+        message = "; ".join(filter(None, (missing, noted))) or f"in frame '{poses.world_frame}'"
+        return Status("poses", level, message, poses.notices.counts)
 
     def _image_status(self) -> Status:
         counts = {f"refused, {camera}: {reason}": count for (camera, reason), count in sorted(self.refused.items())}
@@ -241,8 +266,19 @@ class RigInput:
             values[f"dropped, {camera}: {reason}"] = count
         for camera, count in synchronizer.waiting.items():
             values[f"waiting, {camera}"] = count
-        message = f"{synchronizer.complete} complete, {synchronizer.partial} partial frames"
-        return Status("synchronisation", Level.OK, message, values)
+        values["stamp age ms, newest"] = self._age_ns * 1e-6
+        problems = [*synchronizer.problems(), *self._clock_problem()]
+        message = "; ".join(problems) or f"{synchronizer.complete} complete, {synchronizer.partial} partial frames"
+        return Status("synchronisation", Level.WARN if problems else Level.OK, message, values)
+
+    def _clock_problem(self) -> Iterable[str]:
+        """Tell of images that are stamped by another clock than the node's: their ages are then meaningless."""
+        reference = self._image_monitors[next(iter(self._topics))].topic
+        seconds, text = abs(self._age_ns) * 1e-9, f"the stamps of topic '{reference}' are"
+        if self._age_ns > _OLD_NS:
+            yield f"{text} {seconds:.1f} s behind the node's clock: should use_sim_time be set?"
+        elif self._age_ns < -_AHEAD_NS:
+            yield f"{text} {seconds:.1f} s ahead of the node's clock: is that of the camera set?"
 
     def _transform_problems(self) -> Iterable[str]:
         for name, infos in self._infos.items():
@@ -262,6 +298,15 @@ class RigInput:
         world_from_base = self._wait(rig_set, give_up, lambda wait: self._pose(stamp_ns, wait))
         return _View(camera, image, stamp_ns, world_from_base @ camera.base_from_camera)
 
+    def _base_pose(self, rig_set: RigSet, give_up: Callable[[], bool]) -> Transform:
+        try:
+            pose: Transform = self._wait(rig_set, give_up, lambda wait: self._pose(rig_set.stamp_ns, wait))
+        except DroppedFrameError as error:
+            self._no_pose = "" if give_up() else str(error)
+            raise
+        self._no_pose = ""
+        return pose
+
     def _wait(self, rig_set: RigSet, give_up: Callable[[], bool], look: Callable[[bool], Any]) -> Any:
         deadline = rig_set.arrived_steady_ns * 1e-9 + self._pose_timeout_s
         while True:
@@ -270,9 +315,9 @@ class RigInput:
                 return look(waiting)
             except NotYetError as error:
                 if not waiting:
-                    raise DroppedFrameError("no pose or transform", str(error)) from error
+                    raise DroppedFrameError(_NO_POSE, str(error)) from error
             except NoPoseError as error:
-                raise DroppedFrameError("no pose or transform", str(error)) from error
+                raise DroppedFrameError(_NO_POSE, str(error)) from error
             time.sleep(_POLL_S)
 
     def _pose(self, stamp_ns: int, wait: bool) -> Transform:
@@ -307,8 +352,10 @@ class RigInput:
 
         return receive
 
-    def _note_gap(self, rig_set: RigSet) -> None:
+    def _note_stamps(self, rig_set: RigSet) -> None:
         self._worst_gap_ns = max(self._worst_gap_ns, rig_set.worst_gap_ns)
+        # Simulated time that nothing has told of is 0, which is no clock to compare with.
+        self._age_ns = rig_set.arrived_clock_ns - rig_set.stamp_ns if rig_set.arrived_clock_ns else 0
 
 
 def _reason(error: Exception) -> str:

@@ -22,9 +22,12 @@ UNMATCHED = "no image of the reference camera within sync_slop"
 QUEUE_FULL = "queue full"
 CLOCK_JUMPED = "the clock jumped back"
 TOO_FEW = "fewer cameras than min_cameras"
+UNSTAMPED = "a stamp before 1970 or after 2038"
+STRAY = "stamped far ahead of the images after it"
 
 _ABSENT_AFTER = 3  # a camera that missed so many frames in a row is not waited for until it sends again
 _JUMP_BACK_NS = 1_000_000_000  # a reference image older than the newest by more than this: the time was set back
+_LATEST_NS = 2**31 * 1_000_000_000 - 1  # that a builtin_interfaces/Time holds
 _LATE_IN_A_ROW = 3  # so many late reference images in a row mean the same, e.g. a short bag that loops
 
 
@@ -67,11 +70,16 @@ class _Queue:
         self.newest_ns: int | None = None
         self.period_ns: int | None = None  # the smallest distance of two stamps so far
         self.missed = 0
+        self.lacking = 0  # frames in a row without an image of this camera
+        self.unused = 0  # images that came since one was in a frame
+        self.refused = 0  # of these, so many in a row were dropped when they came
+        self.refused_for = ""
+        self.heard_ns: int | None = None  # the stamp of the last image that came
 
     def clear(self) -> None:
         self.entries.clear()
         self.newest_ns = self.period_ns = None
-        self.missed = 0
+        self.missed = self.lacking = self.unused = self.refused = 0
 
     def nearest(self, stamp_ns: int) -> _Entry | None:
         at = bisect_left(self.entries, stamp_ns, key=lambda entry: entry.stamp_ns)
@@ -100,6 +108,7 @@ class RigSynchronizer(SimpleFilter):
         wait_for_nearer: bool = True,
         clock_ns: Callable[[], int] = time.time_ns,
         on_reference_dropped: Callable[[int, str], None] = lambda stamp_ns, reason: None,
+        on_time_set_back: Callable[[int], None] = lambda stamp_ns: None,
     ) -> None:
         """Connect to one filter a camera.
 
@@ -115,6 +124,7 @@ class RigSynchronizer(SimpleFilter):
                 False takes the nearest of those that are there, for a sender that waits until the set is done.
             clock_ns: the node's clock.
             on_reference_dropped: called with stamp and reason when a reference image will never be in a set.
+            on_time_set_back: called with the stamp of a reference image that tells that the time was set back.
         """
         super().__init__()
         sources = {**filters, **(companions or {})}
@@ -129,10 +139,12 @@ class RigSynchronizer(SimpleFilter):
         self._wait_for_nearer = wait_for_nearer
         self._clock_ns = clock_ns
         self._on_reference_dropped = on_reference_dropped
+        self._on_time_set_back = on_time_set_back
         self._lock = threading.Lock()
         self._outbox: deque[Callable[[], None]] = deque()  # what is told to others, after the lock is released
         self._last_out_ns: int | None = None
         self._late_in_a_row = 0
+        self._closed = ""  # why no image is taken any more
         self.complete = 0
         self.partial = 0
         self.drops: Counter[tuple[str, str]] = Counter()  # (camera, reason) -> how many images
@@ -150,6 +162,34 @@ class RigSynchronizer(SimpleFilter):
             self._decide()
         self._tell()
 
+    def close(self, reason: str) -> None:
+        """Drop what still waits, with a reason; what comes later is dropped alike."""
+        with self._lock:
+            self._closed = reason
+            for name, queue in self._queues.items():
+                for entry in queue.entries:
+                    self._drop(name, entry, reason)
+                queue.clear()
+        self._tell()
+
+    def problems(self) -> list[str]:
+        """Return in one line each which cameras' images come without ever getting into a frame, and why."""
+        with self._lock:
+            return [text for name in self._names if (text := self._problem(name, self._queues[name]))]
+
+    def _problem(self, name: str, queue: _Queue) -> str:
+        if queue.refused >= _ABSENT_AFTER:
+            return f"'{name}': the last {queue.refused} images were dropped: {queue.refused_for}"
+        reference_ns = self._queues[self._reference].heard_ns
+        if min(queue.lacking, queue.unused) < _ABSENT_AFTER or queue.heard_ns is None or reference_ns is None:
+            return ""
+        ahead = (queue.heard_ns - reference_ns) * 1e-9
+        return (
+            f"'{name}' is not in the last {queue.lacking} frames: its stamps are {abs(ahead):.3f} s "
+            f"{'ahead of' if ahead > 0 else 'behind'} those of '{self._reference}', sync_slop is "
+            f"{self.slop_ns * 1e-9:g} s"
+        )
+
     def jump_back(self, clock_ns: int) -> None:
         """Forget what is left of the time before the clock jumped back to `clock_ns`; what is of the new time stays."""
         with self._lock:
@@ -165,18 +205,13 @@ class RigSynchronizer(SimpleFilter):
 
     def _insert(self, name: str, entry: _Entry) -> None:
         queue = self._queues[name]
-        if name == self._reference and self._has_jumped_back(entry.stamp_ns):
-            self._forget_after(entry.stamp_ns + self.slop_ns)
-        if name == self._reference and entry.stamp_ns == self._last_out_ns:
-            self._drop(name, entry, DUPLICATE)
+        queue.unused += 1
+        queue.heard_ns = entry.stamp_ns
+        if reason := self._obstacle(name, queue, entry):
+            queue.refused, queue.refused_for = queue.refused + 1, reason
+            self._drop(name, entry, reason)
             return
-        if self._is_late(name, entry.stamp_ns):
-            self._drop(name, entry, LATE)
-            return
-        at = bisect_left(queue.entries, entry)
-        if at < len(queue.entries) and queue.entries[at].stamp_ns == entry.stamp_ns:
-            self._drop(name, entry, DUPLICATE)
-            return
+        queue.refused = 0
         if queue.newest_ns is not None and entry.stamp_ns > queue.newest_ns:
             step = entry.stamp_ns - queue.newest_ns
             queue.period_ns = step if queue.period_ns is None else min(queue.period_ns, step)
@@ -185,6 +220,32 @@ class RigSynchronizer(SimpleFilter):
         insort(queue.entries, entry)
         if len(queue.entries) > self._queue_size:
             self._drop(name, queue.entries.pop(0), QUEUE_FULL)
+
+    def _obstacle(self, name: str, queue: _Queue, entry: _Entry) -> str:
+        """Return why an image can be in no frame, or ""; what it tells of a time that was set back is heeded."""
+        stamp_ns = entry.stamp_ns
+        if self._closed:
+            return self._closed
+        if not 0 <= stamp_ns <= _LATEST_NS:
+            return UNSTAMPED
+        if name == self._reference and self._has_jumped_back(stamp_ns):
+            self._forget_after(stamp_ns + self.slop_ns)
+            self._outbox.append(lambda: self._on_time_set_back(stamp_ns))
+        if name == self._reference and stamp_ns == self._last_out_ns:
+            return DUPLICATE
+        if self._is_late(name, stamp_ns):
+            return LATE
+        if queue.newest_ns is not None and queue.newest_ns - stamp_ns > _JUMP_BACK_NS:
+            self._forget_strays(name, queue, stamp_ns)
+        at = bisect_left(queue.entries, entry)
+        return DUPLICATE if at < len(queue.entries) and queue.entries[at].stamp_ns == stamp_ns else ""
+
+    def _forget_strays(self, name: str, queue: _Queue, stamp_ns: int) -> None:
+        """Drop images of one camera that were stamped far ahead: they would pass for the newest for as long."""
+        while queue.entries and queue.entries[-1].stamp_ns > stamp_ns + _JUMP_BACK_NS:
+            self._drop(name, queue.entries.pop(), STRAY)
+        queue.newest_ns = queue.entries[-1].stamp_ns if queue.entries else None
+        queue.period_ns = None
 
     def _has_jumped_back(self, stamp_ns: int) -> bool:
         """Whether a reference image of this stamp tells that the time was set back."""
@@ -243,8 +304,10 @@ class RigSynchronizer(SimpleFilter):
             nearest = queue.nearest(reference.stamp_ns)
             if nearest is not None and abs(nearest.stamp_ns - reference.stamp_ns) <= self.slop_ns:
                 chosen[name] = nearest
+                queue.lacking = queue.unused = 0
             else:
                 queue.missed += 1
+                queue.lacking += 1
             self._discard_until(name, nearest if name in chosen else None, reference.stamp_ns)
         self._last_out_ns = reference.stamp_ns
         missing = tuple(name for name in self._cameras if name not in chosen)
@@ -277,7 +340,7 @@ class RigSynchronizer(SimpleFilter):
 
     def _drop(self, name: str, entry: _Entry, reason: str) -> None:
         self.drops[name, reason] += 1
-        if name == self._reference and reason is not DUPLICATE:
+        if name == self._reference and reason not in (DUPLICATE, UNSTAMPED):  # of whose stamps nobody can be told
             self._outbox.append(lambda: self._on_reference_dropped(entry.stamp_ns, reason))
 
     def _tell(self) -> None:
