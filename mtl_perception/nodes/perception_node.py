@@ -100,7 +100,7 @@ class PerceptionNode(ManagedNode):
         self._progress = ProgressReporter(
             self.create_output(Progress, "perception/progress", qos.progress()), "perception"
         )
-        self._transform_input = TransformInput(self._buffer, self)
+        self._transform_input = TransformInput(self._buffer, self, values.pose_max_gap)
         self.get_logger().info(f"cameras {', '.join(values.cameras)}; {self._network_status().message}")
 
     def activate(self) -> None:
@@ -163,7 +163,8 @@ class PerceptionNode(ManagedNode):
 
     def clock_jumped_back(self, clock_ns: int) -> None:
         """Forget the time before the jump."""
-        self._buffer.clear()
+        if self._transform_input is not None:
+            self._transform_input.clear()
         if self._input is not None and self._worker is not None:
             self._input.jump_back(clock_ns)
             limit_ns = clock_ns + self._input.synchronizer.slop_ns
@@ -172,9 +173,9 @@ class PerceptionNode(ManagedNode):
 
     def _time_set_back(self, stamp_ns: int) -> None:
         """React to images of an earlier time though the node's clock has not jumped: a bag that loops without it."""
-        if self._worker is not None:
+        if self._worker is not None and self._transform_input is not None:
             self.stamps_set_back(stamp_ns)
-            self._buffer.clear()
+            self._transform_input.clear()
             self._worker.call(self._perceiver.reset)
 
     def statuses(self) -> Iterable[Status]:
@@ -298,7 +299,8 @@ class PerceptionNode(ManagedNode):
         if values.pose_source == "none":
             return None
         if values.pose_source == "tf":
-            return TfPoses(self._transforms, values.world_frame, values.base_frame)
+            assert self._transform_input is not None  # the node is configured
+            return TfPoses(self._transforms, values.world_frame, values.base_frame, self._transform_input.gap)
         return TopicPoses(
             self,
             values.pose_source,

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import threading
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -170,11 +170,12 @@ class PoseHistory:
 
     def _beyond(self, stamp_ns: int, wait: bool) -> Transform:
         ahead_ns = stamp_ns - self._stamps[-1]
-        said = f"the stamp is {ahead_ns * 1e-9:.3f} s after the newest pose" + _clock_hint(ahead_ns)
+        said = f"the stamp is {ahead_ns * 1e-9:.3f} s after the newest pose"
         if wait:
             raise NotYetError(said)
         if ahead_ns > self._max_extrapolation_ns:
-            raise NoPoseError(f"{said}, more than pose_max_extrapolation ({self._max_extrapolation_ns * 1e-9:g} s)")
+            limit = f"more than pose_max_extrapolation ({self._max_extrapolation_ns * 1e-9:g} s)"
+            raise NoPoseError(f"{said}, {limit}{_clock_hint(ahead_ns)}")
         last = len(self._stamps) - 1
         if not last or self._stamps[-1] - self._stamps[-2] > self._max_gap_ns or self._jump(last):
             raise NoPoseError(f"{said}, and the motion before is not known")
@@ -344,15 +345,28 @@ class TfPoses:
 
     monitors: Sequence[TopicMonitor] = ()
 
-    def __init__(self, transforms: Transforms, world_frame: str, base_frame: str) -> None:
-        """Take the pose of `base_frame` in `world_frame`."""
+    def __init__(
+        self,
+        transforms: Transforms,
+        world_frame: str,
+        base_frame: str,
+        gap: Callable[[str, str, int], str] | None = None,
+    ) -> None:
+        """Take the pose of `base_frame` in `world_frame`.
+
+        `gap` tells for two frames and a stamp why what tf2 interpolates there is nothing to go by, or "".
+        """
         self._transforms = transforms
+        self._gap = gap
         self._base_frame = base_frame
         self.world_frame = world_frame
         self.notices = Notices()
 
     def world_from_base(self, stamp_ns: int, *, wait: bool) -> Transform:
-        """See `PoseSource`; tf2 never extrapolates."""
+        """See `PoseSource`; tf2 never extrapolates, but interpolates whatever the distance."""
+        gap = self._gap(self.world_frame, self._base_frame, stamp_ns) if self._gap is not None else ""
+        if gap:
+            raise NoPoseError(gap)
         return self._transforms.target_from_source(self.world_frame, self._base_frame, stamp_ns)
 
     def problem(self) -> str:

@@ -5,6 +5,8 @@
 from __future__ import annotations
 
 import math
+import time
+from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +21,8 @@ from mtl_perception.ros.notices import Notices
 from mtl_perception.ros.poses import is_jump
 
 _NORM_TOLERANCE = 0.01  # of a quaternion's length
+_HEARD_S = 1.0  # a moving frame that has not been heard of for so long is in no loop any more
+_GAPS = 20  # per frame, so many gaps are remembered
 
 
 @dataclass(frozen=True)
@@ -29,18 +33,21 @@ class _Last:
     is_static: bool
     stamp_ns: int
     position: tuple[float, float, float]
+    heard_s: float
 
 
 class TransformInput(TransformListener):
     """Feeds a buffer as tf2's listener does, and looks at what it feeds.
 
     tf2 ignores transforms that make no sense, takes a frame with two parents for one that moves to and fro between
-    them, and finds a loop when something is looked up across it. All three are told here by the frames' names.
-    Memory: one small record for every frame.
+    them, finds a loop when something is looked up across it, and interpolates between any two transforms however far
+    apart. All that is told here by the frames' names. Memory: one small record for every frame, and its last gaps.
     """
 
-    def __init__(self, buffer: Buffer, node: Node) -> None:
-        """Begin to listen."""
+    def __init__(self, buffer: Buffer, node: Node, max_gap_s: float) -> None:
+        """Begin to listen; `max_gap_s` is between two transforms of a frame that are not interpolated between."""
+        self._max_gap_ns = round(max_gap_s * 1e9)
+        self._gaps: dict[str, deque[tuple[int, int]]] = {}  # per frame, from when to when
         self.notices = Notices()
         self._last: dict[str, _Last] = {}
         self._unusable: dict[str, str] = {}  # static frames, which are sent once, and what is wrong with them
@@ -67,6 +74,24 @@ class TransformInput(TransformListener):
             "transforms", level, "; ".join([*problems, *doubts]) or f"{len(self._last)} frames", self.notices.counts
         )
 
+    def clear(self) -> None:
+        """Forget all that depends on the time, which has been set back."""
+        self.buffer.clear()
+        self._gaps.clear()
+
+    def gap(self, target: str, source: str, stamp_ns: int) -> str:
+        """Return in which gap of the transforms between two frames a stamp lies, or ""; the target is the ancestor."""
+        frame, left = source, len(self._last)
+        while frame != target and frame in self._last and left:
+            for start, end in tuple(self._gaps.get(frame, ())):
+                if start < stamp_ns < end:
+                    return (
+                        f"the transforms '{self._last[frame].parent}' <- '{frame}' around the stamp are "
+                        f"{(end - start) * 1e-9:.3f} s apart, more than pose_max_gap ({self._max_gap_ns * 1e-9:g} s)"
+                    )
+            frame, left = self._last[frame].parent, left - 1
+        return ""
+
     def _look(self, data: TFMessage, is_static: bool) -> None:
         for transform in data.transforms:
             parent = transform.header.frame_id.removeprefix("/")
@@ -86,6 +111,8 @@ class TransformInput(TransformListener):
     def _compare(self, child: str, last: _Last | None, now: _Last) -> None:
         if last is None:
             return
+        if not now.is_static and now.stamp_ns - last.stamp_ns > self._max_gap_ns:
+            self._gaps.setdefault(child, deque(maxlen=_GAPS)).append((last.stamp_ns, now.stamp_ns))
         if last.parent != now.parent:
             self.notices.note(
                 "two parents", f"frame '{child}' has two parents, '{last.parent}' and '{now.parent}': who sends both?"
@@ -101,14 +128,18 @@ class TransformInput(TransformListener):
 
     def _loops(self) -> Iterable[str]:
         """Tell of each ring of frames that are each other's parents."""
+        now = time.monotonic()
+        parents = {
+            frame: last.parent for frame, last in self._last.items() if last.is_static or now - last.heard_s < _HEARD_S
+        }
         seen: set[str] = set()
-        for start in list(self._last):
+        for start in parents:
             way: list[str] = []
             frame = start
-            while frame in self._last and frame not in seen:
+            while frame in parents and frame not in seen:
                 seen.add(frame)
                 way.append(frame)
-                frame = self._last[frame].parent
+                frame = parents[frame]
             if frame in way:
                 ring = [*way[way.index(frame) :], frame]
                 yield f"the transforms form a loop: {' <- '.join(repr(name) for name in reversed(ring))}"
