@@ -15,6 +15,8 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.node import Node
 from rclpy.qos import QoSCompatibility, qos_check_compatible
 
+from mtl_perception.ros.losses import Losses
+
 _WINDOW_S = 5.0  # over which rates are taken
 _SILENT_AFTER_S = 3.0  # a published topic that has said nothing for so long is worth a warning
 _DISCOVERY_S = 2.0  # what others publish is not complained of before they can have been found
@@ -94,15 +96,25 @@ def by_reason(reasons: Mapping[str, str]) -> list[str]:
 class TopicMonitor:
     """Watches one subscription: how often it receives, and if it does not, why not."""
 
-    def __init__(self, node: Node, subscription: Any, *, once: bool = False, paced: bool = False) -> None:
+    def __init__(
+        self,
+        node: Node,
+        subscription: Any,
+        *,
+        once: bool = False,
+        paced: bool = False,
+        losses: Losses | None = None,
+    ) -> None:
         """Watch a subscription of `node`.
 
         With `once`, one message is enough. With `paced`, who publishes waits for this node: silence says nothing.
+        `losses` counts what does not reach the subscription.
         """
         self._node = node
         self._subscription = subscription
         self._once = once
         self._paced = paced
+        self._losses = losses or Losses()
         self._since = time.monotonic()
         self._arrivals: deque[float] = deque(maxlen=1000)
         self._rivals_since: float | None = None
@@ -120,6 +132,17 @@ class TopicMonitor:
         now = time.monotonic()
         recent = sum(1 for arrival in self._arrivals if arrival > now - _WINDOW_S)
         return recent / min(_WINDOW_S, max(now - self._since, 1e-3))
+
+    @property
+    def summary(self) -> str:
+        """Rate and numbers of messages."""
+        lost = f", {self._losses.count} lost on the way" if self._losses.count else ""
+        return f"{self.rate_hz:.1f} Hz, {self.count} messages{lost}"
+
+    def losing(self) -> str:
+        """Return in one line that messages have just been lost on the way, or "" when none have."""
+        recent = self._losses.recent
+        return f"topic '{self.topic}': {recent} messages were lost on the way" if recent else ""
 
     def problem(self) -> str:
         """Return in one line why messages do not arrive, or "" when they do."""

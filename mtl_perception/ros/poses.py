@@ -20,6 +20,7 @@ from mtl_perception.core.transforms import Transform, interpolate
 from mtl_perception.messages.poses import StampedTransform, read_odometry, read_pose_stamped, read_transform
 from mtl_perception.ros import qos
 from mtl_perception.ros.diagnostics import TopicMonitor
+from mtl_perception.ros.losses import Losses
 from mtl_perception.ros.notices import Notices
 
 PoseSourceName = Literal["odom", "pose", "tf", "none"]
@@ -266,14 +267,15 @@ class TopicPoses:
         self._history = PoseHistory(max_gap_s=max_gap_s, max_extrapolation_s=max_extrapolation_s, notices=self.notices)
         self._world_frame = ""
         self._body_frame = ""
+        losses = Losses()
         self._subscription = node.create_subscription(
             Odometry if kind == "odom" else PoseStamped,
             topic,
-            self._receive,
+            losses.watching(self._receive),
             qos.sensor_input(100, lossless=lossless),
             qos_overriding_options=qos.overridable(),
         )
-        self._monitor = TopicMonitor(node, self._subscription, paced=lossless)
+        self._monitor = TopicMonitor(node, self._subscription, paced=lossless, losses=losses)
         self.monitors: Sequence[TopicMonitor] = (self._monitor,)
         self._topic = f"topic '{self._monitor.topic}'"
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from message_filters import SimpleFilter, Subscriber
+from message_filters import SimpleFilter
 from numpy.typing import NDArray
 from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
@@ -25,6 +25,7 @@ from mtl_perception.messages.stamps import stamp_ns_from
 from mtl_perception.ros import qos
 from mtl_perception.ros.camera_infos import CameraInfos
 from mtl_perception.ros.diagnostics import Level, Status, TopicMonitor
+from mtl_perception.ros.losses import Losses
 from mtl_perception.ros.poses import NoPoseError, NotYetError, PoseSource, Transforms
 from mtl_perception.ros.synchronizer import RigSet, RigSynchronizer
 from mtl_perception.ros.worker import STOPPED
@@ -116,40 +117,35 @@ class RigInput:
         self._worst_gap_ns = 0
         self._age_ns = 0  # of the newest set's stamp when the last image arrived, by the node's clock
         self._no_pose = ""  # why the newest frame that was asked for has none
+        self.lacks: Counter[str] = Counter()  # per camera, how many frames were without it
         self.bad_images: dict[str, str] = {}  # per camera, what is wrong with its newest image
         self.refused: Counter[tuple[str, str]] = Counter()  # (camera, reason) -> how many images
         profile = qos.sensor_input(lossless=lossless)
-        self._images = {
-            camera.name: Subscriber(
-                node,
-                CompressedImage if camera.compressed else Image,
-                camera.image_topic,
-                qos_profile=profile,
-                qos_overriding_options=qos.overridable(),
+        self._subscriptions: list[Any] = []
+
+        def watch(message_type: Any, topic: str, callback: Callable[[Any], object], **options: Any) -> TopicMonitor:
+            losses = Losses()
+            subscription = node.create_subscription(
+                message_type, topic, losses.watching(callback), profile, qos_overriding_options=qos.overridable()
             )
-            for camera in cameras
-        }
-        self._info_subscriptions = {
-            camera.name: node.create_subscription(
-                CameraInfo,
-                camera.info_topic,
-                self._info_callback(camera.name),
-                qos.sensor_input(lossless=lossless),
-                qos_overriding_options=qos.overridable(),
-            )
-            for camera in cameras
-        }
+            self._subscriptions.append(subscription)
+            return TopicMonitor(node, subscription, paced=lossless, losses=losses, **options)
+
+        images = {camera.name: SimpleFilter() for camera in cameras}
         self._image_monitors = {
-            name: TopicMonitor(node, images.sub, paced=lossless) for name, images in self._images.items()
+            camera.name: watch(
+                CompressedImage if camera.compressed else Image, camera.image_topic, images[camera.name].signalMessage
+            )
+            for camera in cameras
         }
         self._info_monitors = {
-            name: TopicMonitor(node, subscription, once=True, paced=lossless)
-            for name, subscription in self._info_subscriptions.items()
+            camera.name: watch(CameraInfo, camera.info_topic, self._info_callback(camera.name), once=True)
+            for camera in cameras
         }
-        for name, images in self._images.items():
-            images.registerCallback(self._image_monitors[name].arrived)
+        for name, source in images.items():
+            source.registerCallback(self._image_monitors[name].arrived)
         self.synchronizer = RigSynchronizer(
-            self._images,
+            images,
             companions=companions,
             slop_s=slop_s,
             timeout_s=sync_timeout_s,
@@ -159,15 +155,13 @@ class RigInput:
             on_reference_dropped=on_reference_dropped,
             on_time_set_back=on_time_set_back,
         )
-        self.synchronizer.registerCallback(self._note_stamps)
+        self.synchronizer.registerCallback(self._note)
         self.synchronizer.registerCallback(on_set)
 
     def close(self, reason: str = STOPPED) -> None:
         """Unsubscribe; images that still wait for their frame are dropped with a reason."""
         self.synchronizer.close(reason)
-        for images in self._images.values():
-            self._node.destroy_subscription(images.sub)
-        for subscription in self._info_subscriptions.values():
+        for subscription in self._subscriptions:
             self._node.destroy_subscription(subscription)
         if self._poses is not None:
             self._poses.close()
@@ -226,11 +220,11 @@ class RigInput:
         if self._poses is not None:
             monitors += self._poses.monitors
         problems = list(filter(None, [*(monitor.problem() for monitor in monitors), *self._transform_problems()]))
+        losing = list(filter(None, (monitor.losing() for monitor in monitors)))
         rivals = list(filter(None, (monitor.rivals() for monitor in monitors)))
-        rates = {monitor.topic: f"{monitor.rate_hz:.1f} Hz, {monitor.count} messages" for monitor in monitors}
-        message = "; ".join([*problems, *rivals]) or f"{len(monitors)} topics arrive"
-        level = Level.ERROR if problems else Level.WARN if rivals else Level.OK
-        yield Status("inputs", level, message, rates)
+        level = Level.ERROR if problems else Level.WARN if losing or rivals else Level.OK
+        message = "; ".join([*problems, *losing, *rivals]) or f"{len(monitors)} topics arrive"
+        yield Status("inputs", level, message, {monitor.topic: monitor.summary for monitor in monitors})
         yield self._image_status()
         yield self._synchronisation()
         if self._poses is not None:
@@ -266,6 +260,8 @@ class RigInput:
             values[f"dropped, {camera}: {reason}"] = count
         for camera, count in synchronizer.waiting.items():
             values[f"waiting, {camera}"] = count
+        for camera, count in sorted(self.lacks.items()):
+            values[f"frames without {camera}"] = count
         values["stamp age ms, newest"] = self._age_ns * 1e-6
         problems = [*synchronizer.problems(), *self._clock_problem()]
         message = "; ".join(problems) or f"{synchronizer.complete} complete, {synchronizer.partial} partial frames"
@@ -352,8 +348,9 @@ class RigInput:
 
         return receive
 
-    def _note_stamps(self, rig_set: RigSet) -> None:
+    def _note(self, rig_set: RigSet) -> None:
         self._worst_gap_ns = max(self._worst_gap_ns, rig_set.worst_gap_ns)
+        self.lacks.update(rig_set.missing)
         # Simulated time that nothing has told of is 0, which is no clock to compare with.
         self._age_ns = rig_set.arrived_clock_ns - rig_set.stamp_ns if rig_set.arrived_clock_ns else 0
 

@@ -53,7 +53,11 @@ def row(case: Case) -> str:
 def steady(line: str) -> str:
     """Return a line of diagnostics without what is different each time: stamps, times, counts of frames."""
     line = re.sub(r"\d+\.\d+ s\b|\b\d+ (?=frames?\b|messages?\b|complete\b|partial\b|dropped\b)", number, line)
-    return re.sub(r"/tmp/\S*/", "/.../", re.sub(r"\d{7,}(?:\.\d+)?", "#", line))
+    line = re.sub(r"/tmp/\S*/", "/.../", re.sub(r"\d{7,}(?:\.\d+)?", "#", line))
+    return line if len(line) <= _LONGEST else f"{line[:_LONGEST]}..."
+
+
+_LONGEST = 240
 
 
 def number(match: re.Match) -> str:
