@@ -244,7 +244,7 @@ class ManagedNode(ParameterNode, LifecycleNode):
         problem = self._clock_problem() if self.get_clock().ros_time_is_active else ""
         level = Level.ERROR if problem and not self.clock_ns else Level.WARN if problem or noted else Level.OK
         source = "topic '/clock'" if self.get_clock().ros_time_is_active else "the machine's own"
-        return Status("clock", level, "; ".join(filter(None, (problem, noted))) or source, self._clock_notices.counts)
+        return Status("clock", level, "; ".join(filter(None, (problem, *noted))) or source, self._clock_notices.counts)
 
     def _clock_problem(self) -> str:
         clock_ns, now = self.clock_ns, time.monotonic()
@@ -268,8 +268,7 @@ class ManagedNode(ParameterNode, LifecycleNode):
         yield Status("lifecycle", level, self._failure or state_label, {"state": state_label})
         yield self._clock_status()
         refused = self.refusals.take()
-        yield Status(
-            "parameters", Level.WARN if refused else Level.OK, refused or "as they were set", self.refusals.counts
-        )
+        level = Level.WARN if refused else Level.OK
+        yield Status("parameters", level, "; ".join(refused) or "as they were set", self.refusals.counts)
         if self._state_id in (State.PRIMARY_STATE_INACTIVE, State.PRIMARY_STATE_ACTIVE):
             yield from self.statuses()

@@ -27,11 +27,11 @@ class Notices:
             if text:
                 self._untold[reason] = text
 
-    def take(self) -> str:
-        """Return in one line what has been noted since this was asked before, the newest text of each reason."""
+    def take(self) -> list[str]:
+        """Return what has been noted since this was asked before: the newest text of each reason."""
         with self._lock:
             texts, self._untold = list(self._untold.values()), {}
-        return "; ".join(texts)
+        return texts
 
     @property
     def counts(self) -> dict[str, int]:

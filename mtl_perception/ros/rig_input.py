@@ -231,10 +231,10 @@ class RigInput:
             yield self._pose_status(self._poses)
 
     def _pose_status(self, poses: PoseSource) -> Status:
-        missing = poses.problem() or self._no_pose
+        missing = [poses.problem() or self._no_pose]
         noted = poses.notices.take()
-        level = Level.ERROR if missing else Level.WARN if noted else Level.OK
-        message = "; ".join(filter(None, (missing, noted))) or f"in frame '{poses.world_frame}'"
+        level = Level.ERROR if any(missing) else Level.WARN if noted else Level.OK
+        message = "; ".join(filter(None, dict.fromkeys(missing + noted))) or f"in frame '{poses.world_frame}'"
         return Status("poses", level, message, poses.notices.counts)
 
     def _image_status(self) -> Status:
@@ -298,7 +298,9 @@ class RigInput:
         try:
             pose: Transform = self._wait(rig_set, give_up, lambda wait: self._pose(rig_set.stamp_ns, wait))
         except DroppedFrameError as error:
-            self._no_pose = "" if give_up() else str(error)
+            if self._poses is not None and not give_up():
+                self._no_pose = str(error)
+                self._poses.notices.note("frames without a pose", self._no_pose)
             raise
         self._no_pose = ""
         return pose

@@ -68,7 +68,7 @@ class TransformInput(TransformListener):
     def status(self) -> Status:
         """Return what diagnostics say about the transforms."""
         problems = [*(text for monitor in self._monitors for text in monitor.mismatches()), *self._loops()]
-        doubts = [*self._unusable.values(), *filter(None, [self.notices.take()])]
+        doubts = list(dict.fromkeys([*self._unusable.values(), *self.notices.take()]))
         level = Level.ERROR if problems else Level.WARN if doubts else Level.OK
         return Status(
             "transforms", level, "; ".join([*problems, *doubts]) or f"{len(self._last)} frames", self.notices.counts
@@ -104,7 +104,8 @@ class TransformInput(TransformListener):
                     self._unusable[child] = text
                 continue
             position = transform.transform.translation
-            now = _Last(parent, is_static, stamp_ns_from(transform.header.stamp), (position.x, position.y, position.z))
+            at = position.x, position.y, position.z
+            now = _Last(parent, is_static, stamp_ns_from(transform.header.stamp), at, time.monotonic())
             self._compare(child, self._last.get(child), now)
             self._last[child] = now
 
