@@ -49,6 +49,7 @@ class TransformInput(TransformListener):
         self._max_gap_ns = round(max_gap_s * 1e9)
         self._gaps: dict[str, deque[tuple[int, int]]] = {}  # per frame, from when to when
         self.notices = Notices()
+        self._messages = [0, 0]  # of both topics
         self._last: dict[str, _Last] = {}
         self._unusable: dict[str, str] = {}  # static frames, which are sent once, and what is wrong with them
         self._topics = node.resolve_topic_name("/tf"), node.resolve_topic_name("/tf_static")
@@ -70,9 +71,9 @@ class TransformInput(TransformListener):
         problems = [*(text for monitor in self._monitors for text in monitor.mismatches()), *self._loops()]
         doubts = list(dict.fromkeys([*self._unusable.values(), *self.notices.take()]))
         level = Level.ERROR if problems else Level.WARN if doubts else Level.OK
-        return Status(
-            "transforms", level, "; ".join([*problems, *doubts]) or f"{len(self._last)} frames", self.notices.counts
-        )
+        counts = {topic: f"{count} messages" for topic, count in zip(self._topics, self._messages, strict=True)}
+        message = "; ".join([*problems, *doubts]) or f"{len(self._last)} frames"
+        return Status("transforms", level, message, {**counts, **self.notices.counts})
 
     def clear(self) -> None:
         """Forget all that depends on the time, which has been set back."""
@@ -93,6 +94,7 @@ class TransformInput(TransformListener):
         return ""
 
     def _look(self, data: TFMessage, is_static: bool) -> None:
+        self._messages[is_static] += 1
         for transform in data.transforms:
             parent = transform.header.frame_id.removeprefix("/")
             child = transform.child_frame_id.removeprefix("/")

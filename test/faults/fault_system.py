@@ -303,6 +303,10 @@ class Seen:
         self.case.saw(f"{node}: {status}: {key} rises")
         return by
 
+    def before(self, status: str, key: str, node: str = "perception") -> int:
+        """Return what a counter was at the beginning."""
+        return self._before[node].count(status, key)
+
     def rises(self, status: str, key: str, node: str = "perception") -> int:
         """Return by how much a counter has risen since the beginning."""
         return self.system.newest(node).count(status, key) - self._before[node].count(status, key)
