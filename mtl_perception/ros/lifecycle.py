@@ -254,13 +254,14 @@ class ManagedNode(ParameterNode, LifecycleNode):
             return ""
         if now - moved < _STANDS_STILL_S:
             return ""
-        publishers = self.get_publishers_info_by_topic("/clock")
+        topic = self.resolve_topic_name("/clock")
+        publishers = self.get_publishers_info_by_topic(topic)
         why = "is published, but nothing arrives" if publishers else "is not published"
         if not clock_ns:
-            return f"use_sim_time is set, and topic '/clock' {why}: there is no time"
+            return f"use_sim_time is set, and topic '{topic}' {why}: there is no time"
         if self.is_waited_for and publishers:
             return ""
-        return f"topic '/clock' {why}{'' if publishers else ' any more'}: time stands still since {now - moved:.0f} s"
+        return f"topic '{topic}' {why}{'' if publishers else ' any more'}: time stands still since {now - moved:.0f} s"
 
     def _statuses(self) -> Iterable[Status]:
         state_label = str(self._state_machine.current_state[1])

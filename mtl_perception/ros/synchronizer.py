@@ -340,7 +340,7 @@ class RigSynchronizer(SimpleFilter):
 
     def _drop(self, name: str, entry: _Entry, reason: str) -> None:
         self.drops[name, reason] += 1
-        if name == self._reference and reason not in (DUPLICATE, UNSTAMPED):  # of whose stamps nobody can be told
+        if name == self._reference and reason is not DUPLICATE:
             self._outbox.append(lambda: self._on_reference_dropped(entry.stamp_ns, reason))
 
     def _tell(self) -> None:
