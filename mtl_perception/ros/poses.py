@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, Protocol
@@ -18,8 +19,9 @@ from tf2_ros import Buffer, ExtrapolationException, TransformException
 
 from mtl_perception.core.transforms import Transform, interpolate
 from mtl_perception.messages.poses import StampedTransform, read_odometry, read_pose_stamped, read_transform
+from mtl_perception.messages.texts import one_line
 from mtl_perception.ros import qos
-from mtl_perception.ros.diagnostics import TopicMonitor
+from mtl_perception.ros.diagnostics import DISCOVERY_S, TopicMonitor
 from mtl_perception.ros.losses import Losses
 from mtl_perception.ros.notices import Notices
 
@@ -61,7 +63,11 @@ class PoseSource(Protocol):
         """
 
     def problem(self) -> str:
+<<<<<<< HEAD
         """Return in one line why there can be no poses now, beyond what `monitors` tell, or ""."""
+=======
+        """Return in one line which transform is absent, or "" when none is."""
+>>>>>>> 0d9f698b25741ba2fb408f16f1232a7aab05d782
 
     def jump_back(self, clock_ns: int) -> None:
         """Forget the poses of the time before the clock jumped back to `clock_ns`."""
@@ -233,14 +239,30 @@ class Transforms:
             message = self._buffer.lookup_transform(target, source, Time(nanoseconds=stamp_ns))
             return read_transform(message).target_from_source
         except ExtrapolationException as error:
+<<<<<<< HEAD
             text = f"no transform '{target}' <- '{source}' at the stamp: {_first_line(error)}"
+=======
+            text = one_line(f"no transform '{target}' <- '{source}' at the stamp: {error}")
+>>>>>>> 0d9f698b25741ba2fb408f16f1232a7aab05d782
             if "past" in str(error):
                 raise NoPoseError(text) from error
             raise NotYetError(text) from error
         except TransformException as error:
+<<<<<<< HEAD
             raise NotYetError(f"no transform '{target}' <- '{source}': {_first_line(error)}") from error
+=======
+            raise NotYetError(one_line(f"no transform '{target}' <- '{source}': {error}")) from error
+>>>>>>> 0d9f698b25741ba2fb408f16f1232a7aab05d782
         except ValueError as error:
-            raise NoPoseError(str(error)) from error
+            raise NoPoseError(one_line(str(error))) from error
+
+    def problem(self, target: str, source: str) -> str:
+        """Return in one line why there is no transform at any stamp, or "" when there is one."""
+        try:
+            self.target_from_source(target, source, 0)  # 0: the newest
+        except NoPoseError as error:
+            return str(error)
+        return ""
 
 
 class TopicPoses:
@@ -302,6 +324,12 @@ class TopicPoses:
         """See `PoseSource`; the monitor tells all."""
         return ""
 
+    def problem(self) -> str:
+        """See `PoseSource`: poses may be those of another frame than the base."""
+        if not self._body_frame or self._body_frame == self._base_frame:
+            return ""
+        return self._transforms.problem(self._body_frame, self._base_frame)
+
     def jump_back(self, clock_ns: int) -> None:
         """See `PoseSource`; a player may send poses up to a second ahead of its clock."""
         self._history.forget_after(clock_ns + 1_000_000_000)
@@ -362,7 +390,11 @@ class TfPoses:
         self._gap = gap
         self._base_frame = base_frame
         self.world_frame = world_frame
+<<<<<<< HEAD
         self.notices = Notices()
+=======
+        self._since = time.monotonic()
+>>>>>>> 0d9f698b25741ba2fb408f16f1232a7aab05d782
 
     def world_from_base(self, stamp_ns: int, *, wait: bool) -> Transform:
         """See `PoseSource`; tf2 never extrapolates, but interpolates whatever the distance."""
@@ -372,12 +404,19 @@ class TfPoses:
         return self._transforms.target_from_source(self.world_frame, self._base_frame, stamp_ns)
 
     def problem(self) -> str:
+<<<<<<< HEAD
         """See `PoseSource`: what is missing even of the newest transforms."""
         try:
             self.world_from_base(0, wait=False)
         except NoPoseError as error:
             return str(error)
         return ""
+=======
+        """See `PoseSource`; complains only after a moment, in which TF can be found."""
+        if time.monotonic() - self._since < DISCOVERY_S:
+            return ""
+        return self._transforms.problem(self.world_frame, self._base_frame)
+>>>>>>> 0d9f698b25741ba2fb408f16f1232a7aab05d782
 
     def jump_back(self, clock_ns: int) -> None:
         """See `PoseSource`; whoever owns the tf2 buffer clears it."""

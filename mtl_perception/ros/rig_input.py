@@ -32,8 +32,16 @@ from mtl_perception.ros.worker import STOPPED
 
 _POLL_S = 0.005  # how often something that has not arrived yet is looked for
 _BAD_CALIBRATION = "unusable CameraInfo"
+<<<<<<< HEAD
 _NO_POSE = "no pose or transform"
+_UNMATCHED = 3  # so many images of a camera in a row that are in no frame are worth a warning
 _OLD_NS, _AHEAD_NS = 10_000_000_000, 1_000_000_000  # images farther from the node's clock are of another clock
+=======
+_LACK_SHOWS_S = 1.0  # diagnostics warn of a camera that was missing from a frame for so long
+_OTHER_CLOCK_S = 10.0  # stamps that are so far from the node's clock are of another clock
+_COMPRESSED_SUFFIX = "/compressed"  # as image_transport names them
+_RAW_TYPE, _COMPRESSED_TYPE = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
+>>>>>>> 0d9f698b25741ba2fb408f16f1232a7aab05d782
 
 
 @dataclass(frozen=True)
@@ -49,6 +57,22 @@ class CameraTopics:
     info_topic: str
     compressed: bool = False
     rectified: bool = False
+
+    def advice(self) -> dict[tuple[str, str], str]:
+        """Return what to set where the images are, by topic and type, raw instead of compressed or the reverse."""
+        longer = self.image_topic + _COMPRESSED_SUFFIX
+        flip, move = f"set {self.name}.compressed to", f"{self.name}.image_topic to"
+        if not self.compressed:
+            return {
+                (longer, _COMPRESSED_TYPE): f"{flip} true and {move} {longer}",
+                (self.image_topic, _COMPRESSED_TYPE): f"{flip} true",
+            }
+        shorter = self.image_topic.removesuffix(_COMPRESSED_SUFFIX)
+        return {
+            (longer, _COMPRESSED_TYPE): f"set {move} {longer}",
+            (shorter, _RAW_TYPE): f"{flip} false and {move} {shorter}",
+            (self.image_topic, _RAW_TYPE): f"{flip} false",
+        }
 
 
 @dataclass(frozen=True)
@@ -115,8 +139,14 @@ class RigInput:
         self._cameras: dict[str, tuple[CameraInfo, Camera]] = {}  # per name, what the camera was made from
         self._used: dict[str, Camera] = {}  # per name, as it was when an image of its could be used
         self._worst_gap_ns = 0
+<<<<<<< HEAD
         self._age_ns = 0  # of the newest set's stamp when the last image arrived, by the node's clock
+        self._matched: dict[str, tuple[int, Counter[str]]] = {}  # per camera, its frames, and its drops at the last
         self._no_pose = ""  # why the newest frame that was asked for has none
+=======
+        self._behind_clock_s = 0.0  # the newest frame's stamp when its last image arrived
+        self._lacked: dict[str, float] = {}  # per camera, when a frame was last without it
+>>>>>>> 0d9f698b25741ba2fb408f16f1232a7aab05d782
         self.lacks: Counter[str] = Counter()  # per camera, how many frames were without it
         self.bad_images: dict[str, str] = {}  # per camera, what is wrong with its newest image
         self.refused: Counter[tuple[str, str]] = Counter()  # (camera, reason) -> how many images
@@ -134,7 +164,10 @@ class RigInput:
         images = {camera.name: SimpleFilter() for camera in cameras}
         self._image_monitors = {
             camera.name: watch(
-                CompressedImage if camera.compressed else Image, camera.image_topic, images[camera.name].signalMessage
+                CompressedImage if camera.compressed else Image,
+                camera.image_topic,
+                images[camera.name].signalMessage,
+                advice=camera.advice(),
             )
             for camera in cameras
         }
@@ -219,7 +252,8 @@ class RigInput:
         monitors = [*self._image_monitors.values(), *self._info_monitors.values()]
         if self._poses is not None:
             monitors += self._poses.monitors
-        problems = list(filter(None, [*(monitor.problem() for monitor in monitors), *self._transform_problems()]))
+        found = [*(monitor.problem() for monitor in monitors), *self._transform_problems()]
+        problems = list(dict.fromkeys(filter(None, found)))
         losing = list(filter(None, (monitor.losing() for monitor in monitors)))
         rivals = list(filter(None, (monitor.rivals() for monitor in monitors)))
         level = Level.ERROR if problems else Level.WARN if losing or rivals else Level.OK
@@ -262,10 +296,25 @@ class RigInput:
             values[f"waiting, {camera}"] = count
         for camera, count in sorted(self.lacks.items()):
             values[f"frames without {camera}"] = count
+<<<<<<< HEAD
         values["stamp age ms, newest"] = self._age_ns * 1e-6
-        problems = [*synchronizer.problems(), *self._clock_problem()]
+        problems = [*self._unmatched(), *self._clock_problem()]
         message = "; ".join(problems) or f"{synchronizer.complete} complete, {synchronizer.partial} partial frames"
         return Status("synchronisation", Level.WARN if problems else Level.OK, message, values)
+
+    def _unmatched(self) -> Iterable[str]:
+        """Tell of cameras whose images come without getting into a frame."""
+        synchronizer = self.synchronizer
+        frames, drops, waiting = synchronizer.complete + synchronizer.partial, synchronizer.drops, synchronizer.waiting
+        for name in self._topics:
+            used = frames - self.lacks[name]
+            reasons = Counter({reason: count for (camera, reason), count in drops.items() if camera == name})
+            if used != self._matched.get(name, (-1, reasons))[0]:
+                self._matched[name] = used, reasons
+            new = reasons - self._matched[name][1]
+            if new.total() + waiting[name] >= _UNMATCHED:
+                why = new.most_common(1)[0][0] if new else "they wait for frames of their time"
+                yield f"'{name}': the last {new.total() + waiting[name]} images are in no frame: {why}"
 
     def _clock_problem(self) -> Iterable[str]:
         """Tell of images that are stamped by another clock than the node's: their ages are then meaningless."""
@@ -275,15 +324,33 @@ class RigInput:
             yield f"{text} {seconds:.1f} s behind the node's clock: should use_sim_time be set?"
         elif self._age_ns < -_AHEAD_NS:
             yield f"{text} {seconds:.1f} s ahead of the node's clock: is that of the camera set?"
+=======
+        doubts = self._synchronisation_doubts()
+        message = f"{synchronizer.complete} complete, {synchronizer.partial} partial frames"
+        return Status("synchronisation", Level.WARN if doubts else Level.OK, "; ".join(doubts) or message, values)
+
+    def _synchronisation_doubts(self) -> list[str]:
+        now = time.monotonic()
+        lacking = [name for name in self._topics if now - self._lacked.get(name, float("-inf")) < _LACK_SHOWS_S]
+        doubts = [f"frames come without camera {', '.join(lacking)}"] if lacking else []
+        if abs(self._behind_clock_s) > _OTHER_CLOCK_S:
+            side = "behind" if self._behind_clock_s > 0 else "ahead of"
+            doubts.append(
+                f"stamps are {abs(self._behind_clock_s):.0f} s {side} the node's clock: set use_sim_time for a "
+                "recording, else bring the clocks together"
+            )
+        return doubts
+>>>>>>> 0d9f698b25741ba2fb408f16f1232a7aab05d782
 
     def _transform_problems(self) -> Iterable[str]:
         for name, infos in self._infos.items():
             if infos.newest is None or not infos.newest.header.frame_id:
                 continue
-            try:
-                self._transforms.target_from_source(self._base_frame, infos.newest.header.frame_id, 0)  # 0: the newest
-            except NoPoseError as error:
-                yield f"camera '{name}': {error}"
+            problem = self._transforms.problem(self._base_frame, infos.newest.header.frame_id)
+            if problem:
+                yield f"camera '{name}': {problem}"
+        if self._poses is not None:
+            yield self._poses.problem()
 
     def _view(self, name: str, message: Any, rig_set: RigSet, give_up: Callable[[], bool]) -> _View:
         stamp_ns = stamp_ns_from(message.header.stamp)
@@ -352,9 +419,16 @@ class RigInput:
 
     def _note(self, rig_set: RigSet) -> None:
         self._worst_gap_ns = max(self._worst_gap_ns, rig_set.worst_gap_ns)
+<<<<<<< HEAD
         self.lacks.update(rig_set.missing)
         # Simulated time that nothing has told of is 0, which is no clock to compare with.
         self._age_ns = rig_set.arrived_clock_ns - rig_set.stamp_ns if rig_set.arrived_clock_ns else 0
+=======
+        self._behind_clock_s = (rig_set.arrived_clock_ns - rig_set.stamp_ns) * 1e-9
+        for name in rig_set.missing:
+            self._lacked[name] = time.monotonic()
+            self.lacks[name] += 1
+>>>>>>> 0d9f698b25741ba2fb408f16f1232a7aab05d782
 
 
 def _reason(error: Exception) -> str:

@@ -26,6 +26,7 @@ from mtl_perception.messages.poses import StampedTransform, to_odometry, to_tran
 from mtl_perception.messages.stamps import to_header
 
 WAIT_S = 40.0  # only as long as something is wrong; the machine may be busy
+_HICCUP_S = 0.05
 WIDTH, HEIGHT = 64, 48
 
 Change = Callable[[Any], Iterable[Any]]
@@ -37,7 +38,8 @@ def until(condition: Callable[[], Any], what: str | Callable[[], str], wait_s: f
     while not (found := condition()):
         if time.monotonic() > deadline:
             faulthandler.dump_traceback(sys.__stderr__, all_threads=True)
-            raise AssertionError(f"{what() if callable(what) else what} has not happened within {wait_s:g} s")
+            text = what() if callable(what) else what
+            raise AssertionError(f"not within {wait_s:g} s: {text[:1000]}")
         time.sleep(0.01)
     return found
 
@@ -61,6 +63,7 @@ class Feed(Node):
         self.sent: Counter[str] = Counter()
         self.ticks = 0
         self.failure = ""
+        self.hiccup_s = 0.0  # when a tick was last late, or took long
         self._pixels = {camera.name: picture(index) for index, camera in enumerate(self.cameras)}
         self._jpegs = {name: jpeg(pixels) for name, pixels in self._pixels.items() if name in self.compressed}
         kinds = {camera.name: CompressedImage if camera.name in self.compressed else Image for camera in self.cameras}
@@ -76,9 +79,12 @@ class Feed(Node):
         self._thread = threading.Thread(target=self._run, name="feed", daemon=True)
 
     def start(self) -> None:
-        everyone = [*self.image_publishers.values(), *self.info_publishers.values(), self.pose_publisher]
-        until(lambda: all(p.get_subscription_count() for p in everyone), "a subscription to each topic")
+        until(self.is_heard, "a subscription to each topic")
         self._thread.start()
+
+    def is_heard(self) -> bool:
+        everyone = [*self.image_publishers.values(), *self.info_publishers.values(), self.pose_publisher]
+        return all(publisher.get_subscription_count() for publisher in everyone)
 
     def stop(self) -> None:
         self._stopping.set()
@@ -115,6 +121,21 @@ class Feed(Node):
             self.sent[publisher.topic_name] += 1
             publisher.publish(message)
 
+    @contextmanager
+    def without_publisher(self, name: str) -> Iterator[None]:
+        """Let a camera's driver end, and start a new one afterwards."""
+        topic, kind = self.image_publishers[name].topic_name, self.image_publishers[name].msg_type
+        with self._lock:
+            self.destroy_publisher(self.image_publishers.pop(name))
+        try:
+            yield
+        finally:
+            publisher = self.create_publisher(kind, topic, 50)
+            until(publisher.get_subscription_count, f"a subscription to {topic}")
+            time.sleep(0.2)  # the subscription has to find the publisher, too
+            with self._lock:
+                self.image_publishers[name] = publisher
+
     def image(self, name: str, stamp_ns: int) -> Any:
         header = to_header(stamp_ns, f"{name}_optical")
         if name in self.compressed:
@@ -135,8 +156,9 @@ class Feed(Node):
             own_ns = stamp_ns + offsets_ns[camera.name]
             info = to_camera_info(camera, own_ns)
             self._send(self.info_publishers[camera.name], info, self.infos.get(camera.name))
-            image = self.image(camera.name, own_ns)
-            self._send(self.image_publishers[camera.name], image, self.images.get(camera.name))
+            if camera.name in self.image_publishers:
+                image = self.image(camera.name, own_ns)
+                self._send(self.image_publishers[camera.name], image, self.images.get(camera.name))
 
     def _send(self, publisher: Any, message: Any, change: Change | None) -> None:
         for each in [message] if change is None else change(message):
@@ -146,9 +168,13 @@ class Feed(Node):
         due = time.monotonic()
         try:
             while not self._stopping.is_set():
+                woke = time.monotonic()
                 with self._lock:
+                    began = time.monotonic()
                     self.tick()
-                due = max(due + 1 / self.rate_hz, time.monotonic() - 0.2)
+                if max(woke - due, time.monotonic() - began) > _HICCUP_S:
+                    self.hiccup_s = time.monotonic()
+                due = max(due + 1 / self.rate_hz, began)
                 self._stopping.wait(max(due - time.monotonic(), 0.001))
         except Exception as error:
             self.failure = f"{type(error).__name__}: {error}"

@@ -6,12 +6,14 @@ How time is measured: nodes of this suite publish their diagnostics ten times a 
 a second and not ten; users see the same up to a second, the usual period, later. Seconds until all is well again are
 counted in diagnostics that the node has published since, or by the wall clock where that is less: on a machine that is
 busy they come late as all else does, and a machine that has stopped for a while is no fault of the node's. A node that
-publishes no diagnostics at all is caught by the wall clock (`until`), and so is what never happens.
+publishes no diagnostics at all is caught by the wall clock (`until`), and so is what never happens. When the robot, a
+thread of this process, could not keep its rate after the fault's end, that is a fault of its own: the seconds are
+counted from the last such moment.
 """
 
 import re
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -20,6 +22,8 @@ from typing import Any
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from fault_feed import Feed, until
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState
 from rclpy.context import Context
 from rclpy.node import Node
 from rclpy.parameter import Parameter
@@ -116,7 +120,7 @@ class System:
         for node in self.nodes:
             node.create_steady_timer(PERIOD_S, node.diagnostics.publish)
         self.spinning = Spinning(self.context, self.nodes)
-        self._unseen: Counter[str] = Counter()
+        self._balance: dict[str, int] = {}
 
     def start(self) -> None:
         """Bring all nodes to the state active, begin to feed, and wait until all is well."""
@@ -126,11 +130,27 @@ class System:
             assert node.is_active, node.get_name()
         self.feed.start()
         self.wait_until_healthy()
+        self.open_accounts()
+
+    def restart(self, node: ManagedNode) -> None:
+        """Deactivate a node and activate it again, through its services."""
         with self.feed.paused():
-            self._settle(lambda: True)
-            snapshot = self.newest()
-            # What was sent while publishers and subscriptions were still finding each other.
-            self._unseen = Counter({t: n - self._arrived(snapshot, t) for t, n in self.feed.sent.items()})
+            for transition in (Transition.TRANSITION_DEACTIVATE, Transition.TRANSITION_ACTIVATE):
+                self.make_transition(node, transition)
+        until(self.feed.is_heard, "a subscription to each topic")
+        ticks = self.feed.ticks
+        until(lambda: self.feed.ticks > ticks + 3, "some frames")
+        self.open_accounts()
+
+    def make_transition(self, node: ManagedNode, transition: int) -> None:
+        client = self.watcher.create_client(ChangeState, f"{node.get_name()}/change_state")
+        request = ChangeState.Request()
+        request.transition.id = transition
+        until(client.service_is_ready, "the node's service")
+        future = client.call_async(request)
+        until(future.done, "the answer of the node's service")
+        assert future.result().success
+        self.watcher.destroy_client(client)
 
     def close(self) -> None:
         self.feed.stop()
@@ -177,11 +197,12 @@ class System:
             return not self.illness(since_s)
 
         until(is_healthy, lambda: f"health ({self.illness(since_s)})")
+        since_s = max(since_s, self.feed.hiccup_s)
         return max(self._until_steady_s(node.get_name(), since_s) for node in self.nodes)
 
     def _until_steady_s(self, node: str, since_s: float) -> float:
         since = [each.at_s for each in list(self.watcher.snapshots[node]) if each.at_s >= since_s][: -STEADY + 1]
-        return min(since[-1] - since_s, len(since) * PERIOD_S)
+        return min(since[-1] - since_s, len(since) * PERIOD_S) if since else 0.0
 
     @contextmanager
     def during(self, case: Case) -> Iterator["Seen"]:
@@ -213,14 +234,16 @@ class System:
         snapshot = self.newest()
         assert not snapshot.count("frames", "dropped: internal error"), snapshot.messages["frames"]
 
-    def wrong_accounts(self) -> list[str]:
-        """Return which messages are not accounted for by the newest diagnostics of perception; to be asked in a pause.
+    def accounts(self) -> dict[str, tuple[int, int]]:
+        """Return how many messages came, and how many of them the newest diagnostics of perception account for.
 
         Per topic: what was sent has arrived, or is counted as lost on the way. Per camera: what arrived went into
         frames, was dropped for a reason, or waits. Frames: used, or dropped for a reason.
         """
         snapshot = self.newest()
-        accounts = {topic: (sent, self._arrived(snapshot, topic)) for topic, sent in self._sent.items()}
+        accounts = {
+            f"sent on {topic}": (count, self._arrived(snapshot, topic)) for topic, count in self.feed.sent.items()
+        }
         synchronisation, frames = snapshot.values["synchronisation"], snapshot.values["frames"]
         sets = sum(snapshot.count("synchronisation", f"{kind} frames") for kind in ("complete", "partial"))
         names = [camera.name for camera in self.feed.cameras]
@@ -237,11 +260,22 @@ class System:
         dropped = sum(int(count) for key, count in frames.items() if key.startswith("dropped: "))
         waiting = snapshot.count("frames", "waiting")
         accounts["frames"] = (begun, snapshot.count("frames", "used") + dropped + waiting)
-        return [f"{what}: {one} came, {other} accounted for" for what, (one, other) in accounts.items() if one != other]
+        return accounts
 
-    @property
-    def _sent(self) -> dict[str, int]:
-        return {topic: count - self._unseen[topic] for topic, count in self.feed.sent.items()}
+    def wrong_accounts(self) -> list[str]:
+        """Return what has changed since the start of what came and is not accounted for; to be asked in a pause."""
+        accounts = self.accounts()
+        return [
+            f"{what}: {one} came, {other} accounted for, {self._balance.get(what, 0)} of them before the start"
+            for what, (one, other) in accounts.items()
+            if one - other != self._balance.get(what, 0)
+        ]
+
+    def open_accounts(self) -> None:
+        """Account from now on: at first, publishers and subscriptions are still finding each other."""
+        with self.feed.paused():
+            self._settle(lambda: not self.newest().count("frames", "waiting"))
+            self._balance = {what: one - other for what, (one, other) in self.accounts().items()}
 
     def _arrived(self, snapshot: Snapshot, topic: str) -> int:
         text = snapshot.values["inputs"].get(topic, "")
@@ -253,7 +287,7 @@ class System:
 
         def counters() -> list[Any]:
             recent = list(self.watcher.snapshots["perception"])[-STEADY:]
-            return [[each.values.get(name) for name in ("synchronisation", "images")] for each in recent]
+            return [(each.values["synchronisation"], each.messages["frames"]) for each in recent]
 
         start_s, deadline = time.monotonic(), time.monotonic() + 2.0
         while time.monotonic() < deadline:
@@ -306,6 +340,17 @@ class Seen:
     def before(self, status: str, key: str, node: str = "perception") -> int:
         """Return what a counter was at the beginning."""
         return self._before[node].count(status, key)
+
+    def any_count(self, counters: Mapping[str, str], node: str = "perception") -> None:
+        """Wait until one of the counters of these statuses, whose names begin so, has risen."""
+
+        def risen() -> list[tuple[str, str]]:
+            self.system.check_alive()
+            found = [(status, key) for status, pattern in counters.items() for key in self.keys(status, pattern, node)]
+            return [(status, key) for status, key in found if NOT_OURS not in key and self.rises(status, key, node)]
+
+        for status, key in until(risen, lambda: f"{counters} rise ({self.system.newest(node)})"):
+            self.case.saw(f"{node}: {status}: {key} rises")
 
     def rises(self, status: str, key: str, node: str = "perception") -> int:
         """Return by how much a counter has risen since the beginning."""

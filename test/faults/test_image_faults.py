@@ -69,7 +69,7 @@ def huge_png(_data):
     return PNG + chunk(b"IHDR", struct.pack(">IIBBBBB", 100_000, 100_000, 8, 2, 0, 0, 0)) + chunk(b"IEND", b"")
 
 
-def png_with_texts(_data):
+def png_with_texts():
     whole = encoded(".png", np.zeros((48, 64, 3), np.uint8))
     texts = chunk(b"zTXt", b"a\0\0" + zlib.compress(bytes(8_000_000))) * 40
     return whole[:33] + texts + whole[33:]
@@ -244,7 +244,7 @@ USED = [
         "PNG with texts that unpack to 320 MB",
         "40 compressed texts in front of the picture",
         "the picture is used, the texts are never unpacked",
-        *(JPEG, data(png_with_texts)),
+        *(JPEG, data(png_with_texts())),
     ),
 ]
 
