@@ -21,11 +21,7 @@ from rclpy.qos import QoSCompatibility, qos_check_compatible
 from mtl_perception.ros.losses import Losses
 
 _WINDOW_S = 5.0  # over which rates are taken
-<<<<<<< HEAD
-_SILENT_AFTER_S = 3.0  # a published topic that has said nothing for so long is worth a warning
-_DISCOVERY_S = 2.0  # what others publish is not complained of before they can have been found
 _LEASE_S = 25.0  # a node that was killed is still seen for so long, beside the one that took its place
-=======
 _SILENT_AFTER_S = 3.0  # a published topic that has said nothing for so long is worth a warning,
 _SILENT_AFTER_PERIODS = 3.0  # if it used to say something more often than this,
 _ONCE_SILENT_AFTER_S = 30.0  # and if it has spoken only once, its rate is not known
@@ -33,7 +29,6 @@ _PERIODS = 10  # the newest, from which a topic's own rate is taken
 DISCOVERY_S = 2.0
 """What others publish is not complained of before it can have been found, seconds."""
 _NUMBER = re.compile(r"(?<![\w/])-?\d[\d.]*")  # a measured one, and none in a name
->>>>>>> 0d9f698b25741ba2fb408f16f1232a7aab05d782
 
 
 class Level(IntEnum):

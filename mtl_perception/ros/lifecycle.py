@@ -26,8 +26,6 @@ from mtl_perception.ros.parameters import ParameterNode
 from mtl_perception.ros.process_status import process_status, resident_mib
 
 _SUMMARY_PERIOD_S = 30.0
-_CLOCK_DISCOVERY_S = 2.0  # a clock that is simulated is given so long to be found
-
 _JUMP_AHEAD_S = 5.0  # a clock that leaps farther forward has not merely been told of late
 _STANDS_STILL_S = 3.0  # simulated time that has not moved for so long is worth a warning
 
@@ -52,7 +50,6 @@ class ManagedNode(ParameterNode, LifecycleNode):
         self._clock_moved = (0, time.monotonic())  # what the clock showed when it was last seen to move, and when
         self._output_publishers: list[LifecyclePublisher[Any]] = []
         self.diagnostics = Diagnostics(self, self._statuses)
-        self._made_at_s = time.monotonic()
         self._diagnostics_timer = self.create_steady_timer(1.0, self.diagnostics.publish)
         self._summary_timer = self.create_steady_timer(_SUMMARY_PERIOD_S, self._report_regularly)
         # The clock starting to be simulated is no jump: whatever has been received by then is kept.
@@ -293,27 +290,14 @@ class ManagedNode(ParameterNode, LifecycleNode):
             self.get_logger().info("; ".join(filter(None, [summary, f"{resident_mib():.0f} MiB", addition])))
         return bool(summary)
 
-    def _clock_status(self) -> Iterable[Status]:
-        """Tell of a simulated clock that stands still at the beginning of time: timers and ages mean nothing then."""
-        if not self.get_parameter("use_sim_time").value:
-            return
-        if self.clock_ns:
-            yield Status("clock", Level.OK, "simulated, from /clock")
-        elif time.monotonic() - self._made_at_s > _CLOCK_DISCOVERY_S:
-            yield Status("clock", Level.ERROR, "use_sim_time is set, but nothing comes on topic '/clock'")
-
     def _statuses(self) -> Iterable[Status]:
         state_label = str(self._state_machine.current_state[1])
         level = Level.ERROR if self._failure else Level.OK
         yield Status("lifecycle", level, self._failure or state_label, {"state": state_label})
-<<<<<<< HEAD
+        yield process_status(*self.device())
         yield self._clock_status()
         refused = self.refusals.take()
         level = Level.WARN if refused else Level.OK
         yield Status("parameters", level, "; ".join(refused) or "as they were set", self.refusals.counts)
-=======
-        yield process_status(*self.device())
-        yield from self._clock_status()
->>>>>>> 0d9f698b25741ba2fb408f16f1232a7aab05d782
         if self._state_id in (State.PRIMARY_STATE_INACTIVE, State.PRIMARY_STATE_ACTIVE):
             yield from self.statuses()

@@ -63,11 +63,7 @@ class PoseSource(Protocol):
         """
 
     def problem(self) -> str:
-<<<<<<< HEAD
-        """Return in one line why there can be no poses now, beyond what `monitors` tell, or ""."""
-=======
         """Return in one line which transform is absent, or "" when none is."""
->>>>>>> 0d9f698b25741ba2fb408f16f1232a7aab05d782
 
     def jump_back(self, clock_ns: int) -> None:
         """Forget the poses of the time before the clock jumped back to `clock_ns`."""
@@ -239,20 +235,12 @@ class Transforms:
             message = self._buffer.lookup_transform(target, source, Time(nanoseconds=stamp_ns))
             return read_transform(message).target_from_source
         except ExtrapolationException as error:
-<<<<<<< HEAD
-            text = f"no transform '{target}' <- '{source}' at the stamp: {_first_line(error)}"
-=======
             text = one_line(f"no transform '{target}' <- '{source}' at the stamp: {error}")
->>>>>>> 0d9f698b25741ba2fb408f16f1232a7aab05d782
             if "past" in str(error):
                 raise NoPoseError(text) from error
             raise NotYetError(text) from error
         except TransformException as error:
-<<<<<<< HEAD
-            raise NotYetError(f"no transform '{target}' <- '{source}': {_first_line(error)}") from error
-=======
             raise NotYetError(one_line(f"no transform '{target}' <- '{source}': {error}")) from error
->>>>>>> 0d9f698b25741ba2fb408f16f1232a7aab05d782
         except ValueError as error:
             raise NoPoseError(one_line(str(error))) from error
 
@@ -321,10 +309,6 @@ class TopicPoses:
             raise type(error)(f"{self._topic} has poses of '{body_frame}' (child_frame_id): {error}") from error
 
     def problem(self) -> str:
-        """See `PoseSource`; the monitor tells all."""
-        return ""
-
-    def problem(self) -> str:
         """See `PoseSource`: poses may be those of another frame than the base."""
         if not self._body_frame or self._body_frame == self._base_frame:
             return ""
@@ -390,11 +374,8 @@ class TfPoses:
         self._gap = gap
         self._base_frame = base_frame
         self.world_frame = world_frame
-<<<<<<< HEAD
         self.notices = Notices()
-=======
         self._since = time.monotonic()
->>>>>>> 0d9f698b25741ba2fb408f16f1232a7aab05d782
 
     def world_from_base(self, stamp_ns: int, *, wait: bool) -> Transform:
         """See `PoseSource`; tf2 never extrapolates, but interpolates whatever the distance."""
@@ -404,19 +385,10 @@ class TfPoses:
         return self._transforms.target_from_source(self.world_frame, self._base_frame, stamp_ns)
 
     def problem(self) -> str:
-<<<<<<< HEAD
-        """See `PoseSource`: what is missing even of the newest transforms."""
-        try:
-            self.world_from_base(0, wait=False)
-        except NoPoseError as error:
-            return str(error)
-        return ""
-=======
         """See `PoseSource`; complains only after a moment, in which TF can be found."""
         if time.monotonic() - self._since < DISCOVERY_S:
             return ""
         return self._transforms.problem(self.world_frame, self._base_frame)
->>>>>>> 0d9f698b25741ba2fb408f16f1232a7aab05d782
 
     def jump_back(self, clock_ns: int) -> None:
         """See `PoseSource`; whoever owns the tf2 buffer clears it."""
@@ -427,8 +399,3 @@ class TfPoses:
 
 def _clock_hint(distance_ns: int) -> str:
     return "; do images and poses have one clock?" if distance_ns > _OTHER_CLOCK_NS else ""
-
-
-def _first_line(error: Exception) -> str:
-    """Return a text without tf2's list of all frames."""
-    return str(error).partition("\n")[0]

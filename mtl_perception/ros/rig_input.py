@@ -32,16 +32,12 @@ from mtl_perception.ros.worker import STOPPED
 
 _POLL_S = 0.005  # how often something that has not arrived yet is looked for
 _BAD_CALIBRATION = "unusable CameraInfo"
-<<<<<<< HEAD
 _NO_POSE = "no pose or transform"
 _UNMATCHED = 3  # so many images of a camera in a row that are in no frame are worth a warning
-_OLD_NS, _AHEAD_NS = 10_000_000_000, 1_000_000_000  # images farther from the node's clock are of another clock
-=======
 _LACK_SHOWS_S = 1.0  # diagnostics warn of a camera that was missing from a frame for so long
 _OTHER_CLOCK_S = 10.0  # stamps that are so far from the node's clock are of another clock
 _COMPRESSED_SUFFIX = "/compressed"  # as image_transport names them
 _RAW_TYPE, _COMPRESSED_TYPE = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
->>>>>>> 0d9f698b25741ba2fb408f16f1232a7aab05d782
 
 
 @dataclass(frozen=True)
@@ -139,14 +135,10 @@ class RigInput:
         self._cameras: dict[str, tuple[CameraInfo, Camera]] = {}  # per name, what the camera was made from
         self._used: dict[str, Camera] = {}  # per name, as it was when an image of its could be used
         self._worst_gap_ns = 0
-<<<<<<< HEAD
-        self._age_ns = 0  # of the newest set's stamp when the last image arrived, by the node's clock
-        self._matched: dict[str, tuple[int, Counter[str]]] = {}  # per camera, its frames, and its drops at the last
-        self._no_pose = ""  # why the newest frame that was asked for has none
-=======
         self._behind_clock_s = 0.0  # the newest frame's stamp when its last image arrived
         self._lacked: dict[str, float] = {}  # per camera, when a frame was last without it
->>>>>>> 0d9f698b25741ba2fb408f16f1232a7aab05d782
+        self._matched: dict[str, tuple[int, Counter[str]]] = {}  # per camera, its frames, and its drops at the last
+        self._no_pose = ""  # why the newest frame that was asked for has none
         self.lacks: Counter[str] = Counter()  # per camera, how many frames were without it
         self.bad_images: dict[str, str] = {}  # per camera, what is wrong with its newest image
         self.refused: Counter[tuple[str, str]] = Counter()  # (camera, reason) -> how many images
@@ -265,7 +257,7 @@ class RigInput:
             yield self._pose_status(self._poses)
 
     def _pose_status(self, poses: PoseSource) -> Status:
-        missing = [poses.problem() or self._no_pose]
+        missing = [self._no_pose]
         noted = poses.notices.take()
         level = Level.ERROR if any(missing) else Level.WARN if noted else Level.OK
         message = "; ".join(filter(None, dict.fromkeys(missing + noted))) or f"in frame '{poses.world_frame}'"
@@ -296,11 +288,22 @@ class RigInput:
             values[f"waiting, {camera}"] = count
         for camera, count in sorted(self.lacks.items()):
             values[f"frames without {camera}"] = count
-<<<<<<< HEAD
-        values["stamp age ms, newest"] = self._age_ns * 1e-6
-        problems = [*self._unmatched(), *self._clock_problem()]
-        message = "; ".join(problems) or f"{synchronizer.complete} complete, {synchronizer.partial} partial frames"
-        return Status("synchronisation", Level.WARN if problems else Level.OK, message, values)
+        doubts = self._synchronisation_doubts()
+        message = f"{synchronizer.complete} complete, {synchronizer.partial} partial frames"
+        return Status("synchronisation", Level.WARN if doubts else Level.OK, "; ".join(doubts) or message, values)
+
+    def _synchronisation_doubts(self) -> list[str]:
+        now = time.monotonic()
+        lacking = [name for name in self._topics if now - self._lacked.get(name, float("-inf")) < _LACK_SHOWS_S]
+        doubts = [f"frames come without camera {', '.join(lacking)}"] if lacking else []
+        doubts += self._unmatched()
+        if abs(self._behind_clock_s) > _OTHER_CLOCK_S:
+            side = "behind" if self._behind_clock_s > 0 else "ahead of"
+            doubts.append(
+                f"stamps are {abs(self._behind_clock_s):.0f} s {side} the node's clock: set use_sim_time for a "
+                "recording, else bring the clocks together"
+            )
+        return doubts
 
     def _unmatched(self) -> Iterable[str]:
         """Tell of cameras whose images come without getting into a frame."""
@@ -315,32 +318,6 @@ class RigInput:
             if new.total() + waiting[name] >= _UNMATCHED:
                 why = new.most_common(1)[0][0] if new else "they wait for frames of their time"
                 yield f"'{name}': the last {new.total() + waiting[name]} images are in no frame: {why}"
-
-    def _clock_problem(self) -> Iterable[str]:
-        """Tell of images that are stamped by another clock than the node's: their ages are then meaningless."""
-        reference = self._image_monitors[next(iter(self._topics))].topic
-        seconds, text = abs(self._age_ns) * 1e-9, f"the stamps of topic '{reference}' are"
-        if self._age_ns > _OLD_NS:
-            yield f"{text} {seconds:.1f} s behind the node's clock: should use_sim_time be set?"
-        elif self._age_ns < -_AHEAD_NS:
-            yield f"{text} {seconds:.1f} s ahead of the node's clock: is that of the camera set?"
-=======
-        doubts = self._synchronisation_doubts()
-        message = f"{synchronizer.complete} complete, {synchronizer.partial} partial frames"
-        return Status("synchronisation", Level.WARN if doubts else Level.OK, "; ".join(doubts) or message, values)
-
-    def _synchronisation_doubts(self) -> list[str]:
-        now = time.monotonic()
-        lacking = [name for name in self._topics if now - self._lacked.get(name, float("-inf")) < _LACK_SHOWS_S]
-        doubts = [f"frames come without camera {', '.join(lacking)}"] if lacking else []
-        if abs(self._behind_clock_s) > _OTHER_CLOCK_S:
-            side = "behind" if self._behind_clock_s > 0 else "ahead of"
-            doubts.append(
-                f"stamps are {abs(self._behind_clock_s):.0f} s {side} the node's clock: set use_sim_time for a "
-                "recording, else bring the clocks together"
-            )
-        return doubts
->>>>>>> 0d9f698b25741ba2fb408f16f1232a7aab05d782
 
     def _transform_problems(self) -> Iterable[str]:
         for name, infos in self._infos.items():
@@ -419,16 +396,12 @@ class RigInput:
 
     def _note(self, rig_set: RigSet) -> None:
         self._worst_gap_ns = max(self._worst_gap_ns, rig_set.worst_gap_ns)
-<<<<<<< HEAD
-        self.lacks.update(rig_set.missing)
         # Simulated time that nothing has told of is 0, which is no clock to compare with.
-        self._age_ns = rig_set.arrived_clock_ns - rig_set.stamp_ns if rig_set.arrived_clock_ns else 0
-=======
-        self._behind_clock_s = (rig_set.arrived_clock_ns - rig_set.stamp_ns) * 1e-9
+        behind_ns = rig_set.arrived_clock_ns - rig_set.stamp_ns if rig_set.arrived_clock_ns else 0
+        self._behind_clock_s = behind_ns * 1e-9
         for name in rig_set.missing:
             self._lacked[name] = time.monotonic()
             self.lacks[name] += 1
->>>>>>> 0d9f698b25741ba2fb408f16f1232a7aab05d782
 
 
 def _reason(error: Exception) -> str:

@@ -104,7 +104,7 @@ def test_stamps_go_back(system, case):
         system.feed.changing(images={"front": back, "left": back}, infos={"front": back, "left": back}, poses=back),
     ):
         seen.status("clock", "stamps were set back")
-        seen.status("synchronisation", "behind the node's clock: should use_sim_time be set")
+        seen.status("synchronisation", "stamps are 100 s behind the node's clock: set use_sim_time")
         seen.count("frames", "used", more=3)
 
 
@@ -116,7 +116,7 @@ def test_stamps_go_back(system, case):
 def test_images_of_another_clock(system, case):
     with system.during(case) as seen, system.feed.changing(images={"front": ahead(100), "left": ahead(100)}):
         seen.status("poses", "do images and poses have one clock")
-        seen.status("synchronisation", "ahead of the node's clock: is that of the camera set")
+        seen.status("synchronisation", "stamps are 100 s ahead of the node's clock")
         seen.count("frames", "dropped: no pose or transform")
 
 
