@@ -179,6 +179,8 @@ class System:
             for each in recent:
                 if each.complaints:
                     return f"{node.get_name()}: {each.complaints}"
+                if "frames" not in each.messages:
+                    return f"{node.get_name()} was not yet active"
             first, last = recent[0], recent[-1]
             if last.count("frames", "used") <= first.count("frames", "used"):
                 return f"{node.get_name()} uses no frames"
