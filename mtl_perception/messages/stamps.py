@@ -11,8 +11,6 @@ from std_msgs.msg import Header
 
 NANOSECONDS = 1_000_000_000
 _LARGEST_SECONDS = 2**31 - 1  # builtin_interfaces/Time.sec is an int32
-LARGEST_NS = _LARGEST_SECONDS * NANOSECONDS + NANOSECONDS - 1
-"""The last stamp of all, in 2038; the first is 0."""
 
 
 def stamp_ns_from(time: Any) -> int:
@@ -32,6 +30,11 @@ def seconds_of(stamp_ns: int) -> tuple[int, int]:
             f"stamp {stamp_ns} ns is outside of what builtin_interfaces/Time holds (0 to {_LARGEST_SECONDS} s)"
         )
     return seconds, nanoseconds
+
+
+def nearest_stamp(stamp_ns: int) -> int:
+    """Return the stamp nearest to one that a message may have had (sec is signed) that `to_time` can write."""
+    return min(max(stamp_ns, 0), _LARGEST_SECONDS * NANOSECONDS + NANOSECONDS - 1)
 
 
 def to_time(stamp_ns: int) -> Time:

@@ -241,7 +241,8 @@ class LifecycleManager(ParameterNode):
         elif self._waiting_for:
             yield Status("manager", Level.WARN, f"waiting for the nodes {', '.join(self._waiting_for)}", alone)
         else:
-            yield Status("manager", Level.OK, "all nodes are there", alone)
+            left = "".join(f"; '{name}' is left alone: {why}" for name, why in alone.items())
+            yield Status("manager", Level.OK, f"all nodes are there{left}", alone)
 
 
 def main() -> None:

@@ -195,6 +195,11 @@ class MappingNode(ManagedNode):
         for name in ("_mapper", "_outputs", "_progress"):
             self.__dict__.pop(name, None)
 
+    @property
+    def is_waited_for(self) -> bool:
+        """Whether a player waits for each frame."""
+        return self._settings.value.frame_policy == "every"
+
     def clock_jumped_back(self, clock_ns: int) -> None:
         """Empty the map if the parameters say so."""
         if self._worker is not None and self._settings.value.on_clock_jump == "reset":

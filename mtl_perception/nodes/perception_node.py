@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 from rclpy.duration import Duration
-from tf2_ros import Buffer, TransformListener
+from tf2_ros import Buffer
 
 from mtl_perception.core import LabelSpace, Prediction
 from mtl_perception.network.config import SCENE_TASKS
@@ -33,11 +33,12 @@ from mtl_perception.ros.perception_parameters import (
     OutputRates,
     PerceptionParameters,
 )
-from mtl_perception.ros.poses import PoseHistory, PoseSource, TfPoses, TopicPoses, Transforms
+from mtl_perception.ros.poses import PoseSource, TfPoses, TopicPoses, Transforms
 from mtl_perception.ros.process import run
 from mtl_perception.ros.progress import FrameClock, ProgressReporter, frame_status
 from mtl_perception.ros.rig_input import CameraTopics, DroppedFrameError, RigInput
 from mtl_perception.ros.synchronizer import CLOCK_JUMPED, RigSet
+from mtl_perception.ros.transform_input import TransformInput
 from mtl_perception.ros.worker import Worker
 from mtl_perception_msgs.msg import Progress
 
@@ -54,7 +55,7 @@ class PerceptionNode(ManagedNode):
     _demand: Demand
     _outputs: PerceptionOutputs
     _progress: ProgressReporter
-    _tf_listener: TransformListener | None = None
+    _transform_input: TransformInput | None = None
     _input: RigInput | None = None
     _cabin: CabinInput | None = None
     _worker: Worker[RigSet] | None = None
@@ -99,7 +100,7 @@ class PerceptionNode(ManagedNode):
         self._progress = ProgressReporter(
             self.create_output(Progress, "perception/progress", qos.progress()), "perception"
         )
-        self._tf_listener = TransformListener(self._buffer, self)
+        self._transform_input = TransformInput(self._buffer, self, values.pose_max_gap)
         self.get_logger().info(f"cameras {', '.join(values.cameras)}; {self._network_status().message}")
 
     def activate(self) -> None:
@@ -124,6 +125,7 @@ class PerceptionNode(ManagedNode):
             companions={} if self._cabin is None else self._cabin.filters,
             on_set=self._worker.submit,
             on_reference_dropped=self._drop,
+            on_time_set_back=self._time_set_back,
             slop_s=values.sync_slop,
             sync_timeout_s=max(values.sync_timeout, _PATIENCE_S * lossless),
             pose_timeout_s=max(values.pose_timeout, _PATIENCE_S * lossless),
@@ -132,34 +134,48 @@ class PerceptionNode(ManagedNode):
         )
 
     def deactivate(self) -> None:
-        """Unsubscribe and let the frame at hand finish; the network stays loaded."""
+        """Let the frame at hand finish and unsubscribe; the network stays loaded."""
+        # The frame at hand needs its inputs until it is done, and no callback runs meanwhile: they run on this thread.
+        if self._worker is not None and not self._worker.stop():
+            self.get_logger().error("the frame at hand does not come to its end")
+        self._worker = None
         if self._input is not None:
             self._input.close()
             self._input = None
         if self._cabin is not None:
             self._cabin.close()
             self._cabin = None
-        if self._worker is not None and not self._worker.stop():
-            self.get_logger().error("the frame at hand does not come to its end")
-        self._worker = None
 
     def cleanup(self) -> None:
         """Give the network's memory back."""
-        if self._tf_listener is not None:
-            self._tf_listener.unregister()
-            self._tf_listener = None
+        if self._transform_input is not None:
+            self._transform_input.unregister()
+            self._transform_input = None
         self._buffer.clear()
         self._applied = None
         for name in ("_perceiver", "_demand", "_outputs", "_progress"):
             self.__dict__.pop(name, None)
 
+    @property
+    def is_waited_for(self) -> bool:
+        """Whether a player waits for each frame."""
+        return self._settings.value.frame_policy == "every"
+
     def clock_jumped_back(self, clock_ns: int) -> None:
         """Forget the time before the jump."""
-        self._buffer.clear()
+        if self._transform_input is not None:
+            self._transform_input.clear()
         if self._input is not None and self._worker is not None:
             self._input.jump_back(clock_ns)
             limit_ns = clock_ns + self._input.synchronizer.slop_ns
             self._worker.discard(lambda rig_set: rig_set.stamp_ns > limit_ns, CLOCK_JUMPED)
+            self._worker.call(self._perceiver.reset)
+
+    def _time_set_back(self, stamp_ns: int) -> None:
+        """React to images of an earlier time though the node's clock has not jumped: a bag that loops without it."""
+        if self._worker is not None and self._transform_input is not None:
+            self.stamps_set_back(stamp_ns)
+            self._transform_input.clear()
             self._worker.call(self._perceiver.reset)
 
     def statuses(self) -> Iterable[Status]:
@@ -168,6 +184,8 @@ class PerceptionNode(ManagedNode):
         yield frame_status(self._progress, self._worker.waiting if self._worker else 0)
         if self._settings.value.pose_source == "none":
             yield Status("poses", Level.WARN, "pose_source is none: frames have no pose, so there is no mapping")
+        if self._transform_input is not None:
+            yield self._transform_input.status()
         if self._input is not None:
             yield from self._input.statuses()
         if self._cabin is not None:
@@ -296,16 +314,17 @@ class PerceptionNode(ManagedNode):
         if values.pose_source == "none":
             return None
         if values.pose_source == "tf":
-            return TfPoses(self._transforms, values.world_frame, values.base_frame)
+            assert self._transform_input is not None  # the node is configured
+            return TfPoses(self._transforms, values.world_frame, values.base_frame, self._transform_input.gap)
         return TopicPoses(
             self,
             values.pose_source,
             values.odom_topic if values.pose_source == "odom" else values.pose_topic,
             values.base_frame,
             self._transforms,
-            PoseHistory(max_gap_s=values.pose_max_gap, max_extrapolation_s=values.pose_max_extrapolation),
+            max_gap_s=values.pose_max_gap,
+            max_extrapolation_s=values.pose_max_extrapolation,
             lossless=values.frame_policy == "every",
-            on_error=lambda text: self.get_logger().error(f"pose dropped: {text}", throttle_duration_sec=_LOG_PERIOD_S),
         )
 
     def _network_status(self) -> Status:

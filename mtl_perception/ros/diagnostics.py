@@ -21,6 +21,7 @@ from rclpy.qos import QoSCompatibility, qos_check_compatible
 from mtl_perception.ros.losses import Losses
 
 _WINDOW_S = 5.0  # over which rates are taken
+_LEASE_S = 25.0  # a node that was killed is still seen for so long, beside the one that took its place
 _SILENT_AFTER_S = 3.0  # a published topic that has said nothing for so long is worth a warning,
 _SILENT_AFTER_PERIODS = 3.0  # if it used to say something more often than this,
 _ONCE_SILENT_AFTER_S = 30.0  # and if it has spoken only once, its rate is not known
@@ -142,6 +143,7 @@ class TopicMonitor:
         self._advice = {(node.resolve_topic_name(name), kind): text for (name, kind), text in (advice or {}).items()}
         self._since = time.monotonic()
         self._arrivals: deque[float] = deque(maxlen=1000)
+        self._rivals_since: float | None = None
         self.count = 0
         self.topic: str = subscription.topic_name
 
@@ -203,7 +205,29 @@ class TopicMonitor:
                 return f", but '{topic}' is: {text}"
         return ""
 
+    def rivals(self) -> str:
+        """Return in one line who else publishes what one node should, e.g. a second robot, or ""."""
+        publishers = self._node.get_publishers_info_by_topic(self.topic)
+        nodes = sorted({f"{entry.node_namespace.rstrip('/')}/{entry.node_name}" for entry in publishers})
+        now = time.monotonic()
+        if len(publishers) < 2:
+            self._rivals_since = None
+            return ""
+        self._rivals_since = now if self._rivals_since is None else self._rivals_since
+        if len(nodes) < 2 and now - self._rivals_since < _LEASE_S:
+            return ""
+        who = ", ".join(f"'{node}'" for node in nodes)
+        return f"topic '{self.topic}' has {len(publishers)} publishers, of {who}: is there more than one robot?"
+
+    def mismatches(self) -> list[str]:
+        """Return in one line each which publishers cannot serve the subscription, and why."""
+        return self._mismatches(self._node.get_publishers_info_by_topic(self.topic))
+
     def _mismatch(self, publishers: list[Any]) -> str:
+        reasons = self._mismatches(publishers)
+        return "; ".join(reasons) if len(reasons) == len(publishers) else ""
+
+    def _mismatches(self, publishers: list[Any]) -> list[str]:
         expected = self._subscription.msg_type
         type_name = f"{expected.__module__.split('.')[0]}/msg/{expected.__name__}"
         reasons = []
@@ -216,7 +240,7 @@ class TopicMonitor:
             compatible, reason = qos_check_compatible(publisher.qos_profile, self._subscription.qos_profile)
             if compatible == QoSCompatibility.ERROR:
                 reasons.append(f"{who} has an incompatible QoS: {reason.strip().rstrip(';')}")
-        return "; ".join(reasons) if len(reasons) == len(publishers) else ""
+        return reasons
 
     def _silence(self, publishers: list[Any]) -> str:
         nodes = ", ".join(sorted({f"'{publisher.node_name}'" for publisher in publishers}))

@@ -21,11 +21,13 @@ from rclpy.timer import Timer
 
 from mtl_perception.ros import qos
 from mtl_perception.ros.diagnostics import Diagnostics, Level, Status
+from mtl_perception.ros.notices import Notices
 from mtl_perception.ros.parameters import ParameterNode
 from mtl_perception.ros.process_status import process_status, resident_mib
 
 _SUMMARY_PERIOD_S = 30.0
-_CLOCK_DISCOVERY_S = 2.0  # a clock that is simulated is given so long to be found
+_JUMP_AHEAD_S = 5.0  # a clock that leaps farther forward has not merely been told of late
+_STANDS_STILL_S = 3.0  # simulated time that has not moved for so long is worth a warning
 
 
 class ConfigurationError(Exception):
@@ -44,13 +46,16 @@ class ManagedNode(ParameterNode, LifecycleNode):
         super().__init__(name, **node_arguments)
         self.steady_clock = Clock(clock_type=ClockType.STEADY_TIME)
         self._failure = ""
+        self._clock_notices = Notices()
+        self._clock_moved = (0, time.monotonic())  # what the clock showed when it was last seen to move, and when
         self._output_publishers: list[LifecyclePublisher[Any]] = []
         self.diagnostics = Diagnostics(self, self._statuses)
-        self._made_at_s = time.monotonic()
         self._diagnostics_timer = self.create_steady_timer(1.0, self.diagnostics.publish)
         self._summary_timer = self.create_steady_timer(_SUMMARY_PERIOD_S, self._report_regularly)
         # The clock starting to be simulated is no jump: whatever has been received by then is kept.
-        threshold = JumpThreshold(min_forward=None, min_backward=Duration(nanoseconds=-1), on_clock_change=False)
+        threshold = JumpThreshold(
+            min_forward=Duration(seconds=_JUMP_AHEAD_S), min_backward=Duration(nanoseconds=-1), on_clock_change=False
+        )
         self._jump_handle = self.get_clock().create_jump_callback(threshold, post_callback=self._on_jump)
 
     def configure(self) -> None:
@@ -79,6 +84,17 @@ class ManagedNode(ParameterNode, LifecycleNode):
     def device(self) -> tuple[str, Mapping[str, object]]:
         """Return where the node computes, and what diagnostics tell about it."""
         return "cpu", {}
+
+    @property
+    def is_waited_for(self) -> bool:
+        """Whether a player waits for this node, so that it is no news that the clock stands still meanwhile."""
+        return False
+
+    def stamps_set_back(self, stamp_ns: int) -> None:
+        """Let diagnostics tell that what arrives is of an earlier time again, though the clock has not jumped."""
+        self._clock_notices.note(
+            "stamps set back", f"stamps were set back to {stamp_ns * 1e-9:.3f} s: a bag that loops?"
+        )
 
     @property
     def is_configured(self) -> bool:
@@ -146,19 +162,25 @@ class ManagedNode(ParameterNode, LifecycleNode):
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Make the transition: rclpy calls this."""
+        before = self._entities()
         result = self._attempt("configure", self.configure)
         if result == TransitionCallbackReturn.SUCCESS:
             return super().on_configure(state)
         self._undo()
+        self._destroy_all_but(before)
         return result
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Make the transition: rclpy calls this."""
         super().on_activate(state)
+        before = self._entities()
         result = self._attempt("activate", self.activate)
         self._summary_timer.reset()
         if result != TransitionCallbackReturn.SUCCESS:
+            failure = self._failure
             self._attempt("deactivate", self.deactivate)
+            self._failure = failure
+            self._destroy_all_but(before)
             super().on_deactivate(state)
         return result
 
@@ -208,9 +230,51 @@ class ManagedNode(ParameterNode, LifecycleNode):
         self._failure = failure or self._failure
         return result
 
+    def _entities(self) -> set[Any]:
+        return {*self.subscriptions, *self.timers, *self.services}
+
+    def _destroy_all_but(self, kept: set[Any]) -> None:
+        """Give back what a transition that failed has made and nobody holds: it would go on receiving."""
+        destroy = (
+            (self.subscriptions, self.destroy_subscription),
+            (self.timers, self.destroy_timer),
+            (self.services, self.destroy_service),
+        )
+        for entities, give_back in destroy:
+            for entity in [entity for entity in entities if entity not in kept]:
+                give_back(entity)
+
     def _on_jump(self, jump: TimeJump) -> None:
-        self.get_logger().warning(f"the clock jumped back by {-jump.delta.nanoseconds * 1e-9:.3f} s")
-        self.clock_jumped_back(self.clock_ns)
+        seconds = jump.delta.nanoseconds * 1e-9
+        if seconds < 0:
+            self._clock_notices.note("jumps back", f"the clock jumped back by {-seconds:.3f} s")
+            self.clock_jumped_back(self.clock_ns)
+        elif self.clock_ns > jump.delta.nanoseconds:  # else it was 0 before: nothing had told of the time
+            self._clock_notices.note("jumps ahead", f"the clock jumped ahead by {seconds:.3f} s")
+
+    def _clock_status(self) -> Status:
+        noted = self._clock_notices.take()
+        problem = self._clock_problem() if self.get_clock().ros_time_is_active else ""
+        level = Level.ERROR if problem and not self.clock_ns else Level.WARN if problem or noted else Level.OK
+        source = "topic '/clock'" if self.get_clock().ros_time_is_active else "the machine's own"
+        return Status("clock", level, "; ".join(filter(None, (problem, *noted))) or source, self._clock_notices.counts)
+
+    def _clock_problem(self) -> str:
+        clock_ns, now = self.clock_ns, time.monotonic()
+        seen_ns, moved = self._clock_moved
+        if clock_ns != seen_ns:
+            self._clock_moved = (clock_ns, now)
+            return ""
+        if now - moved < _STANDS_STILL_S:
+            return ""
+        topic = self.resolve_topic_name("/clock")
+        publishers = self.get_publishers_info_by_topic(topic)
+        why = "is published, but nothing arrives" if publishers else "is not published"
+        if not clock_ns:
+            return f"use_sim_time is set, and topic '{topic}' {why}: there is no time"
+        if self.is_waited_for and publishers:
+            return ""
+        return f"topic '{topic}' {why}{'' if publishers else ' any more'}: time stands still since {now - moved:.0f} s"
 
     def _report_regularly(self) -> None:
         """Log one line on how the node fares, but nothing while nothing happens and nothing is wrong."""
@@ -226,20 +290,14 @@ class ManagedNode(ParameterNode, LifecycleNode):
             self.get_logger().info("; ".join(filter(None, [summary, f"{resident_mib():.0f} MiB", addition])))
         return bool(summary)
 
-    def _clock_status(self) -> Iterable[Status]:
-        """Tell of a simulated clock that stands still at the beginning of time: timers and ages mean nothing then."""
-        if not self.get_parameter("use_sim_time").value:
-            return
-        if self.clock_ns:
-            yield Status("clock", Level.OK, "simulated, from /clock")
-        elif time.monotonic() - self._made_at_s > _CLOCK_DISCOVERY_S:
-            yield Status("clock", Level.ERROR, "use_sim_time is set, but nothing comes on topic '/clock'")
-
     def _statuses(self) -> Iterable[Status]:
         state_label = str(self._state_machine.current_state[1])
         level = Level.ERROR if self._failure else Level.OK
         yield Status("lifecycle", level, self._failure or state_label, {"state": state_label})
         yield process_status(*self.device())
-        yield from self._clock_status()
+        yield self._clock_status()
+        refused = self.refusals.take()
+        level = Level.WARN if refused else Level.OK
+        yield Status("parameters", level, "; ".join(refused) or "as they were set", self.refusals.counts)
         if self._state_id in (State.PRIMARY_STATE_INACTIVE, State.PRIMARY_STATE_ACTIVE):
             yield from self.statuses()

@@ -28,6 +28,7 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 
 from mtl_perception.core.settings import Live, ReadOnly
+from mtl_perception.ros.notices import Notices
 from mtl_perception.ros.parameter_fields import allowed, change_of, describe, type_name
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -53,6 +54,12 @@ class ParameterNode(Node):
         models: list[Parameters[Any]] = self.__dict__.setdefault("_parameter_models", [])
         return models
 
+    @property
+    def refusals(self) -> Notices:
+        """Which changes of parameters were refused, and why."""
+        refusals: Notices = self.__dict__.setdefault("_parameter_refusals", Notices())
+        return refusals
+
     def create_service(self, srv_type: Any, srv_name: str, callback: Callable[[Any, Any], Any], **options: Any) -> Any:
         """Make a service, among them rclpy's own for parameters, which here survive a value of a type that is none."""
         if srv_type in (SetParameters, SetParametersAtomically):
@@ -65,7 +72,12 @@ class ParameterNode(Node):
 
     def set_parameters_atomically(self, parameter_list: list[Parameter]) -> SetParametersResult:
         """Set all parameters or none; the result says why where it is a refusal. rclpy's services call this."""
-        changed = [self._as_declared(parameter) for parameter in parameter_list]
+        result = self._set_atomically([self._as_declared(parameter) for parameter in parameter_list])
+        if not result.successful:
+            self.refusals.note("refused", result.reason)
+        return result
+
+    def _set_atomically(self, changed: list[Parameter]) -> SetParametersResult:
         reason = next(filter(None, (self._unknown(parameter.name) for parameter in changed)), "")
         reason = reason or next(filter(None, (model.refusal(changed) for model in self.parameter_models)), "")
         if reason:

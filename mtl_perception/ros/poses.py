@@ -10,6 +10,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, Protocol
 
+import numpy as np
 from geometry_msgs.msg import PoseStamped
 from nav_msgs.msg import Odometry
 from rclpy.node import Node
@@ -22,8 +23,15 @@ from mtl_perception.messages.texts import one_line
 from mtl_perception.ros import qos
 from mtl_perception.ros.diagnostics import DISCOVERY_S, TopicMonitor
 from mtl_perception.ros.losses import Losses
+from mtl_perception.ros.notices import Notices
 
 PoseSourceName = Literal["odom", "pose", "tf", "none"]
+
+_SET_BACK_NS = 1_000_000_000  # a pose older than the newest by more than this is no mere delay
+_SET_BACK_IN_A_ROW = 3  # so many of them in a row: the time was set back, or the newest was a stray
+_OTHER_CLOCK_NS = 10_000_000_000  # so far apart, images and poses are hardly stamped by one clock
+_JUMP_M, _JUMP_M_PER_S = 1.0, 100.0  # farther and faster than both, nothing that carries cameras drives
+_ALIKE = 1e-6  # metres, and of a rotation matrix's entries
 
 
 class NoPoseError(LookupError):
@@ -38,6 +46,7 @@ class PoseSource(Protocol):
     """Tells where the base frame was."""
 
     monitors: Sequence[TopicMonitor]  # of the topics that it listens to by itself
+    notices: Notices  # what was wrong with what it has heard
 
     @property
     def world_frame(self) -> str:
@@ -64,21 +73,34 @@ class PoseSource(Protocol):
 
 
 class PoseHistory:
-    """The newest poses of one frame in another, sorted by stamp, interpolated between the two neighbours."""
+    """The newest poses of one frame in another, sorted by stamp, interpolated between the two neighbours.
 
-    def __init__(self, *, size: int = 5000, max_gap_s: float = 1.0, max_extrapolation_s: float = 0.0) -> None:
+    Neighbours are not interpolated between when the robot cannot have gone from one to the other: a pose that jumps.
+    """
+
+    def __init__(
+        self,
+        *,
+        size: int = 5000,
+        max_gap_s: float = 1.0,
+        max_extrapolation_s: float = 0.0,
+        notices: Notices | None = None,
+    ) -> None:
         """Make an empty history of at most `size` poses.
 
         Args:
             size: older poses are forgotten.
             max_gap_s: neighbours further apart than this are not interpolated between.
             max_extrapolation_s: how far beyond the newest pose its motion is taken to go on.
+            notices: are told of poses that jump, come twice or come from another time.
         """
         self._size = size
         self._max_gap_ns = round(max_gap_s * 1e9)
         self._max_extrapolation_ns = round(max_extrapolation_s * 1e9)
         self._stamps: list[int] = []
         self._poses: list[Transform] = []
+        self._behind = 0  # how many poses in a row were of another time
+        self._notices = Notices() if notices is None else notices
         self._lock = threading.Lock()
 
     @property
@@ -88,16 +110,30 @@ class PoseHistory:
             return self._stamps[-1] if self._stamps else None
 
     def insert(self, stamp_ns: int, pose: Transform) -> None:
-        """Add a pose; one of the same stamp is replaced, and the oldest goes when the history is full."""
+        """Add a pose; one of the same stamp is replaced, and the oldest goes when the history is full.
+
+        A few poses in a row that are far older than the newest mean that the time was set back: what is newer is then
+        forgotten.
+        """
         with self._lock:
+            self._note_order(stamp_ns)
             at = bisect_left(self._stamps, stamp_ns)
             if at < len(self._stamps) and self._stamps[at] == stamp_ns:
+                self._note_duplicate(self._poses[at], pose)
                 self._poses[at] = pose
                 return
             self._stamps.insert(at, stamp_ns)
             self._poses.insert(at, pose)
+            if at and (jump := self._jump(at)):
+                self._notices.note("jumps", jump)
             if len(self._stamps) > self._size:
                 del self._stamps[0], self._poses[0]
+
+    def clear(self) -> None:
+        """Forget all poses."""
+        with self._lock:
+            self._stamps.clear()
+            self._poses.clear()
 
     def forget_after(self, stamp_ns: int) -> None:
         """Forget all poses newer than a stamp."""
@@ -121,14 +157,18 @@ class PoseHistory:
             if self._stamps[at] == stamp_ns:
                 return self._poses[at]
             if at == 0:
-                behind = (self._stamps[0] - stamp_ns) * 1e-9
-                raise NoPoseError(f"the stamp is {behind:.3f} s before the oldest pose")
+                behind_ns = self._stamps[0] - stamp_ns
+                said = f"the stamp is {behind_ns * 1e-9:.3f} s before the oldest pose"
+                raise NoPoseError(said + _clock_hint(behind_ns))
             start, end = self._stamps[at - 1], self._stamps[at]
             if end - start > self._max_gap_ns:
-                raise NoPoseError(
+                # A pose between them may still come: the later one may be a stray, or have overtaken it.
+                raise (NotYetError if wait else NoPoseError)(
                     f"the poses around the stamp are {(end - start) * 1e-9:.3f} s apart, more than pose_max_gap "
                     f"({self._max_gap_ns * 1e-9:g} s)"
                 )
+            if jump := self._jump(at):
+                raise NoPoseError(f"around the stamp, {jump}")
             return interpolate(self._poses[at - 1], self._poses[at], (stamp_ns - start) / (end - start))
 
     def _beyond(self, stamp_ns: int, wait: bool) -> Transform:
@@ -137,11 +177,44 @@ class PoseHistory:
         if wait:
             raise NotYetError(said)
         if ahead_ns > self._max_extrapolation_ns:
-            raise NoPoseError(f"{said}, more than pose_max_extrapolation ({self._max_extrapolation_ns * 1e-9:g} s)")
-        if len(self._stamps) < 2 or self._stamps[-1] - self._stamps[-2] > self._max_gap_ns:
+            limit = f"more than pose_max_extrapolation ({self._max_extrapolation_ns * 1e-9:g} s)"
+            raise NoPoseError(f"{said}, {limit}{_clock_hint(ahead_ns)}")
+        last = len(self._stamps) - 1
+        if not last or self._stamps[-1] - self._stamps[-2] > self._max_gap_ns or self._jump(last):
             raise NoPoseError(f"{said}, and the motion before is not known")
         start, end = self._stamps[-2], self._stamps[-1]
         return interpolate(self._poses[-2], self._poses[-1], (stamp_ns - start) / (end - start))
+
+    def _note_order(self, stamp_ns: int) -> None:
+        behind_ns = self._stamps[-1] - stamp_ns if self._stamps else 0
+        if behind_ns <= _SET_BACK_NS:
+            self._behind = 0
+            if behind_ns > 0:
+                self._notices.note("out of order")
+            return
+        self._behind += 1
+        self._notices.note("back in time", f"a pose's stamp is {behind_ns * 1e-9:.3f} s before that of an earlier one")
+        if self._behind >= _SET_BACK_IN_A_ROW:
+            at = bisect_left(self._stamps, stamp_ns + 1)
+            del self._stamps[at:], self._poses[at:]
+            self._behind = 0
+
+    def _note_duplicate(self, first: Transform, second: Transform) -> None:
+        if np.allclose(first, second, rtol=0.0, atol=_ALIKE):
+            self._notices.note("duplicates")
+        else:
+            self._notices.note("contradictions", "two poses of the same stamp differ: is there more than one robot?")
+
+    def _jump(self, at: int) -> str:
+        """Return how far the pose at an index jumps from the one before, or "" where it does not."""
+        seconds = (self._stamps[at] - self._stamps[at - 1]) * 1e-9
+        metres = float(np.linalg.norm(self._poses[at][:3, 3] - self._poses[at - 1][:3, 3]))
+        return f"the pose jumps by {metres:.1f} m in {seconds:.3f} s" if is_jump(metres, seconds) else ""
+
+
+def is_jump(metres: float, seconds: float) -> bool:
+    """Return whether something is displaced farther than it can have moved in that time."""
+    return metres > _JUMP_M and metres > _JUMP_M_PER_S * abs(seconds)
 
 
 class Transforms:
@@ -190,18 +263,18 @@ class TopicPoses:
         topic: str,
         base_frame: str,
         transforms: Transforms,
-        history: PoseHistory,
         *,
+        max_gap_s: float,
+        max_extrapolation_s: float,
         lossless: bool,
-        on_error: Callable[[str], None],
     ) -> None:
-        """Listen to `topic`; messages that cannot be used are told to `on_error`."""
+        """Listen to `topic`; what is wrong with its messages is in `notices`. For the bounds see `PoseHistory`."""
         self._node = node
         self._kind = kind
         self._base_frame = base_frame
         self._transforms = transforms
-        self._history = history
-        self._on_error = on_error
+        self.notices = Notices()
+        self._history = PoseHistory(max_gap_s=max_gap_s, max_extrapolation_s=max_extrapolation_s, notices=self.notices)
         self._world_frame = ""
         self._body_frame = ""
         losses = Losses()
@@ -227,9 +300,13 @@ class TopicPoses:
             world_from_body = self._history.at(stamp_ns, wait=wait)
         except NoPoseError as error:
             raise type(error)(f"{self._topic}: {error}") from error
-        if self._body_frame == self._base_frame:
+        body_frame = self._body_frame
+        if body_frame == self._base_frame:
             return world_from_body
-        return world_from_body @ self._transforms.target_from_source(self._body_frame, self._base_frame, stamp_ns)
+        try:
+            return world_from_body @ self._transforms.target_from_source(body_frame, self._base_frame, stamp_ns)
+        except NoPoseError as error:
+            raise type(error)(f"{self._topic} has poses of '{body_frame}' (child_frame_id): {error}") from error
 
     def problem(self) -> str:
         """See `PoseSource`: poses may be those of another frame than the base."""
@@ -250,14 +327,26 @@ class TopicPoses:
         try:
             pose = self._read(message)
         except ValueError as error:
-            self._on_error(str(error))
+            self.notices.note("unusable", str(error))
             return
         if not pose.target_frame:
-            self._on_error(f"{self._topic}: header.frame_id is empty, so the pose is in no frame")
+            self.notices.note("no frame", f"{self._topic}: header.frame_id is empty, so the pose is in no frame")
             return
-        self._world_frame = pose.target_frame
-        self._body_frame = pose.source_frame or self._base_frame
+        frames = pose.target_frame, pose.source_frame or self._base_frame
+        if frames != (self._world_frame, self._body_frame):
+            self._note_frames(*frames)
         self._history.insert(pose.stamp_ns, pose.target_from_source)
+
+    def _note_frames(self, world_frame: str, body_frame: str) -> None:
+        """Begin anew with poses in or of another frame: between them and those before lies no motion."""
+        if self._world_frame:
+            self.notices.note(
+                "frame changes",
+                f"{self._topic} was the pose of '{self._body_frame}' in '{self._world_frame}' and now is that of "
+                f"'{body_frame}' in '{world_frame}'",
+            )
+        self._history.clear()
+        self._world_frame, self._body_frame = world_frame, body_frame
 
     def _read(self, message: Any) -> StampedTransform:
         if self._kind == "odom":
@@ -270,15 +359,29 @@ class TfPoses:
 
     monitors: Sequence[TopicMonitor] = ()
 
-    def __init__(self, transforms: Transforms, world_frame: str, base_frame: str) -> None:
-        """Take the pose of `base_frame` in `world_frame`."""
+    def __init__(
+        self,
+        transforms: Transforms,
+        world_frame: str,
+        base_frame: str,
+        gap: Callable[[str, str, int], str] | None = None,
+    ) -> None:
+        """Take the pose of `base_frame` in `world_frame`.
+
+        `gap` tells for two frames and a stamp why what tf2 interpolates there is nothing to go by, or "".
+        """
         self._transforms = transforms
+        self._gap = gap
         self._base_frame = base_frame
         self.world_frame = world_frame
+        self.notices = Notices()
         self._since = time.monotonic()
 
     def world_from_base(self, stamp_ns: int, *, wait: bool) -> Transform:
-        """See `PoseSource`; tf2 never extrapolates."""
+        """See `PoseSource`; tf2 never extrapolates, but interpolates whatever the distance."""
+        gap = self._gap(self.world_frame, self._base_frame, stamp_ns) if self._gap is not None else ""
+        if gap:
+            raise NoPoseError(gap)
         return self._transforms.target_from_source(self.world_frame, self._base_frame, stamp_ns)
 
     def problem(self) -> str:
@@ -292,3 +395,7 @@ class TfPoses:
 
     def close(self) -> None:
         """See `PoseSource`; nothing is listened to."""
+
+
+def _clock_hint(distance_ns: int) -> str:
+    return "; do images and poses have one clock?" if distance_ns > _OTHER_CLOCK_NS else ""

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from mtl_perception.messages.stamps import LARGEST_NS, to_header
+from mtl_perception.messages.stamps import nearest_stamp, to_header
 from mtl_perception.ros.diagnostics import Level, Status
 from mtl_perception_msgs.msg import Progress
 
@@ -141,7 +141,7 @@ class ProgressReporter:
         with self._lock:
             frame, self._frame = self._frame, self._frame + 1
         message = Progress(
-            header=to_header(min(max(stamp_ns, 0), LARGEST_NS), ""),  # what is received may have other stamps
+            header=to_header(nearest_stamp(stamp_ns), ""),
             node=self._node_name,
             frame=frame,
             used=not reason,

@@ -28,9 +28,12 @@ from mtl_perception.ros.diagnostics import Level, Status, TopicMonitor
 from mtl_perception.ros.losses import Losses
 from mtl_perception.ros.poses import NoPoseError, NotYetError, PoseSource, Transforms
 from mtl_perception.ros.synchronizer import RigSet, RigSynchronizer
+from mtl_perception.ros.worker import STOPPED
 
 _POLL_S = 0.005  # how often something that has not arrived yet is looked for
 _BAD_CALIBRATION = "unusable CameraInfo"
+_NO_POSE = "no pose or transform"
+_UNMATCHED = 3  # so many images of a camera in a row that are in no frame are worth a warning
 _LACK_SHOWS_S = 1.0  # diagnostics warn of a camera that was missing from a frame for so long
 _OTHER_CLOCK_S = 10.0  # stamps that are so far from the node's clock are of another clock
 _COMPRESSED_SUFFIX = "/compressed"  # as image_transport names them
@@ -99,6 +102,7 @@ class RigInput:
         companions: Mapping[str, SimpleFilter],
         on_set: Callable[[RigSet], None],
         on_reference_dropped: Callable[[int, str], None],
+        on_time_set_back: Callable[[int], None] = lambda stamp_ns: None,
         slop_s: float,
         sync_timeout_s: float,
         pose_timeout_s: float,
@@ -116,6 +120,7 @@ class RigInput:
             companions: by name, what else is to be in a set; see `RigSynchronizer`.
             on_set: called with each synchronised set, from a callback: it must only queue.
             on_reference_dropped: called with stamp and reason for a reference image that will never be in a set.
+            on_time_set_back: called with the stamp of a reference image that tells that time was set back.
             slop_s, sync_timeout_s, min_cameras: see `RigSynchronizer`.
             pose_timeout_s: how long a frame waits for a pose, transform or CameraInfo that is not there yet.
             lossless: subscribe reliably, and take what a player that waits for each frame has sent.
@@ -132,6 +137,8 @@ class RigInput:
         self._worst_gap_ns = 0
         self._behind_clock_s = 0.0  # the newest frame's stamp when its last image arrived
         self._lacked: dict[str, float] = {}  # per camera, when a frame was last without it
+        self._matched: dict[str, tuple[int, Counter[str]]] = {}  # per camera, its frames, and its drops at the last
+        self._no_pose = ""  # why the newest frame that was asked for has none
         self.lacks: Counter[str] = Counter()  # per camera, how many frames were without it
         self.bad_images: dict[str, str] = {}  # per camera, what is wrong with its newest image
         self.refused: Counter[tuple[str, str]] = Counter()  # (camera, reason) -> how many images
@@ -171,12 +178,14 @@ class RigInput:
             wait_for_nearer=not lossless,
             clock_ns=lambda: int(node.get_clock().now().nanoseconds),
             on_reference_dropped=on_reference_dropped,
+            on_time_set_back=on_time_set_back,
         )
         self.synchronizer.registerCallback(self._note)
         self.synchronizer.registerCallback(on_set)
 
-    def close(self) -> None:
-        """Unsubscribe."""
+    def close(self, reason: str = STOPPED) -> None:
+        """Unsubscribe; images that still wait for their frame are dropped with a reason."""
+        self.synchronizer.close(reason)
         for subscription in self._subscriptions:
             self._node.destroy_subscription(subscription)
         if self._poses is not None:
@@ -200,7 +209,8 @@ class RigInput:
         """
         world_from_base = None
         if self._poses is not None:
-            world_from_base = self._wait(rig_set, give_up, lambda wait: self._pose(rig_set.stamp_ns, wait))
+            world_from_base = self._base_pose(rig_set, give_up)
+        world_frame = self._poses.world_frame if self._poses is not None else ""
         views: dict[str, _View] = {}
         problems: dict[str, str] = {}
         for name, message in rig_set.messages.items():
@@ -212,6 +222,10 @@ class RigInput:
         self.bad_images = problems
         if not views:
             raise DroppedFrameError("bad image", "; ".join(problems.values()))
+        if self._poses is not None and self._poses.world_frame != world_frame:
+            raise DroppedFrameError(
+                _NO_POSE, f"the poses' frame changed from '{world_frame}' to '{self._poses.world_frame}' meanwhile"
+            )
         self._used |= {name: view.camera for name, view in views.items()}
         return RigFrame(
             rig=Rig(tuple(self._used[name] for name in self._topics if name in self._used), self._base_frame),
@@ -222,7 +236,7 @@ class RigInput:
                 name: view.world_from_camera for name, view in views.items() if view.world_from_camera is not None
             },
             world_from_base=world_from_base,
-            world_frame=self._poses.world_frame if self._poses is not None else "",
+            world_frame=world_frame,
         )
 
     def statuses(self) -> Iterable[Status]:
@@ -233,11 +247,21 @@ class RigInput:
         found = [*(monitor.problem() for monitor in monitors), *self._transform_problems()]
         problems = list(dict.fromkeys(filter(None, found)))
         losing = list(filter(None, (monitor.losing() for monitor in monitors)))
-        level = Level.ERROR if problems else Level.WARN if losing else Level.OK
-        message = "; ".join([*problems, *losing]) or f"{len(monitors)} topics arrive"
+        rivals = list(filter(None, (monitor.rivals() for monitor in monitors)))
+        level = Level.ERROR if problems else Level.WARN if losing or rivals else Level.OK
+        message = "; ".join([*problems, *losing, *rivals]) or f"{len(monitors)} topics arrive"
         yield Status("inputs", level, message, {monitor.topic: monitor.summary for monitor in monitors})
         yield self._image_status()
         yield self._synchronisation()
+        if self._poses is not None:
+            yield self._pose_status(self._poses)
+
+    def _pose_status(self, poses: PoseSource) -> Status:
+        missing = [self._no_pose]
+        noted = poses.notices.take()
+        level = Level.ERROR if any(missing) else Level.WARN if noted else Level.OK
+        message = "; ".join(filter(None, dict.fromkeys(missing + noted))) or f"in frame '{poses.world_frame}'"
+        return Status("poses", level, message, poses.notices.counts)
 
     def _image_status(self) -> Status:
         counts = {f"refused, {camera}: {reason}": count for (camera, reason), count in sorted(self.refused.items())}
@@ -272,6 +296,7 @@ class RigInput:
         now = time.monotonic()
         lacking = [name for name in self._topics if now - self._lacked.get(name, float("-inf")) < _LACK_SHOWS_S]
         doubts = [f"frames come without camera {', '.join(lacking)}"] if lacking else []
+        doubts += self._unmatched()
         if abs(self._behind_clock_s) > _OTHER_CLOCK_S:
             side = "behind" if self._behind_clock_s > 0 else "ahead of"
             doubts.append(
@@ -279,6 +304,20 @@ class RigInput:
                 "recording, else bring the clocks together"
             )
         return doubts
+
+    def _unmatched(self) -> Iterable[str]:
+        """Tell of cameras whose images come without getting into a frame."""
+        synchronizer = self.synchronizer
+        frames, drops, waiting = synchronizer.complete + synchronizer.partial, synchronizer.drops, synchronizer.waiting
+        for name in self._topics:
+            used = frames - self.lacks[name]
+            reasons = Counter({reason: count for (camera, reason), count in drops.items() if camera == name})
+            if used != self._matched.get(name, (-1, reasons))[0]:
+                self._matched[name] = used, reasons
+            new = reasons - self._matched[name][1]
+            if new.total() + waiting[name] >= _UNMATCHED:
+                why = new.most_common(1)[0][0] if new else "they wait for frames of their time"
+                yield f"'{name}': the last {new.total() + waiting[name]} images are in no frame: {why}"
 
     def _transform_problems(self) -> Iterable[str]:
         for name, infos in self._infos.items():
@@ -299,6 +338,17 @@ class RigInput:
         world_from_base = self._wait(rig_set, give_up, lambda wait: self._pose(stamp_ns, wait))
         return _View(camera, image, stamp_ns, world_from_base @ camera.base_from_camera)
 
+    def _base_pose(self, rig_set: RigSet, give_up: Callable[[], bool]) -> Transform:
+        try:
+            pose: Transform = self._wait(rig_set, give_up, lambda wait: self._pose(rig_set.stamp_ns, wait))
+        except DroppedFrameError as error:
+            if self._poses is not None and not give_up():
+                self._no_pose = str(error)
+                self._poses.notices.note("frames without a pose", self._no_pose)
+            raise
+        self._no_pose = ""
+        return pose
+
     def _wait(self, rig_set: RigSet, give_up: Callable[[], bool], look: Callable[[bool], Any]) -> Any:
         deadline = rig_set.arrived_steady_ns * 1e-9 + self._pose_timeout_s
         while True:
@@ -307,9 +357,9 @@ class RigInput:
                 return look(waiting)
             except NotYetError as error:
                 if not waiting:
-                    raise DroppedFrameError("no pose or transform", str(error)) from error
+                    raise DroppedFrameError(_NO_POSE, str(error)) from error
             except NoPoseError as error:
-                raise DroppedFrameError("no pose or transform", str(error)) from error
+                raise DroppedFrameError(_NO_POSE, str(error)) from error
             time.sleep(_POLL_S)
 
     def _pose(self, stamp_ns: int, wait: bool) -> Transform:
@@ -346,7 +396,9 @@ class RigInput:
 
     def _note(self, rig_set: RigSet) -> None:
         self._worst_gap_ns = max(self._worst_gap_ns, rig_set.worst_gap_ns)
-        self._behind_clock_s = (rig_set.arrived_clock_ns - rig_set.stamp_ns) * 1e-9
+        # Simulated time that nothing has told of is 0, which is no clock to compare with.
+        behind_ns = rig_set.arrived_clock_ns - rig_set.stamp_ns if rig_set.arrived_clock_ns else 0
+        self._behind_clock_s = behind_ns * 1e-9
         for name in rig_set.missing:
             self._lacked[name] = time.monotonic()
             self.lacks[name] += 1

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from message_filters import SimpleFilter
 
-from mtl_perception.messages.stamps import LARGEST_NS, NANOSECONDS
+from mtl_perception.messages.stamps import NANOSECONDS
 
 DUPLICATE = "duplicate stamp"
 LATE = "older than a frame that is already out"
@@ -21,7 +21,7 @@ UNMATCHED = "no image of the reference camera within sync_slop"
 QUEUE_FULL = "queue full"
 CLOCK_JUMPED = "the clock jumped back"
 TOO_FEW = "fewer cameras than min_cameras"
-IMPOSSIBLE = "negative stamp, or one beyond 2038"
+UNSTAMPED = "a stamp before 1970 or after 2038"
 
 _ABSENT_AFTER = 3  # a camera that missed so many frames in a row is not waited for until it sends again
 _JUMP_BACK_NS = NANOSECONDS  # an image older than its camera's newest by more than this: the time was set back
@@ -29,6 +29,7 @@ _LATE_IN_A_ROW = 3  # so many late reference images in a row mean the same, e.g.
 _STEPS = 8  # of the last images that tell a camera's period
 _DISORDER_REMEMBERED_NS = 10 * NANOSECONDS  # for how long a camera that sent out of order is trusted less
 
+_LATEST_NS = 2**31 * NANOSECONDS - 1  # that a builtin_interfaces/Time holds
 _NEVER = -(2**63)  # before all stamps
 
 
@@ -176,6 +177,7 @@ class RigSynchronizer(SimpleFilter):
         clock_ns: Callable[[], int] = time.time_ns,
         steady_ns: Callable[[], int] = time.monotonic_ns,
         on_reference_dropped: Callable[[int, str], None] = lambda stamp_ns, reason: None,
+        on_time_set_back: Callable[[int], None] = lambda stamp_ns: None,
     ) -> None:
         """Connect to one filter a camera.
 
@@ -192,6 +194,7 @@ class RigSynchronizer(SimpleFilter):
             clock_ns: the node's clock.
             steady_ns: the steady clock; another one where time is made up.
             on_reference_dropped: called with stamp and reason when a reference image will never be in a set.
+            on_time_set_back: called with the stamp of a reference image that tells that the time was set back.
         """
         super().__init__()
         self._queues = [_Queue(name, is_camera=True) for name in filters]
@@ -206,6 +209,7 @@ class RigSynchronizer(SimpleFilter):
         self._clock_ns = clock_ns
         self._steady_ns = steady_ns
         self._on_reference_dropped = on_reference_dropped
+        self._on_time_set_back = on_time_set_back
         self._lock = threading.Lock()
         self._outbox: deque[Callable[[], None]] = deque()  # what is told to others, after the lock is released
         self._arrived_ns: dict[int, int] = {}  # per reference image that waits, when by the steady clock it came
@@ -238,6 +242,13 @@ class RigSynchronizer(SimpleFilter):
             self._decide()
         self._tell()
 
+    def close(self, reason: str) -> None:
+        """Drop what still waits, with a reason."""
+        with self._lock:
+            for queue in self._queues:
+                self._drop_first(queue, len(queue.stamps), reason)
+        self._tell()
+
     def jump_back(self, clock_ns: int) -> None:
         """Forget what is left of the time before the clock jumped back to `clock_ns`; what is of the new time stays."""
         with self._lock:
@@ -248,8 +259,8 @@ class RigSynchronizer(SimpleFilter):
         stamp = message.header.stamp
         stamp_ns = stamp.sec * NANOSECONDS + stamp.nanosec
         with self._lock:
-            if not 0 <= stamp_ns <= LARGEST_NS:
-                queue.drops[IMPOSSIBLE] += 1  # and nobody is told: no message could name the frame
+            if not 0 <= stamp_ns <= _LATEST_NS:
+                self._count_drops(queue, [stamp_ns], UNSTAMPED)
             elif queue is self._reference:
                 self._take_reference(stamp_ns, message)
             elif stamp_ns > queue.newest_ns and stamp_ns >= self._oldest_ns:
@@ -299,6 +310,7 @@ class RigSynchronizer(SimpleFilter):
         else:
             if self._has_jumped_back(stamp_ns):
                 self._forget_after(stamp_ns + self.slop_ns)
+                self._outbox.append(lambda: self._on_time_set_back(stamp_ns))
             if stamp_ns < self._last_out_ns:
                 queue.note_disorder(stamp_ns)
                 self._drop_reference(stamp_ns, LATE)
@@ -426,7 +438,7 @@ class RigSynchronizer(SimpleFilter):
             queue.drops[reason] += len(stamps)
             return
         for stamp_ns in stamps:
-            del self._arrived_ns[stamp_ns]
+            self._arrived_ns.pop(stamp_ns, None)
             self._drop_reference(stamp_ns, reason)
 
     def _drop_reference(self, stamp_ns: int, reason: str) -> None:

@@ -136,16 +136,16 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def make_system(checkpoint: Path) -> Iterator[Callable[..., System]]:
-    """Start perception, and mapping if `mapping` has its parameters, on a robot with the cameras of these names."""
+    """Start perception, and mapping if `mapping` has its parameters, on a `feed` with cameras of these names."""
     made: list[System] = []
 
-    def make(names=("front", "left", "right"), *, compressed=(), mapping=None, **perception) -> System:
+    def make(names=("front", "left", "right"), *, compressed=(), mapping=None, feed=Feed, **perception) -> System:
         values = {"cameras": list(names), "checkpoint": str(checkpoint), "tasks": ["all"], "threads": 1, **perception}
         values |= {f"{name}.compressed": True for name in compressed}
         nodes = [lambda context: PerceptionNode(context=context, parameter_overrides=overrides(values))]
         if mapping is not None:
             nodes.append(lambda context: MappingNode(context=context, parameter_overrides=overrides(mapping)))
-        made.append(System(lambda context: Feed(context, names, compressed), nodes))
+        made.append(System(lambda context: feed(context, names, compressed), nodes))
         made[-1].start()
         return made[-1]
 

@@ -182,6 +182,8 @@ class System:
             for each in recent:
                 if each.complaints:
                     return f"{node.get_name()}: {each.complaints}"
+                if "frames" not in each.messages:
+                    return f"{node.get_name()} was not yet active"
             first, last = recent[0], recent[-1]
             if last.count("frames", "used") <= first.count("frames", "used"):
                 return f"{node.get_name()} uses no frames"
@@ -259,8 +261,7 @@ class System:
             without = snapshot.count("synchronisation", f"frames without {name}")
             waiting = snapshot.count("synchronisation", f"waiting, {name}")
             accounts[f"images of {name}"] = (arrived, sets - without + sum(drops[name].values()) + waiting)
-        never_begun = ("duplicate stamp", "negative stamp, or one beyond 2038")
-        begun = sets + sum(count for key, count in drops[names[0]].items() if not key.endswith(never_begun))
+        begun = sets + sum(count for key, count in drops[names[0]].items() if not key.endswith("duplicate stamp"))
         dropped = sum(int(count) for key, count in frames.items() if key.startswith("dropped: "))
         waiting = snapshot.count("frames", "waiting")
         accounts["frames"] = (begun, snapshot.count("frames", "used") + dropped + waiting)
@@ -344,6 +345,10 @@ class Seen:
         by = until(risen, lambda: f"{status}: {key} +{more} ({self.system.newest(node).values.get(status)})")
         self.case.saw(f"{node}: {status}: {key} rises")
         return by
+
+    def before(self, status: str, key: str, node: str = "perception") -> int:
+        """Return what a counter was at the beginning."""
+        return self._before[node].count(status, key)
 
     def any_count(self, counters: Mapping[str, str], node: str = "perception") -> None:
         """Wait until one of the counters of these statuses, whose names begin so, has risen."""

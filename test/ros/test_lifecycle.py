@@ -7,8 +7,11 @@ import time
 
 import pytest
 from rclpy.node import Node
+from rclpy.parameter import Parameter
+from std_msgs.msg import String
 
-from mtl_perception.ros.lifecycle import ManagedNode
+from mtl_perception.ros.diagnostics import Level
+from mtl_perception.ros.lifecycle import ConfigurationError, ManagedNode
 from mtl_perception.ros.process import Spinning, close
 
 WAIT_S = 30.0
@@ -33,6 +36,40 @@ def test_a_destroyed_node_is_gone_from_the_graph_at_once(ros_context, no_garbage
     until(lambda: ("managed", "/") not in watcher.get_node_names_and_namespaces())
     until(lambda: "/managed/change_state" not in dict(watcher.get_service_names_and_types()))
     watcher.destroy_node()
+
+
+class HalfWay(ManagedNode):
+    """Subscribes, and then cannot be activated."""
+
+    def activate(self):
+        self.create_subscription(String, "half", lambda _: None, 1)
+        self.create_steady_timer(1.0, lambda: None)
+        raise ConfigurationError("the other half is missing")
+
+
+def test_what_a_failed_activation_has_made_is_given_back(ros_context):
+    node = HalfWay("half_way")
+    node.trigger_configure()
+    before = len(list(node.subscriptions)), len(list(node.timers))
+    node.trigger_activate()
+    assert not node.is_active
+    assert (len(list(node.subscriptions)), len(list(node.timers))) == before
+    lifecycle = next(status for status in node._statuses() if status.name == "lifecycle")
+    assert "the other half is missing" in lifecycle.message
+    close([node])
+
+
+def test_a_refused_parameter_is_told_once(ros_context):
+    node = ManagedNode("stubborn")
+
+    def told():
+        return next(status for status in node._statuses() if status.name == "parameters")
+
+    assert told().level == Level.OK
+    node.set_parameters([Parameter("unheard_of", value=1)])
+    assert told().level == Level.WARN
+    assert (told().level, told().values) == (Level.OK, {"refused": 1})
+    close([node])
 
 
 def until(condition):

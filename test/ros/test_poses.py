@@ -9,6 +9,7 @@ from tf2_ros import Buffer
 
 from mtl_perception.core.transforms import transform_from
 from mtl_perception.messages.poses import StampedTransform, to_transform
+from mtl_perception.ros.notices import Notices
 from mtl_perception.ros.poses import NoPoseError, NotYetError, PoseHistory, TfPoses, Transforms
 
 SECOND = 10**9
@@ -76,6 +77,61 @@ def test_jump_back_forgets_the_future():
     poses = history()
     poses.forget_after(SECOND)
     assert poses.newest_ns == SECOND
+
+
+def test_a_pose_from_the_future_does_not_hide_those_after_it():
+    notices = Notices()
+    poses = PoseHistory(notices=notices)
+    for second in (1, 2, 3600, 3):
+        poses.insert(second * SECOND, pose(float(second)))
+    with pytest.raises(NotYetError, match="apart, more than pose_max_gap"):
+        poses.at(3_500_000_000, wait=True)
+    poses.insert(4 * SECOND, pose(4.0))
+    assert poses.at(3_500_000_000)[0, 3] == pytest.approx(3.5)
+    assert poses.newest_ns == 3600 * SECOND
+    poses.insert(5 * SECOND, pose(5.0))
+    assert poses.newest_ns == 5 * SECOND
+    assert notices.counts["back in time"] == 3
+    assert "s before that of an earlier one" in notices.take()[0]
+
+
+def test_poses_of_an_earlier_time_replace_those_of_the_later():
+    poses = PoseHistory()
+    for second in (101, 102, 103, 1, 2, 3):
+        poses.insert(second * SECOND, pose(float(second)))
+    assert poses.newest_ns == 3 * SECOND
+    with pytest.raises(NotYetError):
+        poses.at(3_500_000_000, wait=True)
+
+
+@pytest.mark.parametrize(("metres", "is_jump"), [(100.0, True), (50.0, False)])
+def test_nothing_is_interpolated_across_a_jump(metres, is_jump):
+    notices = Notices()
+    poses = PoseHistory(notices=notices, max_extrapolation_s=1.0)
+    poses.insert(1 * SECOND, pose(0.0))
+    poses.insert(2 * SECOND, pose(2 * metres))
+    poses.insert(2_500_000_000, pose(3 * metres))
+    if not is_jump:
+        assert poses.at(1_500_000_000)[0, 3] == pytest.approx(metres)
+        assert notices.take() == []
+        return
+    for stamp_ns in (1_500_000_000, 2_250_000_000):
+        with pytest.raises(NoPoseError, match=r"the pose jumps by \d00\.0 m"):
+            poses.at(stamp_ns, wait=True)
+    with pytest.raises(NoPoseError, match="the motion before is not known"):
+        poses.at(2_600_000_000)
+    assert poses.at(2 * SECOND)[0, 3] == 2 * metres
+    assert "jumps by" in notices.take()[0]
+    assert notices.take() == []
+
+
+def test_duplicates_are_told_from_contradictions():
+    notices = Notices()
+    poses = PoseHistory(notices=notices)
+    for x in (1.0, 1.0, 2.0):
+        poses.insert(SECOND, pose(x))
+    assert notices.counts == {"contradictions": 1, "duplicates": 1}
+    assert poses.at(SECOND)[0, 3] == 2.0
 
 
 def test_tf_is_looked_up_at_the_stamp():

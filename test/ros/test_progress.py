@@ -6,8 +6,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from mtl_perception.messages.stamps import LARGEST_NS, stamp_ns_from
+from mtl_perception.messages.stamps import stamp_ns_from
 from mtl_perception.ros.progress import ProgressReporter
+
+LARGEST_NS = 2**31 * 10**9 - 1
 
 
 @pytest.mark.parametrize(("stamp_ns", "told_ns"), [(7, 7), (-5, 0), (LARGEST_NS + 9, LARGEST_NS)])

@@ -14,11 +14,11 @@ from sensor_msgs.msg import Image
 from mtl_perception.ros.synchronizer import (
     CLOCK_JUMPED,
     DUPLICATE,
-    IMPOSSIBLE,
     LATE,
     QUEUE_FULL,
     TOO_FEW,
     UNMATCHED,
+    UNSTAMPED,
     RigSet,
     RigSynchronizer,
 )
@@ -359,15 +359,34 @@ def test_whatever_comes_each_image_is_used_dropped_for_a_reason_or_waits(seed):
     assert len(bench.lost) == lost
 
 
-@pytest.mark.parametrize("camera", ["front", "left"])
-@pytest.mark.parametrize("stamp", [Time(sec=-5), Time(sec=2**31 - 1, nanosec=2**32 - 1)])
-def test_stamps_that_no_message_can_name_are_counted_and_change_nothing(camera, stamp):
+@pytest.mark.parametrize("seconds", [-5, 2**31 - 1])
+def test_an_image_with_a_stamp_that_no_message_can_have_is_counted_and_told(seconds):
+    bench = Bench(("front",))
+    image = Image()
+    image.header.stamp = Time(sec=seconds, nanosec=4_000_000_000)
+    bench.filters["front"].signalMessage(image)
+    assert bench.sets == []
+    assert bench.synchronizer.drops["front", UNSTAMPED] == 1
+    assert [why for _, why in bench.lost] == [UNSTAMPED]
+    bench.feed("front", 1000)
+    assert len(bench.sets) == 1
+
+
+def test_what_waits_at_the_end_is_dropped_with_the_reason():
     bench = Bench()
-    for milliseconds in (0, 100):
-        bench.feed("front", milliseconds)
-        image = Image()
-        image.header.stamp = stamp
-        bench.filters[camera].signalMessage(image)
-        bench.feed("left", milliseconds)
-    assert (bench.synchronizer.complete, bench.synchronizer.partial, bench.lost) == (2, 0, [])
-    assert bench.synchronizer.drops == {(camera, IMPOSSIBLE): 2}
+    bench.feed("front", 1000)
+    bench.feed("left", 2000)
+    bench.feed("front", 2010)
+    bench.feed("front", 3000)
+    bench.synchronizer.close("the end")
+    assert bench.lost == [(3000, "the end")]
+    assert bench.synchronizer.waiting == {"front": 0, "left": 0}
+
+
+def test_time_that_is_set_back_is_told():
+    told = []
+    bench = Bench(("front",), on_time_set_back=told.append)
+    for at in (100_000, 100_100, 1_000, 1_100):
+        bench.feed("front", at)
+    assert told == [1_000_000_000]
+    assert len(bench.sets) == 4
