@@ -8,10 +8,10 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from mtl_perception.core import VoxelGrid
+from mtl_perception.core.outside_files import read_yaml
 from mtl_perception.core.prediction import Task
 
 Branches = Literal["both", "shared", "specific"]
@@ -312,8 +312,8 @@ class NetworkConfig(_Section):
             ValueError: a key or value is wrong; the message names the file.
         """
         try:
-            return cls.model_validate(yaml.safe_load(Path(path).read_text()))
-        except (ValidationError, yaml.YAMLError) as error:
+            return cls.model_validate(read_yaml(Path(path)))
+        except ValidationError as error:
             raise ValueError(f"network configuration {path}: {error}") from error
 
     def restricted(self, tasks: Collection[str]) -> NetworkConfig:
