@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+_NOT_READ = "\ufffd"  # what stands for bytes that are no text
 _LONGEST = 1024  # bytes of a path below the folder
 _LONGEST_PART = 200  # of one name: while a map is saved, its folder has a longer one
 
@@ -33,7 +34,7 @@ def _check(name: str) -> None:
     """Refuse a name that no file can have, that hides, or that would look like something else in a log."""
     if len(name.encode(errors="surrogatepass")) > _LONGEST:
         raise ValueError(f"path {name[:40]!r}... has {len(name)} characters, which is too long")
-    if not name.isprintable() or any("\ud800" <= letter <= "\udfff" for letter in name):
+    if not name.isprintable() or _NOT_READ in name or any("\ud800" <= letter <= "\udfff" for letter in name):
         raise ValueError(f"path {name!r} has characters that cannot be printed")
     parts = [part for part in name.split("/") if part]
     if any(len(part.encode()) > _LONGEST_PART for part in parts):
