@@ -4,17 +4,21 @@
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 from numpy.typing import NDArray
+
+from mtl_perception.core.outside_files import read_yaml
 
 UNKNOWN = 255
 """Label id of a pixel that has no known class (mono8)."""
+MOST_LABELS = 250
+_LONGEST_NAME = 100
 
 
 @dataclass(frozen=True)
@@ -57,8 +61,8 @@ class LabelSpace:
         """
         path = Path(path)
         try:
-            return cls.from_dict(yaml.safe_load(path.read_text()))
-        except (ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError) as error:
+            return cls.from_dict(read_yaml(path))
+        except ValueError as error:
             raise ValueError(f"label space {path}: {error}") from error
 
     @classmethod
@@ -68,30 +72,36 @@ class LabelSpace:
         Raises:
             ValueError: ids are not 0..n-1, a name or colour is wrong or repeated, or a group names an unknown class.
         """
-        labels = tuple(_label(index, entry) for index, entry in enumerate(content["labels"]))
+        entries = _expect(_expect(content, dict, "the file").get("labels"), list, "labels")
+        if not 1 <= len(entries) <= MOST_LABELS:
+            raise ValueError(f"{len(entries)} labels, expected 1 to {MOST_LABELS}")
+        labels = tuple(_label(index, entry) for index, entry in enumerate(entries))
         names = [label.name for label in labels]
         described: dict[str, list[Any]] = {"name": names, "colour": [label.colour for label in labels]}
         for what, values in described.items():
             repeated = [value for value in values if values.count(value) > 1]
             if repeated:
                 raise ValueError(f"{what} {repeated[0]!r} is given to more than one label")
-        if not labels or len(labels) > 250:
-            raise ValueError(f"{len(labels)} labels, expected 1 to 250")
-        subsets = {key: tuple(members) for key, members in content.get("subsets", {}).items()}
+        subsets = {
+            key: tuple(_expect(members, list, f"subsets.{key}")) for key, members in _group(content, "subsets").items()
+        }
         datasets = {
-            key: {int(source): _as_names(targets) for source, targets in mapping.items()}
-            for key, mapping in content.get("datasets", {}).items()
+            key: {
+                _source_id(key, source): _as_names(targets, f"datasets.{key}.{source}")
+                for source, targets in _expect(mapping, dict, f"datasets.{key}").items()
+            }
+            for key, mapping in _group(content, "datasets").items()
         }
         groups = list(subsets.items()) + [(k, names_) for k, m in datasets.items() for names_ in m.values()]
         for key, members in groups:
             unknown = [member for member in members if member not in names]
             if unknown:
                 raise ValueError(f"'{key}' names the label '{unknown[0]}', which is not in the list")
-        boxes = {str(key).lower(): str(target) for key, target in content.get("boxes", {}).items()}
+        boxes = {str(key).lower(): str(target) for key, target in _group(content, "boxes").items()}
         for key, target in boxes.items():
             if target not in names:
                 raise ValueError(f"boxes: '{key}' names the label '{target}', which is not in the list")
-        return cls(str(content["name"]), labels, subsets, datasets, boxes)
+        return cls(_expect(content.get("name"), str, "name"), labels, subsets, datasets, boxes)
 
     def to_dict(self) -> dict[str, Any]:
         """Return what `from_dict` reads, for a checkpoint's metadata."""
@@ -180,14 +190,46 @@ class LabelSpace:
 
 
 def _label(index: int, entry: Mapping[str, Any]) -> Label:
-    if entry["id"] != index:
-        raise ValueError(f"label '{entry.get('name')}' has id {entry['id']}, expected {index} (ids run 0, 1, 2, ...)")
-    colour = tuple(int(value) for value in entry["colour"])
-    if len(colour) != 3 or not all(0 <= value <= 255 for value in colour):
-        raise ValueError(f"label '{entry['name']}': colour {entry['colour']} must be three values of 0..255")
+    described = _expect(entry, dict, f"label {index}")
+    for key in ("id", "name", "colour", "thing", "movable"):
+        if key not in described:
+            raise ValueError(f"label {index} has no {key}")
+    name = _expect(entry["name"], str, f"label {index}: name")
+    if not 0 < len(name) <= _LONGEST_NAME or not name.isprintable():
+        raise ValueError(f"label {index}: name {name!r:.120} must be 1 to {_LONGEST_NAME} printable characters")
+    if type(entry["id"]) is not int or entry["id"] != index:
+        raise ValueError(f"label '{name}' has id {entry['id']!r:.80}, expected {index} (ids run 0, 1, 2, ...)")
+    colour = entry["colour"]
+    whole = isinstance(colour, list) and len(colour) == 3 and all(type(value) is int for value in colour)
+    if not whole or not all(0 <= value <= 255 for value in colour):
+        raise ValueError(f"label '{name}': colour {reprlib.repr(colour)} must be three values of 0..255")
     red, green, blue = colour
-    return Label(index, str(entry["name"]), (red, green, blue), bool(entry["thing"]), bool(entry["movable"]))
+    thing, movable = (_expect(entry[key], bool, f"label '{name}': {key}") for key in ("thing", "movable"))
+    return Label(index, name, (red, green, blue), thing, movable)
 
 
-def _as_names(targets: str | list[str]) -> tuple[str, ...]:
-    return (targets,) if isinstance(targets, str) else tuple(targets)
+def _group(content: Mapping[str, Any], key: str) -> dict[Any, Any]:
+    group: dict[Any, Any] = _expect(content.get(key, {}), dict, key)
+    return group
+
+
+def _source_id(dataset: str, source: Any) -> int:
+    """Return a dataset's own id; JSON, in which checkpoints have it, knows keys as text only."""
+    text = str(source)
+    if not text.isdecimal() or len(text) > 3 or int(text) > UNKNOWN:
+        raise ValueError(f"datasets.{dataset}: id {text[:80]!r} is not one of 0 to {UNKNOWN}")
+    return int(text)
+
+
+def _as_names(targets: Any, what: str) -> tuple[str, ...]:
+    return (targets,) if isinstance(targets, str) else tuple(_expect(targets, list, what))
+
+
+_KINDS = {dict: "names with values", list: "a list", str: "text", bool: "true or false"}
+
+
+def _expect(value: Any, kind: type, what: str) -> Any:
+    """Return a value if it is of a kind; else a ValueError says what it is."""
+    if not isinstance(value, kind):
+        raise ValueError(f"{what} is {reprlib.repr(value)}, expected {_KINDS[kind]}")
+    return value

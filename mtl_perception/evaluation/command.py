@@ -14,11 +14,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import yaml
 from rich.console import Console
 
 import mtl_perception
 from mtl_perception.core import LabelSpace
+from mtl_perception.core.outside_files import read_yaml
 from mtl_perception.data.recordings.bag_rig import CameraTopics
 from mtl_perception.evaluation.fleet import BagJob, Engine, InProcess, LocalWorkers, RayEngine, Work, bags_in, run_fleet
 from mtl_perception.evaluation.gate import Tolerance, print_regressions, read_baseline, regressions
@@ -234,10 +234,7 @@ def _cameras(config: Path | None) -> dict[str, CameraTopics] | None:
 
 
 def _parameters(file: Path) -> dict[str, Any]:
-    try:
-        content = yaml.safe_load(file.read_text()) or {}
-    except yaml.YAMLError as error:
-        raise ValueError(f"{file} is not YAML: {error}") from error
+    content = read_yaml(file) or {}
     if not isinstance(content, dict) or not all(isinstance(entry, dict) for entry in content.values()):
         raise ValueError(f"{file} is not a parameter file: expected '<node>: ros__parameters: ...'")
     parameters: dict[str, Any] = {}

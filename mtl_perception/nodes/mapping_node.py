@@ -7,6 +7,7 @@ from __future__ import annotations
 import dataclasses
 import sys
 import time
+import traceback
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import CancelledError
 from dataclasses import dataclass
@@ -357,6 +358,10 @@ class MappingNode(ManagedNode):
             return False, str(error)
         except CancelledError:
             return False, "the node was cleaned up"
+        except Exception as error:  # the caller must get an answer, and the node go on, whatever a request holds
+            reason = f"internal error: {type(error).__name__}: {error}"
+            self.get_logger().error(f"{reason}\n{traceback.format_exc()}")
+            return False, reason
 
     def _correct(self, poses: Sequence[tuple[int, Transform]]) -> None:
         self._mapper.correct(poses)

@@ -13,6 +13,7 @@ from typing import Any
 
 import yaml
 
+from mtl_perception.core.outside_files import read_yaml
 from mtl_perception.resources import config_folder
 from mtl_perception.scenes import SCENES
 
@@ -78,16 +79,18 @@ def configured_cameras(config: Path) -> tuple[str, ...]:
         ValueError: the file is not a ROS 2 parameter file.
         OSError: it cannot be read.
     """
-    try:
-        content = yaml.safe_load(config.read_text()) or {}
-    except yaml.YAMLError as error:
-        raise ValueError(f"{config} is not YAML: {error}") from error
+    content = read_yaml(config) or {}
     if not isinstance(content, dict) or not all(isinstance(entry, dict) for entry in content.values()):
         raise ValueError(f"{config} is not a parameter file: expected '<node>: ros__parameters: ...'")
     for entry in content.values():
         parameters = entry.get("ros__parameters") or {}
-        if parameters.get("cameras"):
-            return tuple(str(name) for name in parameters["cameras"])
+        if not isinstance(parameters, dict):
+            raise ValueError(f"{config}: ros__parameters is {parameters!r:.80}, expected names with values")
+        cameras = parameters.get("cameras") or []
+        if not isinstance(cameras, list) or not all(isinstance(name, str) for name in cameras):
+            raise ValueError(f"{config}: cameras is {cameras!r:.80}, expected a list of names")
+        if cameras:
+            return tuple(cameras)
     return ()
 
 

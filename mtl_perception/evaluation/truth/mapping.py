@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-import yaml
+from mtl_perception.core.outside_files import read_yaml
 
 IMAGE, COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
 
@@ -99,10 +99,7 @@ def read_mappings(arguments: Sequence[str]) -> tuple[TopicMapping, ...]:
 
 
 def _from_file(path: Path) -> list[TopicMapping]:
-    try:
-        entries = yaml.safe_load(path.read_text())
-    except yaml.YAMLError as error:
-        raise ValueError(f"{path} is not YAML: {error}") from error
+    entries = read_yaml(path)
     if not isinstance(entries, list):
         raise ValueError(f"{path}: expected a list of entries with topic and task")
     return [_entry(path, number, entry) for number, entry in enumerate(entries, start=1)]

@@ -9,11 +9,11 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
-import yaml
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from mtl_perception.core.camera import Camera, Rig
+from mtl_perception.core.outside_files import read_yaml
 from mtl_perception.core.transforms import BODY_FROM_OPTICAL
 from mtl_perception.data.world.cameras.lens import WIDEST_RAD, pixel_rays_of, project_distorted
 from mtl_perception.data.world.paths import upright
@@ -54,8 +54,8 @@ def load_rig(name_or_path: str, image_size: tuple[int, int] | None = None) -> Ri
     """
     path = config_file("rigs", name_or_path)
     try:
-        content = yaml.safe_load(path.read_text())
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        content = read_yaml(path)
+    except ValueError as error:
         raise ValueError(f"rig {path}: {error}") from error
     try:
         file = _RigFile.model_validate(content)
