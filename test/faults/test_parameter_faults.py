@@ -104,7 +104,7 @@ def test_restarted_in_the_middle_of_frames(system, case, full_scale):
             assert transit(system, DEACTIVATE)
             assert transit(system, ACTIVATE)
         case.saw("inactive and active again each time")
-        settle(system)
+        system.restart(system.nodes[0])
 
 
 @pytest.mark.fault(
@@ -190,7 +190,7 @@ def test_another_manager(system, case):
         )
         assert "'active' to 'deactivating'" in left
         assert transit(system, ACTIVATE)
-        settle(system)
+        system.restart(system.nodes[0])
 
 
 def settle(system):
