@@ -52,7 +52,8 @@ def compare(first: CameraPrediction, second: CameraPrediction) -> Overlap | None
     points = transform_points(_other_from_camera(first, second), rays * depth[:, None])
     points = points[points[:, 2] > 0]
     pixels = points @ other.K.T
-    column, row = np.rint(pixels[:, :2] / pixels[:, 2:]).T
+    with np.errstate(over="ignore"):
+        column, row = np.rint(pixels[:, :2] / pixels[:, 2:]).T
     inside = (column >= 0) & (column < other.width) & (row >= 0) & (row < other.height)
     at = row[inside].astype(np.intp), column[inside].astype(np.intp)
     expected, found = points[inside, 2], second.depth[at]

@@ -105,14 +105,16 @@ def match(earlier: View, later: View, prediction: CameraPrediction) -> Match | N
     far = earlier.camera.K @ earlier_from_later[:3, :3] @ np.linalg.inv(later.camera.K) @ pixels  # (3, N)
     near = earlier.camera.K @ earlier_from_later[:3, 3]
     nearness = np.array([*(1.0 / scale for scale in SCALES), 0.0])[:, None] / depth  # the last one: infinitely far
-    z = far[2] + nearness * near[2]
-    z[z < _MIN_DEPTH] = np.nan
-    x, y = (far[0] + nearness * near[0]) / z, (far[1] + nearness * near[1]) / z
+    with np.errstate(all="ignore"):  # what is behind the camera, or far outside of its image, is left out below
+        z = far[2] + nearness * near[2]
+        z[z < _MIN_DEPTH] = np.nan
+        x = ((far[0] + nearness * near[0]) / z).astype(np.float32)
+        y = ((far[1] + nearness * near[1]) / z).astype(np.float32)
     parallax = np.hypot(x[_AS_IT_IS] - x[-1], y[_AS_IT_IS] - y[-1])
     telling = (parallax >= _MIN_PARALLAX) & (parallax <= _MAX_PARALLAX)
     if telling.sum() < _MIN_POINTS:
         return None
-    x, y = x[:, telling].astype(np.float32), y[:, telling].astype(np.float32)
+    x, y = x[:, telling], y[:, telling]
     height, width = earlier.band.shape
     inside = (x >= 0) & (x <= width - 1) & (y >= 0) & (y <= height - 1)
     if inside[_AS_IT_IS].sum() < _MIN_POINTS:

@@ -19,7 +19,7 @@ _PERIOD_NS = 400_000_000  # a camera is looked at so often, one after the other
 _REMEMBERED = 12  # results of each kind and camera
 _ENOUGH = 5  # of them for a verdict
 _MIN_GAIN = 0.1
-_MAX_BETTER = 0.12
+_MAX_BETTER = 0.08
 _MAX_DIFFERENCE = 0.3
 _AS_IT_IS = SCALES.index(1.0)
 
@@ -45,12 +45,17 @@ class SelfChecks:
 
     * Photometric: does an earlier image, warped by depth and poses, look like this one (see `photometric`)? Two
       complaints are possible: the depth explains the image no better than none at all (the correlation gains less than
-      0.1), or all depths times some factor explain it much better (by more than 0.12), as if depths or motion had the
-      wrong scale.
+      0.1), or all depths times some factor explain it better (by more than 0.08), as if depths or motion had the wrong
+      scale.
     * Depth over time: do the depths of two images of a camera agree (by less than 30 %, in the median)?
     * Depth between cameras: do those of two cameras where they overlap? That needs no poses.
 
-    A verdict is of the newest 12 results and takes at least 5, so one frame alone does not alarm.
+    A verdict is of the newest 12 results and takes at least 5, so one frame alone does not alarm. The thresholds are
+    from a recorded room (200 frames of a hand-held camera, 640x480 at 7.5 Hz, with its recorded depth and poses), by
+    the share of frames with an alarm: 0 with the depth as recorded, with noise of 10 % and with smooth errors of 20 %;
+    0.65 with all depths times 1.5, 0.9 with all times 0.67, with random depth and with poses of other moments. The
+    first alarm came after 2 to 3 s. In rendered rooms each of those faults is told, too. Not seen: a wrong scale while
+    the robot stands still, and whatever is wrong where there is no texture.
 
     Bounded: one image and its prediction of one camera, and a few hundred numbers. No clock is read: the same
     predictions give the same verdicts.
@@ -126,6 +131,7 @@ class SelfChecks:
         if camera is None or view is None or not is_comparable(earlier.view, view):
             self._earlier = None
             return
+        self._note_difference(name, earlier.prediction, camera)
         found = match(earlier.view, view, camera)
         age_ns = view.stamp_ns - earlier.view.stamp_ns
         if found is None and age_ns < _PERIOD_NS:
@@ -133,7 +139,6 @@ class SelfChecks:
             return
         if found is not None:
             self._of(name).matches.append(found)
-        self._note_difference(name, earlier.prediction, camera)
         self._earlier = None
 
     def _note_difference(self, name: str, first: CameraPrediction, second: CameraPrediction) -> None:

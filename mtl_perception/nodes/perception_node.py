@@ -13,6 +13,7 @@ import torch
 from rclpy.duration import Duration
 from tf2_ros import Buffer, TransformListener
 
+from mtl_perception.consistency import SelfChecks
 from mtl_perception.core import LabelSpace, Prediction
 from mtl_perception.network.config import SCENE_TASKS
 from mtl_perception.pipeline import Perceiver
@@ -77,6 +78,7 @@ class PerceptionNode(ManagedNode):
         self._listeners: list[tuple[PredictionListener, Callable[[], bool]]] = []
         self._buffer = Buffer(Duration(seconds=30))
         self._transforms = Transforms(self._buffer)
+        self._self_checks = SelfChecks()
         self._sync_timer = self.create_steady_timer(0.02, self._check_synchronizer)
 
     def add_prediction_listener(self, listener: PredictionListener, listens: Callable[[], bool]) -> None:
@@ -105,6 +107,7 @@ class PerceptionNode(ManagedNode):
     def activate(self) -> None:
         """Subscribe and begin to work."""
         values = self._settings.value
+        self._self_checks = SelfChecks()
         self._outputs.announce()
         self._worker = Worker(
             "perception",
@@ -124,6 +127,7 @@ class PerceptionNode(ManagedNode):
             companions={} if self._cabin is None else self._cabin.filters,
             on_set=self._worker.submit,
             on_reference_dropped=self._drop,
+            on_jumped_back=self._stamps_jumped_back,
             slop_s=values.sync_slop,
             sync_timeout_s=max(values.sync_timeout, _PATIENCE_S * lossless),
             pose_timeout_s=max(values.pose_timeout, _PATIENCE_S * lossless),
@@ -161,6 +165,7 @@ class PerceptionNode(ManagedNode):
             limit_ns = clock_ns + self._input.synchronizer.slop_ns
             self._worker.discard(lambda rig_set: rig_set.stamp_ns > limit_ns, CLOCK_JUMPED)
             self._worker.call(self._perceiver.reset)
+            self._worker.call(self._self_checks.clear)
 
     def statuses(self) -> Iterable[Status]:
         """Return what diagnostics show."""
@@ -172,6 +177,7 @@ class PerceptionNode(ManagedNode):
             yield from self._input.statuses()
         if self._cabin is not None:
             yield self._cabin.status()
+        yield self._self_check_status()
 
     def summary(self) -> str:
         """Return what is logged now and then."""
@@ -210,6 +216,7 @@ class PerceptionNode(ManagedNode):
         sent = self._outputs.publish(prediction, wanted.topics) | ({FRAME} if listeners else set())
         self._demand.note_sent(rig_set.stamp_ns, sent, rates)
         clock.end("publish")
+        self._self_checks.add(prediction)
         self._progress.report_used(clock, prediction.seconds)
 
     def _apply(self, values: PerceptionParameters) -> None:
@@ -256,6 +263,12 @@ class PerceptionNode(ManagedNode):
     def _drop(self, stamp_ns: int, reason: str, category: str | None = None) -> None:
         self._progress.report_dropped(stamp_ns, reason, category, is_fault=True)
         self.get_logger().error(f"frame {stamp_ns} dropped: {reason}", throttle_duration_sec=_LOG_PERIOD_S)
+
+    def _stamps_jumped_back(self) -> None:
+        """Forget the transforms of the time before; without a simulated clock, nothing else tells of that."""
+        if not self.get_parameter("use_sim_time").value:
+            self.get_logger().warning("the images' stamps jumped back, as those of a recording that starts again")
+            self._buffer.clear()
 
     def _check_synchronizer(self) -> None:
         if self._input is not None:
@@ -307,6 +320,12 @@ class PerceptionNode(ManagedNode):
             lossless=values.frame_policy == "every",
             on_error=lambda text: self.get_logger().error(f"pose dropped: {text}", throttle_duration_sec=_LOG_PERIOD_S),
         )
+
+    def _self_check_status(self) -> Status:
+        problems, values = self._self_checks.problems, self._self_checks.values()
+        if problems:
+            return Status("self-check", Level.WARN, f"the network is probably wrong: {'; '.join(problems)}", values)
+        return Status("self-check", Level.OK, "nothing is wrong" if values else "nothing to compare yet", values)
 
     def _network_status(self) -> Status:
         perceiver = self._perceiver

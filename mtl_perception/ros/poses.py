@@ -21,6 +21,9 @@ from mtl_perception.messages.poses import StampedTransform, read_odometry, read_
 from mtl_perception.ros import qos
 from mtl_perception.ros.diagnostics import DISCOVERY_S, TopicMonitor
 
+_JUMP_BACK_NS = 1_000_000_000  # a pose so much older than the newest is one of a time that was set back,
+_OLD_IN_A_ROW = 3  # if so many come in a row
+
 PoseSourceName = Literal["odom", "pose", "tf", "none"]
 
 
@@ -62,7 +65,11 @@ class PoseSource(Protocol):
 
 
 class PoseHistory:
-    """The newest poses of one frame in another, sorted by stamp, interpolated between the two neighbours."""
+    """The newest poses of one frame in another, sorted by stamp, interpolated between the two neighbours.
+
+    A recording that starts again without a `/clock` shows in the poses alone: when some in a row are more than a second
+    older than the newest one, what is newer than they are is forgotten.
+    """
 
     def __init__(self, *, size: int = 5000, max_gap_s: float = 1.0, max_extrapolation_s: float = 0.0) -> None:
         """Make an empty history of at most `size` poses.
@@ -77,6 +84,7 @@ class PoseHistory:
         self._max_extrapolation_ns = round(max_extrapolation_s * 1e9)
         self._stamps: list[int] = []
         self._poses: list[Transform] = []
+        self._old_in_a_row = 0
         self._lock = threading.Lock()
 
     @property
@@ -88,6 +96,10 @@ class PoseHistory:
     def insert(self, stamp_ns: int, pose: Transform) -> None:
         """Add a pose; one of the same stamp is replaced, and the oldest goes when the history is full."""
         with self._lock:
+            is_old = bool(self._stamps) and stamp_ns < self._stamps[-1] - _JUMP_BACK_NS
+            self._old_in_a_row = self._old_in_a_row + 1 if is_old else 0
+            if self._old_in_a_row >= _OLD_IN_A_ROW:
+                self._forget_after(stamp_ns)
             at = bisect_left(self._stamps, stamp_ns)
             if at < len(self._stamps) and self._stamps[at] == stamp_ns:
                 self._poses[at] = pose
@@ -100,8 +112,7 @@ class PoseHistory:
     def forget_after(self, stamp_ns: int) -> None:
         """Forget all poses newer than a stamp."""
         with self._lock:
-            at = bisect_left(self._stamps, stamp_ns + 1)
-            del self._stamps[at:], self._poses[at:]
+            self._forget_after(stamp_ns)
 
     def at(self, stamp_ns: int, *, wait: bool = False) -> Transform:
         """Return the pose at a stamp.
@@ -128,6 +139,11 @@ class PoseHistory:
                     f"({self._max_gap_ns * 1e-9:g} s)"
                 )
             return interpolate(self._poses[at - 1], self._poses[at], (stamp_ns - start) / (end - start))
+
+    def _forget_after(self, stamp_ns: int) -> None:
+        at = bisect_left(self._stamps, stamp_ns + 1)
+        del self._stamps[at:], self._poses[at:]
+        self._old_in_a_row = 0
 
     def _beyond(self, stamp_ns: int, wait: bool) -> Transform:
         ahead_ns = stamp_ns - self._stamps[-1]

@@ -78,6 +78,26 @@ def test_jump_back_forgets_the_future():
     assert poses.newest_ns == SECOND
 
 
+def test_poses_of_a_recording_that_starts_again_take_the_place_of_those_before():
+    poses = PoseHistory(size=20)
+    for _ in range(2):
+        for second in range(50):
+            poses.insert(second * SECOND, pose(float(second)))
+    assert poses.newest_ns == 49 * SECOND
+    for second in range(5):
+        poses.insert(second * SECOND, pose(100.0 + second))
+    assert poses.at(3_500_000_000)[0, 3] == pytest.approx(103.5)
+    assert poses.newest_ns == 4 * SECOND
+
+
+def test_a_single_old_pose_changes_nothing():
+    poses = history()
+    poses.insert(3 * SECOND, pose(4.0))
+    poses.insert(0, pose(9.0))
+    assert poses.newest_ns == 3 * SECOND
+    assert poses.at(1_500_000_000)[0, 3] == pytest.approx(1.0)
+
+
 def test_tf_is_looked_up_at_the_stamp():
     buffer = Buffer(Duration(seconds=10))
     for second in (1, 2):
