@@ -150,8 +150,8 @@ def _points(view: View, prediction: CameraPrediction) -> tuple[NDArray[np.intp],
     # Depth that is steady nowhere is none to trust, and is looked at all the same.
     contrast[~(steady if steady.sum() > _MIN_STEADY * still.sum() else still)] = 0.0
     rows, columns = height // _CELL, width // _CELL
-    cells = contrast[: rows * _CELL, : columns * _CELL].reshape(rows, _CELL, columns, _CELL).swapaxes(1, 2)
-    cells = cells.reshape(rows, columns, _CELL * _CELL)
+    squares = contrast[: rows * _CELL, : columns * _CELL].reshape(rows, _CELL, columns, _CELL).swapaxes(1, 2)
+    cells = squares.reshape(rows, columns, _CELL * _CELL)
     strongest = cells.argmax(axis=2)
     most = cells.max(axis=2)
     enough = most >= _MIN_CONTRAST

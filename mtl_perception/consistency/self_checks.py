@@ -63,16 +63,24 @@ class SelfChecks:
 
     def __init__(self) -> None:
         """Begin without any result."""
-        self._clear()
+        self.problems: tuple[str, ...] = ()  # what is probably wrong, a line each
+        self._results: dict[str, _Results] = {}
+        self._newest_ns: int | None = None
+        self._due_ns = 0
+        self._turn = 0
+        self._earlier: _Earlier | None = None
+        self._next_try_ns = 0
 
     def clear(self) -> None:
         """Forget all results: another time, or another network."""
-        self._clear()
+        self.problems, self._results = (), {}
+        self._newest_ns, self._due_ns = None, 0
+        self._earlier = None
 
     def add(self, prediction: Prediction) -> None:
         """Look at a prediction; most of them are only let pass."""
         if self._newest_ns is not None and prediction.stamp_ns <= self._newest_ns:
-            self._clear()
+            self.clear()
         self._newest_ns = prediction.stamp_ns
         if self._earlier is not None:
             self._compare(prediction)
@@ -91,15 +99,6 @@ class SelfChecks:
             if differences:
                 result[f"depth difference, {name}"] = median(differences)
         return result
-
-    def _clear(self) -> None:
-        self.problems: tuple[str, ...] = ()
-        self._results: dict[str, _Results] = {}
-        self._newest_ns: int | None = None
-        self._due_ns = 0
-        self._turn = 0
-        self._earlier: _Earlier | None = None
-        self._next_try_ns = 0
 
     def _begin(self, prediction: Prediction) -> None:
         """Take the image of the next camera to compare later ones with, and compare it with the other cameras'."""

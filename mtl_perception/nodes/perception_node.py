@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 from rclpy.duration import Duration
-from tf2_ros import Buffer, TransformListener
+from tf2_ros import TransformListener
 
 from mtl_perception.consistency import SelfChecks
 from mtl_perception.core import LabelSpace, Prediction
@@ -34,7 +34,7 @@ from mtl_perception.ros.perception_parameters import (
     OutputRates,
     PerceptionParameters,
 )
-from mtl_perception.ros.poses import PoseHistory, PoseSource, TfPoses, TopicPoses, Transforms
+from mtl_perception.ros.poses import PoseHistory, PoseSource, TfPoses, TopicPoses, TransformBuffer, Transforms
 from mtl_perception.ros.process import run
 from mtl_perception.ros.progress import FrameClock, ProgressReporter, frame_status
 from mtl_perception.ros.rig_input import CameraTopics, DroppedFrameError, RigInput
@@ -76,7 +76,7 @@ class PerceptionNode(ManagedNode):
         self._cabin_parameters: dict[str, Parameters[CabinCameraParameters]] = {}
         self._declare_cameras()
         self._listeners: list[tuple[PredictionListener, Callable[[], bool]]] = []
-        self._buffer = Buffer(Duration(seconds=30))
+        self._buffer = TransformBuffer(Duration(seconds=30))
         self._transforms = Transforms(self._buffer)
         self._self_checks = SelfChecks()
         self._sync_timer = self.create_steady_timer(0.02, self._check_synchronizer)
@@ -127,7 +127,6 @@ class PerceptionNode(ManagedNode):
             companions={} if self._cabin is None else self._cabin.filters,
             on_set=self._worker.submit,
             on_reference_dropped=self._drop,
-            on_jumped_back=self._stamps_jumped_back,
             slop_s=values.sync_slop,
             sync_timeout_s=max(values.sync_timeout, _PATIENCE_S * lossless),
             pose_timeout_s=max(values.pose_timeout, _PATIENCE_S * lossless),
@@ -263,12 +262,6 @@ class PerceptionNode(ManagedNode):
     def _drop(self, stamp_ns: int, reason: str, category: str | None = None) -> None:
         self._progress.report_dropped(stamp_ns, reason, category, is_fault=True)
         self.get_logger().error(f"frame {stamp_ns} dropped: {reason}", throttle_duration_sec=_LOG_PERIOD_S)
-
-    def _stamps_jumped_back(self) -> None:
-        """Forget the transforms of the time before; without a simulated clock, nothing else tells of that."""
-        if not self.get_parameter("use_sim_time").value:
-            self.get_logger().warning("the images' stamps jumped back, as those of a recording that starts again")
-            self._buffer.clear()
 
     def _check_synchronizer(self) -> None:
         if self._input is not None:

@@ -7,17 +7,20 @@ from __future__ import annotations
 import threading
 import time
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, Protocol
 
-from geometry_msgs.msg import PoseStamped
+from geometry_msgs.msg import PoseStamped, TransformStamped
 from nav_msgs.msg import Odometry
+from rclpy.duration import Duration
 from rclpy.node import Node
 from rclpy.time import Time
 from tf2_ros import Buffer, ExtrapolationException, TransformException
 
 from mtl_perception.core.transforms import Transform, interpolate
 from mtl_perception.messages.poses import StampedTransform, read_odometry, read_pose_stamped, read_transform
+from mtl_perception.messages.stamps import stamp_ns_from
 from mtl_perception.ros import qos
 from mtl_perception.ros.diagnostics import DISCOVERY_S, TopicMonitor
 
@@ -156,6 +159,39 @@ class PoseHistory:
             raise NoPoseError(f"{said}, and the motion before is not known")
         start, end = self._stamps[-2], self._stamps[-1]
         return interpolate(self._poses[-2], self._poses[-1], (stamp_ns - start) / (end - start))
+
+
+class TransformBuffer(Buffer):
+    """A tf2 buffer that begins anew when a recording does.
+
+    tf2 refuses what is older than its cache reaches back, and learns of a time that was set back from the node's clock
+    only. Without a `/clock`, it would refuse all transforms of a recording that starts again. Here some of one frame in
+    a row that are more than a second older than its newest one clear the buffer, as a clock that jumps back does.
+    Static transforms stay.
+    """
+
+    def __init__(self, cache_time: Duration) -> None:
+        """Remember transforms for `cache_time`."""
+        super().__init__(cache_time)
+        self._newest_ns: dict[str, int] = {}  # per child frame
+        self._old_in_a_row: Counter[str] = Counter()
+
+    def set_transform(self, transform: TransformStamped, authority: str) -> None:
+        """Store a transform."""
+        child, stamp_ns = transform.child_frame_id, stamp_ns_from(transform.header.stamp)
+        newest_ns = self._newest_ns.get(child, stamp_ns)
+        self._old_in_a_row[child] = self._old_in_a_row[child] + 1 if stamp_ns < newest_ns - _JUMP_BACK_NS else 0
+        if self._old_in_a_row[child] >= _OLD_IN_A_ROW:
+            self.clear()
+            newest_ns = stamp_ns
+        self._newest_ns[child] = max(newest_ns, stamp_ns)
+        super().set_transform(transform, authority)
+
+    def clear(self) -> None:
+        """Forget all but static transforms."""
+        self._newest_ns.clear()
+        self._old_in_a_row.clear()
+        super().clear()
 
 
 class Transforms:

@@ -98,7 +98,6 @@ class RigInput:
         companions: Mapping[str, SimpleFilter],
         on_set: Callable[[RigSet], None],
         on_reference_dropped: Callable[[int, str], None],
-        on_jumped_back: Callable[[], None] = lambda: None,
         slop_s: float,
         sync_timeout_s: float,
         pose_timeout_s: float,
@@ -116,7 +115,7 @@ class RigInput:
             companions: by name, what else is to be in a set; see `RigSynchronizer`.
             on_set: called with each synchronised set, from a callback: it must only queue.
             on_reference_dropped: called with stamp and reason for a reference image that will never be in a set.
-            on_jumped_back, slop_s, sync_timeout_s, min_cameras: see `RigSynchronizer`.
+            slop_s, sync_timeout_s, min_cameras: see `RigSynchronizer`.
             pose_timeout_s: how long a frame waits for a pose, transform or CameraInfo that is not there yet.
             lossless: subscribe reliably, and take what a player that waits for each frame has sent.
         """
@@ -175,7 +174,6 @@ class RigInput:
             wait_for_nearer=not lossless,
             clock_ns=lambda: int(node.get_clock().now().nanoseconds),
             on_reference_dropped=on_reference_dropped,
-            on_jumped_back=on_jumped_back,
         )
         self.synchronizer.registerCallback(self._note)
         self.synchronizer.registerCallback(on_set)

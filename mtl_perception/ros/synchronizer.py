@@ -100,7 +100,6 @@ class RigSynchronizer(SimpleFilter):
         wait_for_nearer: bool = True,
         clock_ns: Callable[[], int] = time.time_ns,
         on_reference_dropped: Callable[[int, str], None] = lambda stamp_ns, reason: None,
-        on_jumped_back: Callable[[], None] = lambda: None,
     ) -> None:
         """Connect to one filter a camera.
 
@@ -116,7 +115,6 @@ class RigSynchronizer(SimpleFilter):
                 False takes the nearest of those that are there, for a sender that waits until the set is done.
             clock_ns: the node's clock.
             on_reference_dropped: called with stamp and reason when a reference image will never be in a set.
-            on_jumped_back: called when the stamps alone tell that the time was set back.
         """
         super().__init__()
         sources = {**filters, **(companions or {})}
@@ -131,7 +129,6 @@ class RigSynchronizer(SimpleFilter):
         self._wait_for_nearer = wait_for_nearer
         self._clock_ns = clock_ns
         self._on_reference_dropped = on_reference_dropped
-        self._on_jumped_back = on_jumped_back
         self._lock = threading.Lock()
         self._outbox: deque[Callable[[], None]] = deque()  # what is told to others, after the lock is released
         self._last_out_ns: int | None = None
@@ -170,7 +167,6 @@ class RigSynchronizer(SimpleFilter):
         queue = self._queues[name]
         if name == self._reference and self._has_jumped_back(entry.stamp_ns):
             self._forget_after(entry.stamp_ns + self.slop_ns)
-            self._outbox.append(self._on_jumped_back)
         if name == self._reference and entry.stamp_ns == self._last_out_ns:
             self._drop(name, entry, DUPLICATE)
             return
