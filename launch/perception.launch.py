@@ -23,11 +23,13 @@ from launch.conditions import IfCondition, UnlessCondition
 from launch.event_handlers import OnProcessExit
 from launch.events import Shutdown
 from launch.events.process import ProcessExited
+from launch.logging import get_logger
 from launch.substitutions import LaunchConfiguration, PythonExpression
 from launch_ros.actions import Node, PushROSNamespace, SetParameter, SetRemap
 from launch_ros.parameter_descriptions import ParameterValue
 
 from launch import LaunchContext, LaunchDescription
+from mtl_perception.running.parameter_files import unknown_parameters
 
 PACKAGE = "mtl_perception"
 
@@ -80,6 +82,8 @@ def profiles_variable() -> str:
 def group(context: LaunchContext, share: Path) -> list[GroupAction]:
     """Return all nodes with what holds for each: namespace, TF below it as in Nav2, and the clock."""
     bag = LaunchConfiguration("bag").perform(context)
+    for line in unknown_parameters(Path(LaunchConfiguration("params_file").perform(context))):
+        get_logger("mtl_perception").warning(line)
     of_bag: dict[str, object] = {}
     if bag and LaunchConfiguration("params_file").perform(context) == str(share / "config" / "perception.yaml"):
         # Only here: `ros2 launch` runs in the distribution's Python, which may lack what reading a bag needs.

@@ -44,6 +44,7 @@ from mtl_perception_msgs.msg import Progress, RigPrediction
 from mtl_perception_msgs.srv import LoadMap, MergeMap, SaveMap
 
 _LOG_PERIOD_S = 5.0
+_JUMP_BACK_NS = 1_000_000_000  # a frame so much older than the one before: the time was set back
 
 
 @dataclass(frozen=True)
@@ -226,6 +227,7 @@ class MappingNode(ManagedNode):
                 yield status
 
     _sizes: dict[str, int] = {}
+    _newest_ns = 0  # the stamp of the frame before
     _changes = 0  # of the map since the node was configured
 
     def _input_status(self) -> Status:
@@ -253,6 +255,7 @@ class MappingNode(ManagedNode):
         frame.clock.end("queue")
         self._apply()
         prediction = frame.read()
+        self._heed_time(prediction.stamp_ns)
         update = self._mapper.integrate(prediction)
         self._refusal = ""
         self._note_change()
@@ -264,6 +267,13 @@ class MappingNode(ManagedNode):
         self._outputs.publish()
         frame.clock.end("publish")
         self._progress.report_used(frame.clock, update.seconds)
+
+    def _heed_time(self, stamp_ns: int) -> None:
+        """Do as at a jump of the clock where the stamps alone tell of one, as of a recording without a clock."""
+        if self._newest_ns - stamp_ns > _JUMP_BACK_NS and self._settings.value.on_clock_jump == "reset":
+            self.get_logger().warning("the frames' stamps jumped back: the map begins anew")
+            self._empty()
+        self._newest_ns = stamp_ns
 
     def _apply(self) -> None:
         """Let what can be changed at any time be as the parameters have it now."""

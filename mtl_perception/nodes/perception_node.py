@@ -11,8 +11,8 @@ from typing import Any
 
 import torch
 from rclpy.duration import Duration
-from tf2_ros import Buffer
 
+from mtl_perception.consistency import SelfChecks
 from mtl_perception.core import LabelSpace, Prediction
 from mtl_perception.network.config import SCENE_TASKS
 from mtl_perception.pipeline import Perceiver
@@ -33,7 +33,7 @@ from mtl_perception.ros.perception_parameters import (
     OutputRates,
     PerceptionParameters,
 )
-from mtl_perception.ros.poses import PoseSource, TfPoses, TopicPoses, Transforms
+from mtl_perception.ros.poses import PoseSource, TfPoses, TopicPoses, TransformBuffer, Transforms
 from mtl_perception.ros.process import run
 from mtl_perception.ros.progress import FrameClock, ProgressReporter, frame_status
 from mtl_perception.ros.rig_input import CameraTopics, DroppedFrameError, RigInput
@@ -76,8 +76,9 @@ class PerceptionNode(ManagedNode):
         self._cabin_parameters: dict[str, Parameters[CabinCameraParameters]] = {}
         self._declare_cameras()
         self._listeners: list[tuple[PredictionListener, Callable[[], bool]]] = []
-        self._buffer = Buffer(Duration(seconds=30))
+        self._buffer = TransformBuffer(Duration(seconds=30))
         self._transforms = Transforms(self._buffer)
+        self._self_checks = SelfChecks()
         self._sync_timer = self.create_steady_timer(0.02, self._check_synchronizer)
 
     def add_prediction_listener(self, listener: PredictionListener, listens: Callable[[], bool]) -> None:
@@ -106,6 +107,7 @@ class PerceptionNode(ManagedNode):
     def activate(self) -> None:
         """Subscribe and begin to work."""
         values = self._settings.value
+        self._self_checks = SelfChecks()
         self._outputs.announce()
         self._worker = Worker(
             "perception",
@@ -170,12 +172,13 @@ class PerceptionNode(ManagedNode):
             limit_ns = clock_ns + self._input.synchronizer.slop_ns
             self._worker.discard(lambda rig_set: rig_set.stamp_ns > limit_ns, CLOCK_JUMPED)
             self._worker.call(self._perceiver.reset)
+            self._worker.call(self._self_checks.clear)
 
     def _time_set_back(self, stamp_ns: int) -> None:
         """React to images of an earlier time though the node's clock has not jumped: a bag that loops without it."""
-        if self._worker is not None and self._transform_input is not None:
+        if self._worker is not None:  # poses and transforms find out by their own stamps
             self.stamps_set_back(stamp_ns)
-            self._transform_input.clear()
+            self._worker.call(self._self_checks.clear)
             self._worker.call(self._perceiver.reset)
 
     def statuses(self) -> Iterable[Status]:
@@ -190,6 +193,7 @@ class PerceptionNode(ManagedNode):
             yield from self._input.statuses()
         if self._cabin is not None:
             yield self._cabin.status()
+        yield self._self_check_status()
 
     def summary(self) -> str:
         """Return what is logged now and then."""
@@ -228,6 +232,7 @@ class PerceptionNode(ManagedNode):
         sent = self._outputs.publish(prediction, wanted.topics) | ({FRAME} if listeners else set())
         self._demand.note_sent(rig_set.stamp_ns, sent, rates)
         clock.end("publish")
+        self._self_checks.add(prediction)
         self._progress.report_used(clock, prediction.seconds)
 
     def _apply(self, values: PerceptionParameters) -> None:
@@ -326,6 +331,12 @@ class PerceptionNode(ManagedNode):
             max_extrapolation_s=values.pose_max_extrapolation,
             lossless=values.frame_policy == "every",
         )
+
+    def _self_check_status(self) -> Status:
+        problems, values = self._self_checks.problems, self._self_checks.values()
+        if problems:
+            return Status("self-check", Level.WARN, f"the network is probably wrong: {'; '.join(problems)}", values)
+        return Status("self-check", Level.OK, "nothing is wrong" if values else "nothing to compare yet", values)
 
     def _network_status(self) -> Status:
         perceiver = self._perceiver

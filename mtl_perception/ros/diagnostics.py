@@ -154,11 +154,12 @@ class TopicMonitor:
 
     @property
     def rate_hz(self) -> float:
-        """Messages per second over the last five seconds, or over the last few periods of a slower topic."""
-        now = time.monotonic()
-        window = max(_WINDOW_S, _SILENT_AFTER_PERIODS * (self._period_s() or 0.0))
-        recent = sum(1 for arrival in tuple(self._arrivals) if arrival > now - window)
-        return recent / min(window, max(now - self._since, 1e-3))
+        """Messages per second over the last five seconds, or as the period of a slower topic has it."""
+        now, period = time.monotonic(), self._period_s()
+        if period is not None and period > _WINDOW_S / _SILENT_AFTER_PERIODS:
+            return 1.0 / max(period, now - self._arrivals[-1])
+        recent = sum(1 for arrival in tuple(self._arrivals) if arrival > now - _WINDOW_S)
+        return recent / min(_WINDOW_S, max(now - self._since, 1e-3))
 
     @property
     def summary(self) -> str:

@@ -256,7 +256,7 @@ class ManagedNode(ParameterNode, LifecycleNode):
         noted = self._clock_notices.take()
         problem = self._clock_problem() if self.get_clock().ros_time_is_active else ""
         level = Level.ERROR if problem and not self.clock_ns else Level.WARN if problem or noted else Level.OK
-        source = "topic '/clock'" if self.get_clock().ros_time_is_active else "the machine's own"
+        source = "simulated, from /clock" if self.get_clock().ros_time_is_active else "the machine's own"
         return Status("clock", level, "; ".join(filter(None, (problem, *noted))) or source, self._clock_notices.counts)
 
     def _clock_problem(self) -> str:

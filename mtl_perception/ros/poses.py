@@ -7,28 +7,32 @@ from __future__ import annotations
 import threading
 import time
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, Protocol
 
 import numpy as np
-from geometry_msgs.msg import PoseStamped
+from geometry_msgs.msg import PoseStamped, TransformStamped
 from nav_msgs.msg import Odometry
+from rclpy.duration import Duration
 from rclpy.node import Node
 from rclpy.time import Time
 from tf2_ros import Buffer, ExtrapolationException, TransformException
 
 from mtl_perception.core.transforms import Transform, interpolate
 from mtl_perception.messages.poses import StampedTransform, read_odometry, read_pose_stamped, read_transform
+from mtl_perception.messages.stamps import stamp_ns_from
 from mtl_perception.messages.texts import one_line
 from mtl_perception.ros import qos
 from mtl_perception.ros.diagnostics import DISCOVERY_S, TopicMonitor
 from mtl_perception.ros.losses import Losses
 from mtl_perception.ros.notices import Notices
 
+_JUMP_BACK_NS = 1_000_000_000  # a pose so much older than the newest is one of a time that was set back,
+_OLD_IN_A_ROW = 3  # if so many come in a row
+
 PoseSourceName = Literal["odom", "pose", "tf", "none"]
 
-_SET_BACK_NS = 1_000_000_000  # a pose older than the newest by more than this is no mere delay
-_SET_BACK_IN_A_ROW = 3  # so many of them in a row: the time was set back, or the newest was a stray
 _OTHER_CLOCK_NS = 10_000_000_000  # so far apart, images and poses are hardly stamped by one clock
 _JUMP_M, _JUMP_M_PER_S = 1.0, 100.0  # farther and faster than both, nothing that carries cameras drives
 _ALIKE = 1e-6  # metres, and of a rotation matrix's entries
@@ -138,8 +142,7 @@ class PoseHistory:
     def forget_after(self, stamp_ns: int) -> None:
         """Forget all poses newer than a stamp."""
         with self._lock:
-            at = bisect_left(self._stamps, stamp_ns + 1)
-            del self._stamps[at:], self._poses[at:]
+            self._forget_after(stamp_ns)
 
     def at(self, stamp_ns: int, *, wait: bool = False) -> Transform:
         """Return the pose at a stamp.
@@ -171,6 +174,11 @@ class PoseHistory:
                 raise NoPoseError(f"around the stamp, {jump}")
             return interpolate(self._poses[at - 1], self._poses[at], (stamp_ns - start) / (end - start))
 
+    def _forget_after(self, stamp_ns: int) -> None:
+        at = bisect_left(self._stamps, stamp_ns + 1)
+        del self._stamps[at:], self._poses[at:]
+        self._behind = 0
+
     def _beyond(self, stamp_ns: int, wait: bool) -> Transform:
         ahead_ns = stamp_ns - self._stamps[-1]
         said = f"the stamp is {ahead_ns * 1e-9:.3f} s after the newest pose"
@@ -187,17 +195,15 @@ class PoseHistory:
 
     def _note_order(self, stamp_ns: int) -> None:
         behind_ns = self._stamps[-1] - stamp_ns if self._stamps else 0
-        if behind_ns <= _SET_BACK_NS:
+        if behind_ns <= _JUMP_BACK_NS:
             self._behind = 0
             if behind_ns > 0:
                 self._notices.note("out of order")
             return
         self._behind += 1
         self._notices.note("back in time", f"a pose's stamp is {behind_ns * 1e-9:.3f} s before that of an earlier one")
-        if self._behind >= _SET_BACK_IN_A_ROW:
-            at = bisect_left(self._stamps, stamp_ns + 1)
-            del self._stamps[at:], self._poses[at:]
-            self._behind = 0
+        if self._behind >= _OLD_IN_A_ROW:
+            self._forget_after(stamp_ns)
 
     def _note_duplicate(self, first: Transform, second: Transform) -> None:
         if np.allclose(first, second, rtol=0.0, atol=_ALIKE):
@@ -215,6 +221,39 @@ class PoseHistory:
 def is_jump(metres: float, seconds: float) -> bool:
     """Return whether something is displaced farther than it can have moved in that time."""
     return metres > _JUMP_M and metres > _JUMP_M_PER_S * abs(seconds)
+
+
+class TransformBuffer(Buffer):
+    """A tf2 buffer that begins anew when a recording does.
+
+    tf2 refuses what is older than its cache reaches back, and learns of a time that was set back from the node's clock
+    only. Without a `/clock`, it would refuse all transforms of a recording that starts again. Here some of one frame in
+    a row that are more than a second older than its newest one clear the buffer, as a clock that jumps back does.
+    Static transforms stay.
+    """
+
+    def __init__(self, cache_time: Duration) -> None:
+        """Remember transforms for `cache_time`."""
+        super().__init__(cache_time)
+        self._newest_ns: dict[str, int] = {}  # per child frame
+        self._old_in_a_row: Counter[str] = Counter()
+
+    def set_transform(self, transform: TransformStamped, authority: str) -> None:
+        """Store a transform."""
+        child, stamp_ns = transform.child_frame_id, stamp_ns_from(transform.header.stamp)
+        newest_ns = self._newest_ns.get(child, stamp_ns)
+        self._old_in_a_row[child] = self._old_in_a_row[child] + 1 if stamp_ns < newest_ns - _JUMP_BACK_NS else 0
+        if self._old_in_a_row[child] >= _OLD_IN_A_ROW:
+            self.clear()
+            newest_ns = stamp_ns
+        self._newest_ns[child] = max(newest_ns, stamp_ns)
+        super().set_transform(transform, authority)
+
+    def clear(self) -> None:
+        """Forget all but static transforms."""
+        self._newest_ns.clear()
+        self._old_in_a_row.clear()
+        super().clear()
 
 
 class Transforms:

@@ -114,6 +114,8 @@ class TransformInput(TransformListener):
     def _compare(self, child: str, last: _Last | None, now: _Last) -> None:
         if last is None:
             return
+        if now.stamp_ns < last.stamp_ns - self._max_gap_ns:  # of a time that was set back, where gaps may be filled
+            self._gaps.pop(child, None)
         if not now.is_static and now.stamp_ns - last.stamp_ns > self._max_gap_ns:
             self._gaps.setdefault(child, deque(maxlen=_GAPS)).append((last.stamp_ns, now.stamp_ns))
         if last.parent != now.parent:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mtl_perception.running.parameter_files import unknown_parameters
 from mtl_perception.running.settings import (
     UpSettings,
     configured_cameras,
@@ -101,6 +102,8 @@ def run_graph(settings: UpSettings) -> Outcome:
     from mtl_perception.running.report import report
 
     began = time.monotonic()
+    for line in unknown_parameters(settings.config) if settings.config is not None else ():
+        print(f"mtl_perception up: warning: {line}", file=sys.stderr, flush=True)
     give_images_room()
     with _signals() as stop, tempfile.TemporaryDirectory(prefix="mtl_perception_") as folder:
         arguments = ros_arguments(settings, write_parameters(settings, Path(folder) / "parameters.yaml"))

@@ -10,7 +10,7 @@ from tf2_ros import Buffer
 from mtl_perception.core.transforms import transform_from
 from mtl_perception.messages.poses import StampedTransform, to_transform
 from mtl_perception.ros.notices import Notices
-from mtl_perception.ros.poses import NoPoseError, NotYetError, PoseHistory, TfPoses, Transforms
+from mtl_perception.ros.poses import NoPoseError, NotYetError, PoseHistory, TfPoses, TransformBuffer, Transforms
 
 SECOND = 10**9
 
@@ -134,6 +134,26 @@ def test_duplicates_are_told_from_contradictions():
     assert poses.at(SECOND)[0, 3] == 2.0
 
 
+def test_poses_of_a_recording_that_starts_again_take_the_place_of_those_before():
+    poses = PoseHistory(size=20)
+    for _ in range(2):
+        for second in range(50):
+            poses.insert(second * SECOND, pose(float(second)))
+    assert poses.newest_ns == 49 * SECOND
+    for second in range(5):
+        poses.insert(second * SECOND, pose(100.0 + second))
+    assert poses.at(3_500_000_000)[0, 3] == pytest.approx(103.5)
+    assert poses.newest_ns == 4 * SECOND
+
+
+def test_a_single_old_pose_changes_nothing():
+    poses = history()
+    poses.insert(3 * SECOND, pose(4.0))
+    poses.insert(0, pose(9.0))
+    assert poses.newest_ns == 3 * SECOND
+    assert poses.at(1_500_000_000)[0, 3] == pytest.approx(1.0)
+
+
 def test_tf_is_looked_up_at_the_stamp():
     buffer = Buffer(Duration(seconds=10))
     for second in (1, 2):
@@ -151,3 +171,24 @@ def test_tf_is_looked_up_at_the_stamp():
 def test_absent_transform_is_named():
     with pytest.raises(NotYetError, match="'base_link' <- 'front_optical_frame'"):
         Transforms(Buffer(Duration(seconds=10))).target_from_source("base_link", "front_optical_frame", 0)
+
+
+def test_transforms_of_a_recording_that_starts_again_are_taken_and_static_ones_stay():
+    buffer = TransformBuffer(Duration(seconds=30))
+    buffer.set_transform_static(to_transform(StampedTransform(0, "base_link", "front", pose(1.0))), "test")
+
+    def tell(second, x):
+        buffer.set_transform(
+            to_transform(StampedTransform(round(second * SECOND), "odom", "base_link", pose(x))), "test"
+        )
+
+    for second in (10, 11, 100):
+        tell(second, 0.0)
+    tell(20, 5.0)  # one from nowhere changes nothing
+    tell(100.1, 0.0)
+    assert Transforms(buffer).target_from_source("odom", "front", 100 * SECOND)[0, 3] == pytest.approx(1.0)
+    for step in range(4):
+        tell(10 + 0.1 * step, 2.0)
+    assert Transforms(buffer).target_from_source("odom", "front", 10_250_000_000)[0, 3] == pytest.approx(3.0)
+    with pytest.raises(NotYetError):
+        Transforms(buffer).target_from_source("odom", "front", 100 * SECOND)
