@@ -203,6 +203,29 @@ def test_map_that_cannot_be_loaded(system, case, request, spoil, text):
         system.refused(case, loaded(system, folder.name), text)
 
 
+@pytest.mark.fault(
+    "autosave damaged when the node starts",
+    done="a byte added to objects.json, configure",
+    expected="unconfigured, with the reason, nothing overwritten; well once it is whole",
+)
+def test_damaged_autosave(system, case):
+    path = shutil.copytree(system.folder / "good", system.folder / "home") / "objects.json"
+    good = path.read_bytes()
+    path.write_bytes(good + b" ")
+    other = MapSystem(system.folder, autosave_resume=True, autosave_path="home", autosave_period=0.1)
+    try:
+        assert other.node.trigger_configure().name == "FAILURE"
+        status = next(each for each in other.node._statuses() if each.name == "lifecycle")
+        assert status.values["state"] == "unconfigured" and "objects.json is damaged" in status.message
+        case.saw(f"lifecycle: {status.message}".replace(str(system.folder), "/tmp/maps"))
+        assert path.read_bytes() == good + b" "
+        path.write_bytes(good)
+        other.start()
+        assert other.node._mapper.stats.frames == system.node._mapper.stats.frames + 1
+    finally:
+        other.close()
+
+
 def test_after_all_of_them_a_good_map_is_loaded(system):
     before = system.content()
     assert loaded(system, "good").success

@@ -186,63 +186,12 @@ def test_sigterm_during_a_save(robot, case):
 
 
 @pytest.mark.fault(
-    "autosave damaged when the node starts", done="a byte changed, start", expected="unconfigured, a reason; well again"
+    "up with a bag that is damaged", done="python -m mtl_perception up", expected="exit code 1, and one line"
 )
-def test_damaged_autosave(robot, case):
-    path = robot.folder / "autosave" / "objects.json"
-    good = path.read_bytes()
-    path.write_bytes(good + b" ")
-    robot.start()
-    until(lambda: robot.change(Transition.TRANSITION_CONFIGURE) is False, "a configuration that fails")
-    message = until(
-        lambda: next(
-            (
-                each.messages["lifecycle"]
-                for each in list(robot.watcher.snapshots["mapping"])
-                if "configure failed" in each.messages.get("lifecycle", "")
-            ),
-            "",
-        ),
-        "a reason in diagnostics",
-    )
-    assert "objects.json is damaged" in message
-    case.saw(f"mapping: lifecycle: {message}".replace(str(robot.folder), "/tmp/maps"))
-    path.write_bytes(good)
-    began_s = time.monotonic()
-    robot.activate()
-    case.healthy_again_s = time.monotonic() - began_s
-    assert case.healthy_again_s <= 5 * HEALTHY_WITHIN_S  # it loads the map, on a machine that may be busy
-    code, _ = robot.end(signal.SIGINT)
-    assert code == 0
-
-
-UP = [
-    ("up with a bag that is damaged", lambda bad: ["--bag", str(bad)], "bad.mcap", b"\x89MCAP0\r\n", "bad.mcap"),
-    (
-        "up with a parameter file that is a bomb",
-        lambda bad: ["--config", str(bad)],
-        "bad.yaml",
-        b"a: &a [*a]",
-        "contains itself",
-    ),
-]
-
-
-@pytest.mark.parametrize(
-    ("arguments", "name", "content", "text"),
-    [
-        pytest.param(
-            *rest,
-            id=title.replace(" ", "_"),
-            marks=pytest.mark.fault(title, done="python -m mtl_perception up", expected="exit code 1, one line"),
-        )
-        for title, *rest in UP
-    ],
-)
-def test_up(case, tmp_path, arguments, name, content, text):
-    bad = tmp_path / name
-    bad.write_bytes(content)
-    command = [sys.executable, "-m", "mtl_perception", "up", *arguments(bad)]
+def test_up(case, tmp_path):
+    bad = tmp_path / "bad.mcap"
+    bad.write_bytes(b"\x89MCAP0\r\n")
+    command = [sys.executable, "-m", "mtl_perception", "up", "--bag", str(bad)]
     result = subprocess.run(command, capture_output=True, text=True, timeout=90)
-    assert result.returncode == 1 and text in result.stderr and "Traceback" not in result.stderr, result.stderr
+    assert result.returncode == 1 and str(bad) in result.stderr and "Traceback" not in result.stderr, result.stderr
     case.saw(result.stderr.strip().splitlines()[-1].replace(str(tmp_path), "/tmp/files")[:300])
