@@ -96,6 +96,7 @@ NAMED = "topic, node and policy are named; frames are dropped for want of a pose
             id="volatile",
             marks=pytest.mark.fault(
                 "volatile against a transient local request",
+                scale="full",
                 done="the publisher of odometry returns with durability volatile",
                 expected=NAMED,
             ),
@@ -143,7 +144,10 @@ def test_another_type(system, case, stranger):
             "left/image",
             id="images",
             marks=pytest.mark.fault(
-                "two publishers of one camera", done="a second node on the topic", expected="both nodes are named"
+                "two publishers of one camera",
+                scale="full",
+                done="a second node on the topic",
+                expected="both nodes are named",
             ),
         ),
     ],

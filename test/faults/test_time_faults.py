@@ -122,6 +122,7 @@ def test_images_of_another_clock(system, case):
 
 @pytest.mark.fault(
     "one camera of another clock",
+    scale="full",
     done="left's images 100 s ahead",
     expected="the camera and how far it is off are told; frames go on without it",
 )

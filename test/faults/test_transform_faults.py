@@ -112,13 +112,20 @@ def on_a_mast(info):
     return [info]
 
 
+LIKE_OTHERS = {
+    "TF infinite",
+    "TF zero quaternion",
+    "TF without a frame",
+}  # so that small scale can do without
+
+
 def fault(change, pattern, name, done, expected, is_fatal=True):
     return pytest.param(
         change,
         pattern,
         is_fatal,
         id=name.replace(" ", "_"),
-        marks=pytest.mark.fault(name, done=done, expected=expected),
+        marks=pytest.mark.fault(name, done=done, expected=expected, scale="full" if name in LIKE_OTHERS else "small"),
     )
 
 
@@ -196,7 +203,7 @@ def test_tf_late(system, case):
 
 
 @pytest.mark.fault(
-    "TF later than pose_timeout", done="each transform 0.8 s after the image", expected=f"told; {DROPPED}"
+    "TF later than pose_timeout", scale="full", done="each transform 0.8 s after the image", expected=f"told; {DROPPED}"
 )
 def test_tf_too_late(system, case):
     with system.during(case) as seen, system.feed.changing(poses=later_by(0.8)):
