@@ -89,7 +89,7 @@ def read_yaml(path: Path) -> Any:
     except RecursionError:
         raise ValueError(f"{path} is not usable YAML: it is nested too deeply") from None
     except (yaml.YAMLError, *_UNFIT) as error:
-        raise ValueError(f"{path} is not usable YAML: {error}") from error
+        raise ValueError(f"{path} is not usable YAML: {' '.join(str(error).split())}") from error
     finally:
         loader.dispose()
 

@@ -315,7 +315,7 @@ class BagReader:
             raise
         except Exception as error:  # there is no end of kinds: of sqlite, of yaml, of decompressors, of numbers too big
             damage = "" if isinstance(error, (ReaderError, OSError)) else f"it is damaged: {type(error).__name__}: "
-            raise BagError(f"bag {self.path}: {damage}{error}") from error
+            raise BagError(f"bag {self.path}: {damage}{' '.join(str(error).split())}") from error
 
     def _storages(self) -> list[Any]:
         return list(getattr(self._reader.storage, "storages", [self._reader.storage]))

@@ -87,6 +87,8 @@ class BagPlayer:
             self.summary.skipped_topics = self._topics.skipped
         except (BagError, OSError) as error:
             self.summary.error = str(error)
+        except Exception as error:  # a name or a type in the bag that ROS does not take
+            self.summary.error = f"bag {settings.bag} cannot be played: {type(error).__name__}: {error}"
         names = settings.wait_for if settings.mode == "every" else []
         self._progress = ProgressWatch(node, names, self._stop)
         self._thread = threading.Thread(target=self._run, name="player", daemon=True)

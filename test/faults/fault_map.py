@@ -58,7 +58,7 @@ class MapSystem:
         self.folder = folder
         self.watcher = Watcher(self.context)
         self.others = Spinning(self.context, [self.watcher], name="watcher's executor")
-        values = {"map_folder": str(folder), "voxel_size": 0.2, "frame_policy": "every", **values}
+        values = {"map_folder": str(folder), "voxel_size": 0.2, "frame_policy": "every", "max_blocks": 2000, **values}
         self.node = MappingNode(context=self.context, in_process=True, parameter_overrides=overrides(values))
         self.node.create_steady_timer(PERIOD_S, self.node.diagnostics.publish)
         self.spinning = Spinning(self.context, [self.node])

@@ -53,6 +53,7 @@ def row(case: Case) -> str:
 def steady(line: str) -> str:
     """Return a line of diagnostics without what is different each time: stamps, times, counts of frames."""
     line = re.sub(r"\d+\.\d+ s\b|\b\d+ (?=frames?\b|messages?\b|complete\b|partial\b|dropped\b)", number, line)
+    line = re.sub(r"\.\w{8}\.tmp\b", ".#.tmp", line)
     line = re.sub(r"/tmp/\S*/", "/.../", re.sub(r"\d{7,}(?:\.\d+)?", "#", line))
     return line if len(line) <= _LONGEST else f"{line[:_LONGEST]}..."
 

@@ -131,7 +131,7 @@ class System:
             assert node.is_active, node.get_name()
         self.feed.start()
         self.wait_until_healthy()
-        self.open_accounts()
+        self.open_accounts(frames=0)
 
     def restart(self, node: ManagedNode) -> None:
         """Deactivate a node and activate it again, through its services."""
@@ -276,15 +276,16 @@ class System:
             if one - other != self._balance.get(what, 0)
         ]
 
-    def open_accounts(self, frames: int = 0) -> None:
+    def open_accounts(self, frames: int | None = None) -> None:
         """Account from now on: at first, publishers and subscriptions are still finding each other.
 
-        `frames`: how many more have begun than are used or dropped.
+        `frames`: how many more have begun than are used or dropped, where that is known: one may be at work just now.
         """
         with self.feed.paused():
             self._settle(lambda: True)
             self._balance = {what: one - other for what, (one, other) in self.accounts().items()}
-            self._balance["frames"] = frames  # one may be at work at this moment
+            if frames is not None:
+                self._balance["frames"] = frames
 
     def _arrived(self, snapshot: Snapshot, topic: str) -> int:
         text = snapshot.values["inputs"].get(topic, "")

@@ -126,7 +126,7 @@ def test_folder_removed_during_a_save(system, case, monkeypatch):
 
 
 @pytest.mark.fault(
-    "archive folder removed while running", done="archive_folder removed", expected="saves are refused until it is back"
+    "archive folder removed while running", done="archive_folder removed", expected="it is made anew where it is needed"
 )
 def test_archive_removed(system, case):
     archive = system.folder.parent / "archive"

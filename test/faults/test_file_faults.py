@@ -80,7 +80,7 @@ def check_configure(node, case, parameter, bad, good, *texts):
     status = next(each for each in node._statuses() if each.name == "lifecycle")
     assert status.values["state"] == "unconfigured" and "Traceback" not in status.message
     assert len(status.message) < 1500 and all(text in status.message for text in texts), status.message
-    case.saw(f"lifecycle: {status.message.replace(str(bad), bad.name)}"[:300])
+    case.saw(" ".join(f"lifecycle: {status.message.replace(str(bad), bad.name)}"[:300].split()))
     began_s = time.monotonic()
     assert node.set_parameters([Parameter(parameter, value=str(good))])[0].successful
     assert node.trigger_configure().name == "SUCCESS"

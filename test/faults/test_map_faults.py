@@ -67,7 +67,7 @@ def absurd_array(folder):
 
 
 def zip_bomb(folder):
-    rewrite(folder, "air.npz", zipped({"regions.npy": npy(np.zeros(2**24, np.int64))}, zipfile.ZIP_DEFLATED))
+    rewrite(folder, "air.npz", zipped({"regions.npy": npy(np.zeros(2**25, np.int64))}, zipfile.ZIP_DEFLATED))
 
 
 def overlapping(folder):
@@ -156,7 +156,7 @@ TABLE = [
     (no_bytes, "file of a map empty", "objects.json has no bytes, and the right checksum", "objects.json is not JSON"),
     (lambda folder: change_manifest(folder, version=99), "map of another version", "version 99", "map version 99"),
     (absurd_array, "absurd array size in a map", "an array of 80 TB by its header", "trajectory.npz: stamps_ns.npy is"),
-    (zip_bomb, "zip bomb in a map", "128 MiB of zeros, deflated", "air.npz: 'regions.npy' is compressed"),
+    (zip_bomb, "zip bomb in a map", "256 MiB of zeros, deflated", "air.npz: 'regions.npy' is compressed"),
     (overlapping, "entries of a map overlap", "100 entries that are the same megabyte", "its entries have"),
     (region_bomb, "absurd counts in a map's region", "4294967295 blocks", "is damaged: it says to have 4294967295"),
     (nan_voxels, "voxels of a map are NaN", "a region's distances are NaN", "tsdf is not finite"),
@@ -199,8 +199,31 @@ def test_map_that_cannot_be_loaded(system, case, request, spoil, text):
     folder = system.folder / f"bad_{request.node.callspec.id[:40]}"
     shutil.copytree(system.folder / "good", folder)
     spoil(folder)
-    with system.during(case), memory_within(100):
+    with system.during(case), memory_within(180):
         system.refused(case, loaded(system, folder.name), text)
+
+
+@pytest.mark.fault(
+    "autosave damaged when the node starts",
+    done="a byte added to objects.json, configure",
+    expected="unconfigured, with the reason, nothing overwritten; well once it is whole",
+)
+def test_damaged_autosave(system, case):
+    path = shutil.copytree(system.folder / "good", system.folder / "home") / "objects.json"
+    good = path.read_bytes()
+    path.write_bytes(good + b" ")
+    other = MapSystem(system.folder, autosave_resume=True, autosave_path="home", autosave_period=0.1)
+    try:
+        assert other.node.trigger_configure().name == "FAILURE"
+        status = next(each for each in other.node._statuses() if each.name == "lifecycle")
+        assert status.values["state"] == "unconfigured" and "objects.json is damaged" in status.message
+        case.saw(f"lifecycle: {status.message}".replace(str(system.folder), "/tmp/maps"))
+        assert path.read_bytes() == good + b" "
+        path.write_bytes(good)
+        other.start()
+        assert other.node._mapper.stats.frames == system.node._mapper.stats.frames + 1
+    finally:
+        other.close()
 
 
 def test_after_all_of_them_a_good_map_is_loaded(system):

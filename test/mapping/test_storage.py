@@ -121,7 +121,7 @@ def edit_manifest(**fields):
         (lambda folder: (folder / "air.npz").unlink(), r"air\.npz is missing"),
         (lambda folder: (folder / "objects.json").write_text("{}"), r"objects\.json is damaged"),
         (lambda folder: (folder / "manifest.json").unlink(), r"is no readable map: FileNotFoundError"),
-        (lambda folder: (folder / "manifest.json").write_text("{"), r"is no readable map: JSONDecodeError"),
+        (lambda folder: (folder / "manifest.json").write_text("{"), r"map: ValueError: .*manifest\.json is not JSON"),
         (lambda folder: (folder / "manifest.json").write_text("[]"), r"is no readable map: TypeError"),
         (edit_manifest(version=99), r"format is mtl_perception\.map version 99, this program reads"),
         (edit_manifest(files={}), r"manifest\.json does not list blocks\.zip"),
@@ -256,7 +256,8 @@ def test_loading_takes_another_folder_and_a_failed_load_none(long_wall, mapper, 
     ("edit", "text"),
     [
         (lambda entries: entries.pop(), r"blocks\.zip has \d+ blocks, manifest\.json says \d+"),
-        (lambda entries: entries.append(entries[0]), r"\.region is a region that the map already has"),
+        (lambda entries: entries.append(entries[0]), r"blocks\.zip: a name is there twice"),
+        (lambda entries: entries.append(("again", entries[0][1])), r"again is a region that the map already has"),
         (lambda entries: entries.append(("x", b"y")), r"blocks\.zip/x is no region of a map"),
     ],
 )
