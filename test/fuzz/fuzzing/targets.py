@@ -1,0 +1,7 @@
+# Copyright 2026 The mtl_perception authors
+# SPDX-License-Identifier: Apache-2.0
+"""All targets."""
+
+from fuzzing import image_targets, message_targets, settings_targets
+
+TARGETS = (*image_targets.TARGETS, *message_targets.TARGETS, *settings_targets.TARGETS)
