@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import struct
 import zipfile
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -30,10 +31,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtl_perception.core import LabelSpace
+from mtl_perception.core.outside_files import read_json
+from mtl_perception.mapping.archives import opened, read_arrays, write_arrays
 from mtl_perception.mapping.atomic_folder import current, replacing
 from mtl_perception.mapping.config import MapperConfig
 from mtl_perception.mapping.errors import MapFormatError
-from mtl_perception.mapping.fusion.blocks import unpack
+from mtl_perception.mapping.fusion.blocks import BLOCK, FARTHEST_BLOCK, unpack
 from mtl_perception.mapping.fusion.instances import InstanceState
 from mtl_perception.mapping.graph import object_files
 from mtl_perception.mapping.graph.ground_graph import check_state
@@ -45,6 +48,8 @@ from mtl_perception.mapping.window.set_aside import SetAside, read_parts, write_
 FORMAT = "mtl_perception.map"
 VERSION = 4
 MANIFEST = "manifest.json"
+_MANIFEST_BYTES = 4 * 2**20
+_OBJECTS_BYTES = 2**30  # of some million objects
 
 _READ_BACK = (
     "blocks.zip",
@@ -58,7 +63,18 @@ _READ_BACK = (
     "trajectory.npz",
     "others.npz",
 )
-_ERRORS = (OSError, ValueError, KeyError, TypeError, AttributeError, zipfile.BadZipFile)
+_ERRORS = (
+    OSError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    ArithmeticError,
+    MemoryError,
+    RuntimeError,  # of zipfile: encrypted or of an unknown kind
+    struct.error,
+    zipfile.BadZipFile,
+)
 """What files can raise that are not as they must be."""
 
 
@@ -179,8 +195,8 @@ def load(
         wrong = misfit(*settings_of(folder), config, labels)
         if wrong:
             raise MapFormatError(f"{folder} {wrong}")
-        saved = _read_files(folder, manifest)
-        _read_regions(folder / "blocks.zip", int(manifest["blocks"]), adopt)
+        saved = _read_files(folder, manifest, config)
+        _read_regions(folder / "blocks.zip", _whole(manifest, "blocks"), adopt)
         read_parts(folder / "aside.zip", aside)
         return saved
     except MapFormatError:
@@ -201,7 +217,7 @@ def _write_regions(path: Path, regions: Iterable[tuple[int, int, bytes]]) -> int
 
 
 def _read_regions(path: Path, blocks: int, adopt: Callable[[bytes, str], int]) -> None:
-    with zipfile.ZipFile(path) as archive:
+    with opened(path) as archive:
         try:
             found = sum(adopt(archive.read(entry), f"{path}/{entry.filename}") for entry in archive.infolist())
         except RegionError as error:
@@ -211,14 +227,14 @@ def _read_regions(path: Path, blocks: int, adopt: Callable[[bytes, str], int]) -
 
 
 def _write_files(folder: Path, state: SavedMap, products: MapProducts) -> None:
-    _write_arrays(folder / "instances.npz", vars(state.instances))
-    _write_arrays(folder / "ground.npz", state.ground)
-    _write_arrays(folder / "air.npz", state.air)
+    write_arrays(folder / "instances.npz", vars(state.instances))
+    write_arrays(folder / "ground.npz", state.ground)
+    write_arrays(folder / "air.npz", state.air)
     listed, arrays = object_files.to_files(state.objects)
-    _write_arrays(folder / "objects.npz", arrays)
-    _write_arrays(folder / "tracks.npz", state.tracks)
-    _write_arrays(folder / "trajectory.npz", state.trajectory)
-    _write_arrays(folder / "others.npz", state.others)
+    write_arrays(folder / "objects.npz", arrays)
+    write_arrays(folder / "tracks.npz", state.tracks)
+    write_arrays(folder / "trajectory.npz", state.trajectory)
+    write_arrays(folder / "others.npz", state.others)
     (folder / "objects.json").write_text(json.dumps(listed, indent=1))
     write_products(folder, products)
 
@@ -240,7 +256,7 @@ def _write_manifest(folder: Path, state: SavedMap, blocks: int, config: MapperCo
 
 
 def _manifest(folder: Path) -> dict[str, Any]:
-    manifest = json.loads((folder / MANIFEST).read_text())
+    manifest = read_json(folder / MANIFEST, _MANIFEST_BYTES)
     if manifest["format"] != FORMAT or manifest["version"] != VERSION:
         found = f"{manifest['format']} version {manifest['version']}"
         raise MapFormatError(f"{folder / MANIFEST}: format is {found}, this program reads {FORMAT} version {VERSION}")
@@ -254,63 +270,66 @@ def _checked_manifest(folder: Path) -> dict[str, Any]:
         raise MapFormatError(f"{folder / MANIFEST} does not list {', '.join(missing)}")
     for name, entry in manifest["files"].items():
         path = folder / name
-        if Path(name).name != name or not path.is_file():
+        if Path(name).name != name:
+            raise MapFormatError(f"{folder / MANIFEST} lists {name!r:.80}, which is no name of a file")
+        if path.is_symlink():
+            raise MapFormatError(f"{path} is a link, which no file of a map is")
+        if not path.is_file():
             raise MapFormatError(f"{path} is missing")
         if path.stat().st_size != entry["bytes"] or _sha256(path) != entry["sha256"]:
             raise MapFormatError(f"{path} is damaged: its size or checksum is not the manifest's")
     return manifest
 
 
-def _read_files(folder: Path, manifest: dict[str, Any]) -> SavedMap:
-    instances = InstanceState(**_arrays(folder / "instances.npz"))
+def _read_files(folder: Path, manifest: dict[str, Any], config: MapperConfig) -> SavedMap:
+    instances = InstanceState(**read_arrays(folder / "instances.npz"))
     for name, (dtype, width) in {"label": ("uint8", ()), "root": ("uint16", ()), "votes": ("int64", (3,))}.items():
         array = getattr(instances, name)
         rows = len(array) if name == "votes" else len(instances.label)
         _expect(folder / "instances.npz", name, array, dtype, (rows, *width))
     _check_instances(folder / "instances.npz", instances)
-    ground = _arrays(folder / "ground.npz")
+    ground = read_arrays(folder / "ground.npz")
     check_state(ground)
-    listed = json.loads((folder / "objects.json").read_text())
+    listed = read_json(folder / "objects.json", _OBJECTS_BYTES)
     return SavedMap(
-        frames=int(manifest["frames"]),
-        stamp_ns=int(manifest["stamp_ns"]),
-        centre=_centre(manifest["centre"]),
+        frames=_whole(manifest, "frames"),
+        stamp_ns=_whole(manifest, "stamp_ns"),
+        centre=_centre(manifest["centre"], config),
         instances=instances,
         ground=ground,
         air=_air(folder / "air.npz"),
-        objects=object_files.from_files(listed, _arrays(folder / "objects.npz")),
-        tracks=_arrays(folder / "tracks.npz"),
-        trajectory=_arrays(folder / "trajectory.npz"),
-        others=_arrays(folder / "others.npz"),
+        objects=object_files.from_files(listed, read_arrays(folder / "objects.npz")),
+        tracks=read_arrays(folder / "tracks.npz"),
+        trajectory=read_arrays(folder / "trajectory.npz"),
+        others=read_arrays(folder / "others.npz"),
     )
 
 
-def _centre(values: list[float] | None) -> NDArray[np.float64] | None:
+def _centre(values: list[float] | None, config: MapperConfig) -> NDArray[np.float64] | None:
     if values is None:
         return None
-    x, y, z = values
-    return np.array([x, y, z], dtype=np.float64)
+    centre = np.array(values, dtype=np.float64)
+    farthest = FARTHEST_BLOCK * BLOCK * config.voxel_size
+    if centre.shape != (3,) or not (np.abs(centre) < farthest).all():
+        raise MapFormatError(f"{MANIFEST}: centre is {values!r:.80}, expected coordinates within {farthest:g} m")
+    return centre
+
+
+def _whole(manifest: dict[str, Any], name: str) -> int:
+    """Return a count or a stamp of the manifest."""
+    value = manifest[name]
+    if type(value) is not int or not 0 <= value < 2**63:
+        raise MapFormatError(f"{MANIFEST}: {name} is {value!r:.80}, expected a whole number that is not negative")
+    return value
 
 
 def _air(path: Path) -> dict[str, NDArray]:
-    air = _arrays(path)
+    air = read_arrays(path)
     for name, dtype in {"regions": "int64", "blocks": "uint64"}.items():
         _expect(path, name, air[name], dtype, (len(air["regions"]),))
     if not (np.diff(air["regions"]) > 0).all():
         raise MapFormatError(f"{path}: its regions are not in order")
     return air
-
-
-def _arrays(path: Path) -> dict[str, NDArray]:
-    with np.load(path, allow_pickle=False) as archive:
-        return {name: archive[name] for name in archive.files}
-
-
-def _write_arrays(path: Path, arrays: dict[str, NDArray]) -> None:
-    with zipfile.ZipFile(path, "w") as archive:  # np.savez takes some names for options of its own
-        for name, array in arrays.items():
-            with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
-                np.lib.format.write_array(file, array, allow_pickle=False)
 
 
 def _expect(path: Path, name: str, array: NDArray, dtype: str, shape: tuple[int, ...]) -> None:

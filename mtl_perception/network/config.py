@@ -5,10 +5,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from math import prod
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from mtl_perception.core import VoxelGrid
 from mtl_perception.core.outside_files import read_yaml
@@ -25,9 +26,13 @@ TEMPORAL_TASKS: tuple[Task, ...] = ("motion_mask", "scene_flow", "ego_motion")
 SCENE_TASKS: tuple[Task, ...] = ("driver_behaviour", "driver_emotion", "vehicle_behaviour", "traffic_context")
 """Scene-level classifications (UV-M3TL)."""
 
+_MOST_VOXELS = 2**25
+_DECIDING_CODE = ("attn_implementation", "auto_map", "quantization_config", "trust_remote_code")
+"""Entries of transformers' configurations that are no sizes: some let it fetch code."""
+
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 
 class BackboneConfig(_Section):
@@ -41,6 +46,14 @@ class BackboneConfig(_Section):
     )
     pretrained: str | None = Field(None, description="folder or hub id for from_pretrained; none: random weights")
     stem_width: int = Field(32, ge=8, description="channels of the map at stride 2 (`residual`: half its first width)")
+
+    @field_validator("options")
+    @classmethod
+    def _are_sizes(cls, options: dict[str, Any]) -> dict[str, Any]:
+        inner = [name for name in options if name.startswith("_") or name in _DECIDING_CODE]
+        if inner:
+            raise ValueError(f"'{inner[0]}' is no option of a backbone: it decides which code is run")
+        return options
 
 
 class NeckConfig(_Section):
@@ -85,7 +98,7 @@ class CrossViewConfig(_Section):
         "shared level instead (CvM's ablation); `shared`: that level alone, which costs next to nothing",
     )
     width: int = Field(128, ge=8)
-    planes: int = Field(128, ge=2, description="planes of the sweep, uniform in inverse depth")
+    planes: int = Field(128, ge=2, le=1024, description="planes of the sweep, uniform in inverse depth")
     nearest: float | None = Field(None, gt=0, description="the first plane's depth, metres; none: that of the bins")
     neighbours: int = Field(3, ge=1, le=3, description="most other views of an image, the previous frame first")
     parts: tuple[Literal["features", "cost"], ...] = Field(
@@ -153,6 +166,13 @@ class GridConfig(_Section):
     voxel_size: float = Field(gt=0, description="edge of a voxel, metres")
     shape: tuple[int, int, int] = Field(description="voxels in x, y, z")
 
+    @field_validator("shape")
+    @classmethod
+    def _fits_in_memory(cls, shape: tuple[int, int, int]) -> tuple[int, int, int]:
+        if min(shape) < 1 or prod(shape) > _MOST_VOXELS:
+            raise ValueError(f"there must be 1 to {_MOST_VOXELS} voxels")
+        return shape
+
     def to_grid(self) -> VoxelGrid:
         """Return the grid as a core type."""
         return VoxelGrid(self.origin, self.voxel_size, self.shape)
@@ -197,14 +217,14 @@ class VolumeConfig(_Section):
     map_layers: dict[str, tuple[int, ...]] = Field(
         default_factory=dict, description="per BEV layer, the label ids that it stands for (none: a class of its own)"
     )
-    boxes: int = Field(64, ge=1, description="most boxes of a frame")
+    boxes: int = Field(64, ge=1, le=10_000, description="most boxes of a frame")
 
 
 class SteeringConfig(_Section):
     """Steering from the last frames by attentive pooling."""
 
     width: int = Field(64, ge=8)
-    frames: int = Field(16, ge=1)
+    frames: int = Field(16, ge=1, le=1000)
     motion: bool = Field(
         False, description="also from the network's own estimate of how the rig moved between the frames"
     )
@@ -227,8 +247,10 @@ class NetworkConfig(_Section):
     preset: str
     tasks: tuple[Task, ...] = Field(min_length=1, description="what the network can be asked for")
     num_labels: int = Field(ge=2, le=250)
-    input_pixels: int = Field(ge=64 * 64, description="pixels of a network input; its shape follows the camera's")
-    input_multiple: int = Field(16, ge=1, description="width and height of an input are multiples of this")
+    input_pixels: int = Field(
+        ge=64 * 64, le=2**25, description="pixels of a network input; its shape follows the camera's"
+    )
+    input_multiple: int = Field(16, ge=1, le=1024, description="width and height of an input are multiples of this")
     backbone: BackboneConfig
     neck: NeckConfig
     depth_bins: DepthBins

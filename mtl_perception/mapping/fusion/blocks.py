@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 BLOCK = 8
 """Voxels along a block's edge. A block's key (x, y, z) times BLOCK is its first voxel; voxels lie at lattice points."""
 VOXELS = BLOCK**3
+FARTHEST_BLOCK = 1 << 20
+"""Keys lie within plus and minus this: see `pack`."""
 
 Key = tuple[int, int, int]
 
@@ -123,7 +125,7 @@ class BlockStore:
 
 def pack(keys: NDArray) -> NDArray[np.int64]:
     """Return one sortable integer for each integer key (..., 3); coordinates lie within +-2^20."""
-    shifted = np.asarray(keys, dtype=np.int64) + (1 << 20)
+    shifted = np.asarray(keys, dtype=np.int64) + FARTHEST_BLOCK
     return (shifted[..., 0] << 42) | (shifted[..., 1] << 21) | shifted[..., 2]
 
 
@@ -131,7 +133,7 @@ def unpack(packed: NDArray[np.int64]) -> NDArray[np.int32]:
     """Return the keys (..., 3) that `pack` made integers of."""
     mask = (1 << 21) - 1
     parts = np.stack([packed >> 42, (packed >> 21) & mask, packed & mask], axis=-1)
-    return (parts - (1 << 20)).astype(np.int32)
+    return (parts - FARTHEST_BLOCK).astype(np.int32)
 
 
 def _tensor(keys: NDArray[np.int32]) -> o3d.core.Tensor:

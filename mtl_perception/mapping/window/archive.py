@@ -20,7 +20,7 @@ from mtl_perception.mapping.fusion.blocks import BLOCK, Key, unpack
 from mtl_perception.mapping.fusion.measured import NEVER_NS
 from mtl_perception.mapping.surface.meshing import MeshBlock
 from mtl_perception.mapping.window.private_folder import PrivateFolder
-from mtl_perception.mapping.window.region_file import Region, RegionError, encode, read
+from mtl_perception.mapping.window.region_file import Region, RegionError, check_usable, encode, read
 from mtl_perception.mapping.window.regions import (
     REGION,
     RegionIndex,
@@ -145,6 +145,7 @@ class RegionArchive:
             OSError: it cannot be written.
         """
         region = read(io.BytesIO(content), name)
+        check_usable(region, name)
         if region.region in self._entries:
             raise RegionError(f"{name} is a region that the map already has")
         self._write(region.region, content)

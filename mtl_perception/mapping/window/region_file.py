@@ -15,18 +15,22 @@ import hashlib
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import prod
 from typing import BinaryIO
 
 import numpy as np
 from backports import zstd
 from numpy.typing import NDArray
 
-from mtl_perception.mapping.fusion.blocks import ATTRIBUTES, VOXELS, Key, pack, unpack
+from mtl_perception.mapping.fusion.blocks import ATTRIBUTES, FARTHEST_BLOCK, VOXELS, Key, pack, unpack
 from mtl_perception.mapping.surface.meshing import MeshBlock
-from mtl_perception.mapping.window.regions import PLACES, block_keys, places_of
+from mtl_perception.mapping.window.regions import PLACES, REGION, block_keys, places_of
 
 _MAGIC = b"MTLREG01"
 _HEAD = struct.Struct("<8s3i4x4I2Q8x")  # magic, region, blocks, meshes, vertices, triangles, bytes of both parts
+_MOST_OF_A_MESH = 5 * VOXELS  # triangles, five a cell; the vertices, one an edge, are fewer
+_FARTHEST_REGION = FARTHEST_BLOCK // REGION
+_FARTHEST_VERTEX = 1e7  # metres
 _DIGEST = hashlib.sha256().digest_size
 _LEVEL = 1  # of compression; 200 MB/s, and higher levels gain 3 %
 
@@ -92,6 +96,13 @@ def read(file: BinaryIO, name: str, with_voxels: bool = True) -> Region:
     if len(digests[1]) != _DIGEST or not head.startswith(_MAGIC):
         raise RegionError(f"{name} is no region of a map, or of another version")
     _, x, y, z, blocks, meshed, vertices, triangles, *sizes = _HEAD.unpack(head)
+    lengths = _lengths(blocks, meshed, vertices, triangles)
+    if max(map(abs, (x, y, z))) >= _FARTHEST_REGION:
+        raise RegionError(f"{name} is damaged: there is no region {x}, {y}, {z}")
+    if not (max(blocks, meshed) <= PLACES and max(vertices, triangles) <= meshed * _MOST_OF_A_MESH):
+        raise RegionError(f"{name} is damaged: it says to have {blocks} blocks with {vertices} vertices")
+    if any(size > _most_compressed(length) for size, length in zip(sizes, lengths, strict=True)):
+        raise RegionError(f"{name} is damaged: it says that its parts have {sizes} bytes")
     parts = []
     for size, digest in zip(sizes[: 1 + with_voxels], digests, strict=False):
         part = file.read(size)
@@ -100,15 +111,57 @@ def read(file: BinaryIO, name: str, with_voxels: bool = True) -> Region:
         parts.append(part)
     try:
         region = int(pack(np.array([x, y, z])))
-        reader = _Reader(zstd.decompress(parts[0]))
+        reader = _Reader(_decompressed(parts[0], lengths[0]))
         keys = block_keys(region)[_places(reader, blocks)]
         seen_ns = reader.take("<i8", blocks, 2).astype(np.int64)
         meshes = _meshes(reader, block_keys(region)[_places(reader, meshed)], (vertices, triangles))
         reader.end()
-        voxels = _voxels(parts[1], blocks) if with_voxels else {}
-    except (ValueError, zstd.ZstdError) as error:
+        voxels = _voxels(_decompressed(parts[1], lengths[1]), blocks) if with_voxels else {}
+    except (ValueError, EOFError, zstd.ZstdError) as error:
         raise RegionError(f"{name} is damaged: {error}") from error
     return Region(region, keys, seen_ns, meshes, voxels)
+
+
+def check_usable(content: Region, name: str) -> None:
+    """Look whether a region that others may have made holds numbers that a map can go on with.
+
+    Raises:
+        RegionError: a value is not finite, a vertex is nowhere, or a triangle has a corner that is no vertex.
+    """
+    for mesh in content.meshes.values():
+        corners, count = mesh.triangles, len(mesh.vertices)
+        if not (np.abs(mesh.vertices) <= _FARTHEST_VERTEX).all():
+            raise RegionError(f"{name} is damaged: a mesh has vertices that are nowhere")
+        if corners.size and not (corners.min() >= 0 and corners.max() < count):
+            raise RegionError(f"{name} is damaged: a triangle has corners that are no vertices")
+    for field, values in content.voxels.items():
+        if values.dtype.kind == "f" and not np.isfinite(values).all():
+            raise RegionError(f"{name} is damaged: its voxels' {field} is not finite")
+
+
+def _lengths(blocks: int, meshed: int, vertices: int, triangles: int) -> tuple[int, int]:
+    """Return how many bytes both parts have, not compressed."""
+    rows = {"triangles": triangles}
+    meshes = sum(rows.get(field, vertices) * _bytes_of(*kind) for field, kind in _MESH_FIELDS.items())
+    voxels = sum(_bytes_of(*kind) for kind in ATTRIBUTES.values())
+    return blocks * (1 + 2 * 8) + meshed * (1 + 2 * 4) + meshes, blocks * VOXELS * voxels
+
+
+def _bytes_of(kind: str, shape: tuple[int, ...]) -> int:
+    return np.dtype(kind).itemsize * prod(shape)
+
+
+def _most_compressed(length: int) -> int:
+    """Return how many bytes a Zstandard frame has at most: what cannot be compressed gets some longer."""
+    return length + (length >> 7) + 512
+
+
+def _decompressed(part: bytes, length: int) -> bytes:
+    """Return the bytes of a part; never more than `length` and one, whatever it would become."""
+    content = zstd.ZstdDecompressor().decompress(part, max_length=length + 1)
+    if len(content) != length:
+        raise ValueError(f"a part has {len(content)} bytes or more, expected {length}")
+    return content
 
 
 def _places(reader: _Reader, count: int) -> NDArray[np.uint8]:
@@ -137,7 +190,7 @@ def _meshes(reader: _Reader, keys: NDArray[np.int32], totals: tuple[int, int]) -
 
 
 def _voxels(part: bytes, blocks: int) -> dict[str, NDArray]:
-    reader = _Reader(zstd.decompress(part))
+    reader = _Reader(part)
     voxels = {
         name: reader.take(np.dtype(kind).newbyteorder("<"), blocks, VOXELS, *shape)
         for name, (kind, shape) in ATTRIBUTES.items()

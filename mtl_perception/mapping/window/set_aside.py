@@ -14,9 +14,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from mtl_perception.mapping.archives import opened
 from mtl_perception.mapping.fusion.blocks import ATTRIBUTES
 from mtl_perception.mapping.window.private_folder import PrivateFolder
-from mtl_perception.mapping.window.region_file import Region, RegionError, encode, read
+from mtl_perception.mapping.window.region_file import Region, RegionError, check_usable, encode, read
 from mtl_perception.mapping.window.regions import region_ids
 
 _MOST_WAITING = 512  # blocks, 14 kB each, that wait in memory to be written together
@@ -85,6 +86,7 @@ class SetAside:
             OSError: it cannot be written.
         """
         region = read(io.BytesIO(content), name)
+        check_usable(region, name)
         number = len(self.parts)
         self._path(number).write_bytes(content)
         self.parts.append(Part(number, region.keys, region.seen_ns))
@@ -176,7 +178,7 @@ def read_parts(path: Path, aside: SetAside) -> None:
         RegionError: a part is damaged.
         OSError: they cannot be read or written.
     """
-    with zipfile.ZipFile(path) as archive:
+    with opened(path) as archive:
         for number in range(len(archive.namelist())):
             entry = f"{number}.region"
             if entry not in archive.namelist():
