@@ -13,6 +13,9 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from fuzzing.harness import Report, replay, run
 from fuzzing.targets import TARGETS
 
@@ -28,6 +31,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
     options.out.mkdir(parents=True, exist_ok=True)
     reports, began = [], time.monotonic()
+    _warm_up()
     with tempfile.TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None) as folder:
         for number, target in enumerate(chosen, start=1):
             count = max(options.least, round(target.inputs * options.scale))
@@ -40,6 +44,17 @@ def main(arguments: list[str] | None = None) -> int:
     print(_table(reports, time.monotonic() - began))
     (options.out / "fuzz.json").write_text(json.dumps([asdict(report) for report in reports], indent=1) + "\n")
     return int(any(report.findings for report in reports))
+
+
+def _warm_up() -> None:
+    """Let hypothesis look for constants in the sources once, and not in every process."""
+
+    @settings(database=None, max_examples=1)
+    @given(st.integers())
+    def nothing(_: int) -> None:
+        pass
+
+    nothing()
 
 
 class _Progress:

@@ -6,19 +6,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
-from hypothesis import strategies as st
-from hypothesis.strategies import SearchStrategy
-
+from fuzzing import make
 from fuzzing.harness import Case
+from fuzzing.make import Maker
 
 REFUSED = (ValueError, OSError)
 
 
 def file_case(
     path: Path,
-    inputs: SearchStrategy[bytes],
+    inputs: Maker,
     read: Callable[[Path], object],
     valid: Sequence[bytes],
     refusals: tuple[type[Exception], ...] = REFUSED,
@@ -35,7 +33,7 @@ def file_case(
 
 def folder_case(
     folder: Path,
-    files: dict[str, SearchStrategy[bytes]],
+    files: dict[str, Maker],
     read: Callable[[Path], object],
     refusals: tuple[type[Exception], ...] = REFUSED,
     names: str | None = None,
@@ -65,7 +63,7 @@ def folder_case(
                 for path, before in everything.items():
                     path.write_bytes(before)
 
-    made: list[SearchStrategy[Any]] = []
+    made: list[Maker] = []
     for name, contents in files.items():
-        made.append(st.tuples(st.just(name), st.one_of(contents, contents, contents, contents, st.none())))
-    return Case(st.one_of(made), read_with, str(folder) if names is None else names, refusals, [None])
+        made.append(make.tuples(make.just(name), make.one_of(contents, contents, contents, contents, make.just(None))))
+    return Case(make.one_of(*made), read_with, str(folder) if names is None else names, refusals, [None])

@@ -26,7 +26,8 @@ from pathlib import Path
 from typing import Any
 
 from hypothesis import HealthCheck, Phase, Verbosity, given, seed, settings
-from hypothesis.strategies import SearchStrategy
+
+from fuzzing.make import Maker
 
 HANG_S = 2.0
 """Of computing, so that a busy machine makes no findings."""
@@ -54,7 +55,7 @@ class Case:
         valid: inputs that must be read without an error.
     """
 
-    inputs: SearchStrategy
+    inputs: Maker
     read: Callable[[Any], object]
     names: str = ""
     refusals: tuple[type[Exception], ...] = (ValueError,)
@@ -195,6 +196,7 @@ class _Fuzzer:
         _, hard = resource.getrlimit(resource.RLIMIT_AS)
         resource.setrlimit(resource.RLIMIT_AS, (_address_space() + _ROOM, hard))
         signal.signal(signal.SIGPROF, _interrupt)
+        self._most = _most_memory()
         number = 0
         while self._report.inputs < count:
             self._chunk(number, min(_CHUNK, count - self._report.inputs))
@@ -214,7 +216,7 @@ class _Fuzzer:
             report_multiple_bugs=False,
             verbosity=Verbosity.quiet,
         )
-        @given(self._case.inputs)
+        @given(self._case.inputs.strategy)
         def each(value: Any) -> None:
             if self._smallest is not None or self._report.inputs < self._count:
                 self._one(value)
@@ -232,7 +234,7 @@ class _Fuzzer:
         shrinking = self._smallest is not None
         if not shrinking:
             self._announce(value)
-        most, began = _most_memory(), time.process_time()
+        most, began = self._most, time.process_time()
         signal.setitimer(signal.ITIMER_PROF, HANG_S)
         try:
             verdict = _judged(self._case, value)
@@ -248,8 +250,9 @@ class _Fuzzer:
                 self._report.read += 1
             else:
                 self._report.refused += 1
-        if _most_memory() - most > GROWTH:
-            self._save(f"{(_most_memory() - most) >> 20} MiB more memory ({verdict})", "", value, "memory")
+        self._most = _most_memory()
+        if self._most - most > GROWTH:
+            self._save(f"{(self._most - most) >> 20} MiB more memory ({verdict})", "", value, "memory")
 
     def _announce(self, value: Any) -> None:
         """Leave the input where it outlives this process."""

@@ -21,8 +21,9 @@ from typing import Any
 
 import numpy as np
 import yaml
-from hypothesis import strategies as st
-from hypothesis.strategies import SearchStrategy
+
+from fuzzing import make
+from fuzzing.make import Maker
 
 FLOATS = (math.nan, math.inf, -math.inf, 0.0, -0.0, -1.0, 1e-300, 5e-324, 1e20, -1e20, 1.7e308, -1.7e308, 1e-20, 0.5)
 TEXTS = ("", " ", "x", "a/b", "\0", "\n", "\ufffd", "%s {0}", "../../etc", "name" * 500, "\u202e", "front")
@@ -34,26 +35,24 @@ _ARRAY = re.compile(r"sequence<(.+?)(?:, \d+)?>|(.+?)\[(\d+)\]")
 # Messages ------------------------------------------------------------------------------------------------------------
 
 
-def messages(*valid: Any, words: Mapping[str, Sequence[Any]] | None = None, edits: int = 4) -> SearchStrategy:
+def messages(*valid: Any, words: Mapping[str, Sequence[Any]] | None = None, edits: int = 4) -> Maker:
     """Make messages, as objects with the same fields, from valid ones of rclpy by some replaced fields.
 
     Sequences come as rclpy has them (array.array, list) and as rosbags has them (ndarray). Fields keep their type and
     fixed sizes: no deserialiser makes others. `words` has further values for fields, by name.
     """
     bases = [duck(message) for message in valid]
-    makers = [[_edits(path, kind, words or {}) for path, kind in _leaves(message, ())] for message in valid]
-    by_base = [
-        st.lists(st.integers(0, len(kinds) - 1).flatmap(lambda i, kinds=kinds: kinds[i]), max_size=edits)
-        for kinds in makers
-    ]
+    fields = [[_Field(path, kind, words or {}) for path, kind in _leaves(message, ())] for message in valid]
 
-    def build(number: int, chosen: list[tuple[tuple, Any]]) -> SimpleNamespace:
+    def build(number: int, edits: list[tuple[int, int, int]]) -> SimpleNamespace:
         message = copy.deepcopy(bases[number])
-        for path, change in sorted(chosen, key=lambda edit: -len(edit[0])):  # parts before what holds them
-            _apply(message, path, change)
+        chosen = [(fields[number][which % len(fields[number])], how, value) for which, how, value in edits]
+        for field, how, value in sorted(chosen, key=lambda edit: -len(edit[0].path)):  # parts before what holds them
+            field.change(message, how, value)
         return message
 
-    return st.integers(0, len(bases) - 1).flatmap(lambda n: st.builds(build, st.just(n), by_base[n]))
+    edit = make.tuples(make.integers(0, 499), make.integers(0, 255), make.integers(0, (1 << 64) - 1))
+    return make.builds(build, make.integers(0, len(bases) - 1), make.lists(edit, max_size=edits))
 
 
 def duck(message: Any) -> Any:
@@ -80,83 +79,66 @@ def _leaves(message: Any, path: tuple) -> list[tuple[tuple, str]]:
     return found
 
 
-def _edits(path: tuple, kind: str, words: Mapping[str, Sequence[Any]]) -> SearchStrategy:
-    """Make pairs of the path and a change: ("set", value) or what `_changed` knows."""
-    match = _ARRAY.fullmatch(kind)
-    if match is None:
-        values = _scalars(kind)
-        if path[-1] in words:
-            values = st.one_of(st.sampled_from(list(words[path[-1]])), values)
-        return st.tuples(st.just(path), st.tuples(st.just("set"), values))
-    item, fixed = match[1] or match[2], match[3] is not None
-    small, where = st.integers(0, 70), st.integers(0, 4000)
-    if item not in _CODES and item != "string":
-        change: SearchStrategy = st.one_of(
-            st.tuples(st.just("cut"), small), st.tuples(st.just("repeat"), small), st.tuples(st.just("swap"), small)
-        )
-        return st.tuples(st.just(path), change)
-    values = _scalars(item)
-    if path[-1] in words:
-        values = st.one_of(st.sampled_from(list(words[path[-1]])), values)
-    changes = [st.tuples(st.just("at"), where, values), st.tuples(st.just("fill"), values)]
-    if not fixed:
-        changes += [st.tuples(st.just("cut"), where), st.tuples(st.just("repeat"), small)]
-        changes += [st.tuples(st.just("add"), st.lists(values, max_size=4))]
-    if item != "string":
-        changes.append(st.tuples(st.just("as"), st.sampled_from(("ndarray", "array"))))
-    return st.tuples(st.just(path), st.one_of(changes))
+class _Field:
+    """A field of a message, and what may become of it."""
 
+    def __init__(self, path: tuple, kind: str, words: Mapping[str, Sequence[Any]]) -> None:
+        match = _ARRAY.fullmatch(kind)
+        self.path = path
+        self._item = kind if match is None else match[1] or match[2]
+        self._is_single, self._is_fixed = match is None, match is not None and match[3] is not None
+        self._words = tuple(words.get(path[-1], ()))
 
-def _scalars(kind: str) -> SearchStrategy:
-    if kind in ("double", "float"):
-        return st.one_of(st.sampled_from(FLOATS), st.floats(width=32 if kind == "float" else 64))
-    if kind == "boolean":
-        return st.booleans()
-    if kind.startswith(("string", "wstring")):
-        return st.one_of(st.sampled_from(TEXTS), st.text(max_size=8))
-    bits = _LIMITS.get(kind, 8)
-    low, high = (-(1 << bits), (1 << bits) - 1) if kind.startswith("int") else (0, (1 << bits) - 1)
-    edges = [v for v in (0, 1, 2, 3, 7, 16, 255, -1, low, high, high - 1, high // 2, 65536) if low <= v <= high]
-    return st.one_of(st.sampled_from(edges), st.integers(0, 20), st.integers(low, high))
-
-
-def _apply(message: Any, path: tuple, change: tuple) -> None:
-    *parents, last = path
-    holder = message
-    for name in parents:
-        if isinstance(name, int):
-            if name >= len(holder):
+    def change(self, message: Any, how: int, value: int) -> None:
+        """Change the field of a message in a way that two numbers tell, if earlier changes have left it there."""
+        *parents, last = self.path
+        holder = message
+        for name in parents:
+            if isinstance(name, int) and name >= len(holder):
                 return
-            holder = holder[name]
-        else:
-            holder = getattr(holder, name)
-    value = getattr(holder, last)
-    setattr(holder, last, change[1] if change[0] == "set" else _changed(value, *change))
+            holder = holder[name] if isinstance(name, int) else getattr(holder, name)
+        before = getattr(holder, last)
+        setattr(holder, last, self._value(how, value) if self._is_single else self._sequence(before, how, value))
 
+    def _value(self, how: int, value: int) -> Any:
+        """Return an own word, one of the hostile values of the type, or any value of it."""
+        if self._words and how % 2:
+            return self._words[value % len(self._words)]
+        if self._item in ("double", "float"):
+            return FLOATS[value % len(FLOATS)] if how % 8 < 6 else struct.unpack("<d", struct.pack("<Q", value))[0]
+        if self._item == "boolean":
+            return bool(value % 2)
+        if self._item.startswith(("string", "wstring")):
+            return TEXTS[value % len(TEXTS)] if how % 8 < 6 else value.to_bytes(8, "little").decode("utf-8", "replace")
+        bits = _LIMITS.get(self._item, 8)
+        low, high = (-(1 << bits), (1 << bits) - 1) if self._item.startswith("int") else (0, (1 << bits) - 1)
+        edges = [v for v in (0, 1, 2, 3, 7, 16, 255, -1, low, high, high - 1, high // 2, 65536) if low <= v <= high]
+        return edges[value % len(edges)] if how % 8 < 6 else low + value % (high - low + 1)
 
-def _changed(value: Any, what: str, *how: Any) -> Any:
-    kind = value.typecode if isinstance(value, array.array) else None
-    dtype = value.dtype if isinstance(value, np.ndarray) else None
-    items = list(value)
-    if what == "as":
-        content = np.array(items, dtype=dtype if kind is None else np.dtype(kind)) if items or kind or dtype else items
-        return content if how[0] == "ndarray" or not isinstance(value, array.array) else value
-    if what == "cut":
-        del items[min(how[0], len(items)) :]
-    elif what == "repeat":
-        items = items * min(how[0], 4000 // max(len(items), 1))
-    elif what == "swap":
-        items = items[how[0] % max(len(items), 1) :] + items[: how[0] % max(len(items), 1)]
-    elif what == "add":
-        items += how[0]
-    elif what == "at" and items:
-        items[how[0] % len(items)] = how[1]
-    elif what == "fill":
-        items = [how[0]] * len(items)
-    with np.errstate(over="ignore"):
-        if kind is not None:
-            return array.array(kind, [np.float32(v) for v in items] if kind == "f" else items)
-        return items if dtype is None else np.array(items, dtype=dtype)
+    def _sequence(self, before: Any, how: int, value: int) -> Any:
+        what, how = how % 8, how // 8
+        typecode = before.typecode if isinstance(before, array.array) else None
+        dtype = before.dtype if isinstance(before, np.ndarray) else None
+        items, plain = list(before), self._item in _CODES or self._item.startswith("string")
+        if what == 0 and typecode is not None:
+            return np.array(before, dtype=np.dtype(typecode))
+        if what in (1, 2) and not self._is_fixed:
+            del items[value % (len(items) + 1) :]
+        elif what == 3 and not self._is_fixed:
+            items = items * min(value % 70, 4000 // max(len(items), 1))
+        elif what == 4:
+            turn = value % max(len(items), 1)
+            items = items[turn:] + items[:turn]
+        elif what == 5 and plain and not self._is_fixed:
+            items += [self._value(how, value)]
+        elif what == 6 and plain:
+            items = [self._value(how, value)] * len(items)
+        elif plain and items:
+            items[value % len(items)] = self._value(how, value >> 8)
+        with np.errstate(over="ignore"):
+            if typecode is not None:
+                return array.array(typecode, [np.float32(v) for v in items] if typecode == "f" else items)
+            return items if dtype is None else np.array(items, dtype=dtype)
 
 
 # Bytes ---------------------------------------------------------------------------------------------------------------
@@ -166,49 +148,42 @@ _COUNTS = tuple(
     for form in ("<I", ">I", "<Q", ">Q", "<H", ">H")
     for value in (0, 1, 255, (1 << 8 * struct.calcsize(form)) - 1, (1 << 8 * struct.calcsize(form) - 1) - 1)
 )
-_WHERE = st.one_of(st.integers(0, 64), st.integers(0, 1 << 20))
-_EDIT = st.one_of(
-    st.tuples(st.just("flip"), _WHERE, st.integers(0, 7)),
-    st.tuples(st.just("put"), _WHERE, st.binary(min_size=1, max_size=4)),
-    st.tuples(st.just("put"), _WHERE, st.sampled_from(_COUNTS)),
-    st.tuples(st.just("insert"), _WHERE, st.binary(max_size=8)),
-    st.tuples(st.just("delete"), _WHERE, st.integers(1, 64)),
-    st.tuples(st.just("end"), _WHERE, st.just(0)),
-    st.tuples(st.just("copy"), _WHERE, _WHERE, st.integers(1, 64)),
-    st.tuples(st.just("zero"), _WHERE, st.integers(1, 64)),
-)
+_EDIT = make.tuples(make.integers(0, 31), make.integers(0, (1 << 24) - 1), make.integers(0, (1 << 32) - 1))
 
 
-def contents(*valid: bytes, edits: int = 4, others: Sequence[bytes] = ()) -> SearchStrategy[bytes]:
+def contents(*valid: bytes, edits: int = 4, others: Sequence[bytes] = ()) -> Maker:
     """Make the contents of files from valid ones: bits flipped, bytes put, added, lost, moved, and lengths replaced.
 
     `others` are whole inputs that are also given as they are.
     """
-    changed = st.builds(edited, st.sampled_from(valid), st.lists(_EDIT, max_size=edits))
-    small = st.binary(max_size=40)
-    return st.one_of(changed, changed, changed, changed, st.sampled_from(list(others)) if others else small, small)
+    changed = make.builds(edited, make.sampled_from(valid), make.lists(_EDIT, max_size=edits))
+    rest = make.one_of(make.sampled_from(list(others)), make.binary(40)) if others else make.binary(40)
+    return make.one_of(changed, changed, changed, changed, rest)
 
 
-def edited(content: bytes, edits: Sequence[tuple]) -> bytes:
-    """Return the content with the edits made, one after the other."""
+def edited(content: bytes, edits: Sequence[tuple[int, int, int]]) -> bytes:
+    """Return the content with the edits made, one after the other: how, where, and with what. Half are near the head."""
     data = bytearray(content)
-    for what, where, *how in edits:
-        at = where % (len(data) + 1)
-        if what == "flip" and at < len(data):
-            data[at] ^= 1 << how[0]
-        elif what == "put":
-            data[at : at + len(how[0])] = how[0]
-        elif what == "insert":
-            data[at:at] = how[0]
-        elif what == "delete":
-            del data[at : at + how[0]]
-        elif what == "end":
-            del data[at:]
-        elif what == "copy":
-            start = how[0] % (len(data) + 1)
-            data[at:at] = data[start : start + how[1]]
-        elif what == "zero":
-            data[at : at + how[0]] = bytes(min(how[0], len(data) - at))
+    for how, where, value in edits:
+        at = (where % 64 if how >= 16 else where) % (len(data) + 1)
+        what, count = how % 8, value % 64 + 1
+        if what == 0 and at < len(data):
+            data[at] ^= 1 << value % 8
+        elif what == 1:
+            put = value.to_bytes(4, "little")[: 1 + value % 4]
+            data[at : at + len(put)] = put
+        elif what in (2, 3):
+            put = _COUNTS[value % len(_COUNTS)]
+            data[at : at + len(put)] = put
+        elif what == 4:
+            data[at:at] = value.to_bytes(4, "little")
+        elif what == 5:
+            del data[at : len(data) if how >= 24 else at + count]
+        elif what == 6:
+            start = value // 64 % (len(data) + 1)
+            data[at:at] = data[start : start + count]
+        elif what == 7:
+            data[at : at + count] = bytes(min(count, len(data) - at))
     return bytes(data)
 
 
@@ -238,37 +213,34 @@ ODD_JSON = tuple(
 ) + (b"\xff\xfe", b"\x80", b"\xef\xbb\xbf{}")
 
 
-def trees(valid: Any, edits: int = 3, values: Sequence[Any] = VALUES) -> SearchStrategy:
+def trees(valid: Any, edits: int = 3, values: Sequence[Any] = VALUES) -> Maker:
     """Make documents from a valid one: entries replaced, gone, given twice, added under other names."""
     paths = _paths(valid, ())
-    edit = st.tuples(
-        st.integers(0, len(paths) - 1),
-        st.sampled_from(("set", "set", "set", "lose", "rename", "repeat", "nudge")),
-        st.sampled_from(list(values)),
-    )
+    ways = ("set", "set", "set", "lose", "rename", "repeat", "nudge")
 
-    def build(chosen: list[tuple[int, str, Any]]) -> Any:
+    def build(chosen: list[tuple[int, int, int]]) -> Any:
         tree = copy.deepcopy(valid)
-        for number, what, value in chosen:
-            tree = _edited_tree(tree, paths[number], what, value)
+        for where, how, value in chosen:
+            tree = _edited_tree(tree, paths[where % len(paths)], ways[how], values[value % len(values)])
         return tree
 
-    return st.builds(build, st.lists(edit, max_size=edits))
+    edit = make.tuples(make.integers(0, 9999), make.integers(0, len(ways) - 1), make.integers(0, 999))
+    return make.builds(build, make.lists(edit, max_size=edits))
 
 
-def yaml_files(*valid: Any, edits: int = 3) -> SearchStrategy[bytes]:
+def yaml_files(*valid: Any, edits: int = 3) -> Maker:
     """Make YAML files from valid documents."""
     dumped = [_as_yaml(document) for document in valid]
     made = [trees(document, edits).map(_as_yaml) for document in valid]
-    return st.one_of(*made, *made, *made, contents(*dumped, others=ODD_YAML), st.builds(_spliced, st.sampled_from(dumped),
-                                                                                         st.sampled_from(ODD_YAML)))
+    return make.one_of(*made, *made, *made, contents(*dumped, others=ODD_YAML), make.builds(_spliced, make.sampled_from(dumped),
+                                                                                         make.sampled_from(ODD_YAML)))
 
 
-def json_files(*valid: Any, edits: int = 3) -> SearchStrategy[bytes]:
+def json_files(*valid: Any, edits: int = 3) -> Maker:
     """Make JSON files from valid documents."""
     dumped = [_as_json(document) for document in valid]
     made = [trees(document, edits).map(_as_json) for document in valid]
-    return st.one_of(*made, *made, *made, contents(*dumped, others=ODD_JSON))
+    return make.one_of(*made, *made, *made, contents(*dumped, others=ODD_JSON))
 
 
 def _paths(tree: Any, path: tuple) -> list[tuple]:
@@ -323,14 +295,14 @@ def _spliced(document: bytes, odd: bytes) -> bytes:
 # Arrays --------------------------------------------------------------------------------------------------------------
 
 
-def arrays(valid: Mapping[str, np.ndarray], edits: int = 3) -> SearchStrategy[dict[str, np.ndarray]]:
+def arrays(valid: Mapping[str, np.ndarray], edits: int = 3) -> Maker:
     """Make the named arrays of an .npz from valid ones: gone, of other types, shapes, lengths, and values."""
     names = sorted(valid)
-    edit = st.tuples(
-        st.integers(0, len(names) - 1),
-        st.sampled_from(("lose", "type", "shape", "cut", "double", "set", "set", "fill", "empty")),
-        st.integers(0, 1 << 16),
-        st.sampled_from((*FLOATS, -1, 2**31, 2**63 - 1, -(2**63), 65535)),
+    edit = make.tuples(
+        make.integers(0, len(names) - 1),
+        make.sampled_from(("lose", "type", "shape", "cut", "double", "set", "set", "fill", "empty")),
+        make.integers(0, 1 << 16),
+        make.sampled_from((*FLOATS, -1, 2**31, 2**63 - 1, -(2**63), 65535)),
     )
 
     def build(chosen: list[tuple]) -> dict[str, np.ndarray]:
@@ -343,7 +315,7 @@ def arrays(valid: Mapping[str, np.ndarray], edits: int = 3) -> SearchStrategy[di
                     made[name] = changed
         return made
 
-    return st.builds(build, st.lists(edit, max_size=edits))
+    return make.builds(build, make.lists(edit, max_size=edits))
 
 
 def as_npz(named: Mapping[str, np.ndarray]) -> bytes:
@@ -356,10 +328,10 @@ def as_npz(named: Mapping[str, np.ndarray]) -> bytes:
     return file.getvalue()
 
 
-def npz_files(valid: Mapping[str, np.ndarray]) -> SearchStrategy[bytes]:
+def npz_files(valid: Mapping[str, np.ndarray]) -> Maker:
     """Make .npz files from valid arrays."""
     made = arrays(valid).map(as_npz)
-    return st.one_of(made, made, contents(as_npz(valid), others=[b"", b"PK\5\6" + bytes(18), as_npz({})]))
+    return make.one_of(made, made, contents(as_npz(valid), others=[b"", b"PK\5\6" + bytes(18), as_npz({})]))
 
 
 def _edited_array(array_: np.ndarray, what: str, where: int, value: float) -> np.ndarray | None:

@@ -12,9 +12,9 @@ from typing import Any
 
 import cv2
 import numpy as np
-from hypothesis import strategies as st
 from sensor_msgs.msg import CompressedImage, Image
 
+from fuzzing import make
 from fuzzing.harness import Case, Target
 from fuzzing.hostile import contents, duck, messages
 from mtl_perception.messages import compressed_images
@@ -96,8 +96,8 @@ def _compressed(_: Path) -> Case:
                 assert TOPIC in str(error)
         _read_all(message)
 
-    formats = st.one_of(st.sampled_from(FORMATS), st.sampled_from(FORMATS), st.text(max_size=12))
-    return Case(st.tuples(contents(*files), formats), read, TOPIC, valid=[(files[1], "png"), (files[0], "jpeg")])
+    formats = make.one_of(make.sampled_from(FORMATS), make.sampled_from(FORMATS), make.text(12))
+    return Case(make.tuples(contents(*files), formats), read, TOPIC, valid=[(files[1], "png"), (files[0], "jpeg")])
 
 
 def _rvl(depth: np.ndarray) -> bytes:
@@ -129,8 +129,8 @@ def _depth_code(_: Path) -> Case:
         found = decode_rvl(np.frombuffer(content, np.uint8), count)
         assert found.shape == (count,) and found.dtype == np.uint16
 
-    counts = st.sampled_from((0, 1, 47, 48, 49, 4096))
-    return Case(st.tuples(contents(code), counts), read, "RVL", valid=[(code, 48), (code, 0)])
+    counts = make.sampled_from((0, 1, 47, 48, 49, 4096))
+    return Case(make.tuples(contents(code), counts), read, "RVL", valid=[(code, 48), (code, 0)])
 
 
 TARGETS = (

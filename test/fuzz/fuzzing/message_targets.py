@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 from geometry_msgs.msg import Pose, PoseStamped, TransformStamped
-from hypothesis import strategies as st
 from nav_msgs.msg import Odometry
 from nav_msgs.msg import Path as PathMessage
 from rclpy.serialization import serialize_message
 from sensor_msgs.msg import CameraInfo
 from vision_msgs.msg import LabelInfo, VisionClass
 
+from fuzzing import make
 from fuzzing.harness import Case, Target
 from fuzzing.hostile import contents, messages
 from mtl_perception.core import BevMap, Camera, CameraPrediction, Detection, Occupancy, Prediction, VoxelGrid
@@ -117,7 +117,7 @@ def _poses(_: Path) -> Case:
         kind, message = value
         assert is_rigid(readers[kind](message))
 
-    inputs = st.one_of([st.tuples(st.just(kind), messages(_pose(kind))) for kind in readers])
+    inputs = make.one_of(*[make.tuples(make.just(kind), messages(_pose(kind))) for kind in readers])
     return Case(inputs, read, TOPIC, valid=[(kind, _pose(kind)) for kind in readers])
 
 
@@ -131,8 +131,8 @@ def _ego_motion(_: Path) -> Case:
         assert motion.covariance.shape == (6, 6)
         assert np.isfinite(motion.covariance).all()
 
-    stamps = st.sampled_from((0, 4_900_000_000, 5_000_000_000, 6 * 10**9, -(10**18), 2**63))
-    return Case(st.tuples(messages(message), stamps), read, TOPIC, valid=[(message, 4_900_000_000)])
+    stamps = make.sampled_from((0, 4_900_000_000, 5_000_000_000, 6 * 10**9, -(10**18), 2**63))
+    return Case(make.tuples(messages(message), stamps), read, TOPIC, valid=[(message, 4_900_000_000)])
 
 
 def _trajectory(_: Path) -> Case:
@@ -164,7 +164,7 @@ def _calibration(_: Path) -> Case:
         assert camera.is_rectified or np.isfinite(camera.distortion).all()
 
     return Case(
-        st.tuples(messages(plain, lens, cut, words={"distortion_model": models}), st.booleans()),
+        make.tuples(messages(plain, lens, cut, words={"distortion_model": models}), make.sampled_from((False, True))),
         read,
         TOPIC,
         valid=[(plain, False), (plain, True), (lens, False), (cut, False)],
@@ -188,7 +188,7 @@ def _detections(_: Path) -> Case:
         found = with_velocities(found, value[1], TOPIC)
         assert all(box.velocity is None or box.velocity.shape == (3,) for box in found)
 
-    return Case(st.tuples(messages(boxes), messages(velocities)), read, TOPIC, valid=[(boxes, velocities)])
+    return Case(make.tuples(messages(boxes), messages(velocities)), read, TOPIC, valid=[(boxes, velocities)])
 
 
 def _driving(_: Path) -> Case:
@@ -211,7 +211,7 @@ def _driving(_: Path) -> Case:
             for joints, count in zip(from_cabin_joints(message, TOPIC), (26, 42), strict=True):
                 assert joints is None or joints.shape == (count, 3)
 
-    return Case(st.one_of([st.tuples(st.just(w), messages(m)) for w, m in valid]), read, TOPIC, valid=valid)
+    return Case(make.one_of(*[make.tuples(make.just(w), messages(m)) for w, m in valid]), read, TOPIC, valid=valid)
 
 
 def _bev(_: Path) -> Case:
@@ -312,7 +312,7 @@ def _stamps(_: Path) -> Case:
         found = header_stamp_ns(value) if isinstance(value, bytes) else stamp_ns_from(value.header.stamp)
         assert isinstance(found, int)
 
-    return Case(st.one_of(messages(message), contents(data, others=[b"", data[:3], data[:8]])), read, valid=[data])
+    return Case(make.one_of(messages(message), contents(data, others=[b"", data[:3], data[:8]])), read, valid=[data])
 
 
 SERIALISED: Sequence[tuple[str, Callable[[], Any], Callable[[Any], object]]] = (
@@ -353,7 +353,7 @@ def _serialised(folder: Path) -> Case:
             except ValueError as error:
                 raise ValueError(f"{path} {topic}: {error}") from error
 
-    inputs = st.one_of([st.tuples(st.just(t), contents(data)) for t, (_, data) in raw.items()])
+    inputs = make.one_of(*[make.tuples(make.just(t), contents(data)) for t, (_, data) in raw.items()])
     return Case(inputs, read, str(path), valid=[(t, data) for t, (_, data) in raw.items()])
 
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 import yaml
-from hypothesis import strategies as st
 
+from fuzzing import make
 from fuzzing.file_case import file_case, folder_case
 from fuzzing.harness import Case, Target
 from fuzzing.hostile import TEXTS, arrays, as_npz, contents, json_files, trees, yaml_files
@@ -96,7 +96,7 @@ def _mappings(folder: Path) -> Case:
 
 
 def _arguments(_: Path) -> Case:
-    words = st.sampled_from((*TEXTS, "/a=semantic:front", "/a=depth", "=depth", "/a=", "/a=semantic:", "road=#00ff00"))
+    words = make.sampled_from((*TEXTS, "/a=semantic:front", "/a=depth", "=depth", "/a=", "/a=semantic:", "road=#00ff00"))
 
     def read(entries: list[str]) -> None:
         for reader in (read_mappings, checked_colours, label_colours):
@@ -105,15 +105,15 @@ def _arguments(_: Path) -> Case:
             except (ValueError, OSError):
                 continue
 
-    texts = st.one_of(words, st.text(max_size=16))
-    return Case(st.lists(texts, max_size=4), read, valid=[["/a=semantic:front"], ["road=#00ff00"]])
+    texts = make.one_of(words, make.text(16))
+    return Case(make.lists(texts, max_size=4), read, valid=[["/a=semantic:front"], ["road=#00ff00"]])
 
 
 def _parameter_files(folder: Path) -> Case:
     def read(path: Path) -> None:
         found = running_settings.configured_cameras(path)
         assert isinstance(found, tuple)
-        evaluation_command._parameters(path)
+        evaluation_command._cameras(path)
 
     return file_case(folder / "robot.yaml", yaml_files(_PARAMETERS), read, [_dumped(_PARAMETERS)])
 
@@ -178,7 +178,7 @@ TARGETS = (
     Target("rig", ("data.world.cameras.rigs.load_rig",), 3000, _yaml(_document("rigs", "stereo"), _rig)),
     Target(
         "parameter_files",
-        ("running.settings.configured_cameras", "evaluation.command._parameters"),
+        ("running.settings.configured_cameras", "evaluation.command._cameras"),
         3000,
         _parameter_files,
     ),
