@@ -6,7 +6,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint train clean
+.PHONY: help setup demo test faults lint train clean
 
 # demo: the bag to run on (none: render a world, SCENE=street or indoor, and run on that), and where to write
 BAG ?=
@@ -29,6 +29,10 @@ demo: setup ## run the whole suite; BAG=... on a bag, SCENE=indoor inside, OUT=d
 test: setup ## run all tests; ARGS="-k name" for some
 	@$(ENTER) python -m pytest -q --numprocesses=auto --maxprocesses=4 --dist=loadfile test $(ARGS)
 
+faults: setup ## run the fault suite at full scale; the report goes to faults_out/
+	@$(ENTER) MTL_PERCEPTION_FAULTS=full MTL_PERCEPTION_FAULTS_OUT=faults_out \
+		python -m pytest -q --timeout=900 test/faults $(ARGS)
+
 lint: setup ## ruff (rules, not layout) and mypy
 	@$(ENTER) ruff check .; mypy
 
@@ -36,5 +40,5 @@ train: setup ## train the shipped network; ARGS="--help" shows how
 	@$(ENTER) python -m mtl_perception train $(ARGS)
 
 clean: ## remove what set-up, build and demo have made
-	rm -rf .venv build install log demo_out .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv build install log demo_out faults_out .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -prune -exec rm -rf {} +

@@ -15,5 +15,11 @@ def write_whole(path: Path, text: str) -> None:
         OSError: it cannot be written; what was there before stays.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
+    try:
+        with temporary.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())  # or after a power cut the new name may stand for nothing
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -35,6 +35,7 @@ WITHOUT_ROSDEP_KEY = {
     "accelerate": "accelerate",
     "backports": "backports.zstd",
     "onnxruntime": "onnxruntime",
+    "lz4": "rosbags",  # comes with it
     "open3d": "open3d",
     "ray": "ray",
     "rosbags": "rosbags",

@@ -8,11 +8,12 @@ and what the source knows to be true on `/ground_truth/...`.
 
 from __future__ import annotations
 
+import re
 import shutil
-import sqlite3
 import struct
 import tempfile
 from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -31,12 +32,12 @@ from rosbags.interfaces import (
 )
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, Reader, ReaderError, StoragePlugin, Writer
 from rosbags.rosbag2.storage_mcap import McapReader
-from rosbags.serde import SerdeError
 from rosbags.typesys import Stores, get_typestore
 from rosbags.typesys.store import Typestore
 
+from mtl_perception.core.outside_files import read_bytes
 from mtl_perception.data.errors import BagError
-from mtl_perception.data.mcap_chunks import DecompressionError, McapChunks
+from mtl_perception.data.mcap_chunks import McapChunks, decompressed
 from mtl_perception.data.message_types import register_installed, types_of
 
 STORAGES = ("mcap", "sqlite3")
@@ -49,10 +50,10 @@ LATCHED = ("/tf_static", "/ground_truth/dataset")
 
 # MCAP's message index record: opcode, length, channel, length of the entries (stamp and offset, 8 bytes each).
 _MESSAGE_INDEX = struct.Struct("<BQHI")
-
-
-# What rosbags and what it reads with raise on a damaged file.
-_DAMAGES = (ReaderError, OSError, EOFError, struct.error, sqlite3.Error, DecompressionError)
+_MOST_METADATA_BYTES = 8 * 2**20
+_MOST_BYTES = 2**30  # of a message, and of a chunk of messages
+_TYPE = re.compile(r"[A-Za-z]\w*(/[A-Za-z]\w*)?/[A-Za-z]\w*")
+_ANCHOR = re.compile(rb"(?:^|[\s,:\[{-])&[^\s,\]}]")
 
 
 @dataclass(frozen=True)
@@ -157,10 +158,11 @@ class BagReader:
         """
         self.path = Path(path)
         try:
+            _check_files(self.path)
             self._reader = Reader(self.path)
         except FileNotFoundError as error:
             raise BagError(f"bag {self.path}: {error}") from error
-        except ReaderError as error:
+        except (ReaderError, ValueError) as error:
             raise BagError(f"bag {self.path} is not a rosbag2 recording: {error}") from error
 
     def __enter__(self) -> BagReader:
@@ -169,14 +171,21 @@ class BagReader:
         Raises:
             BagError: the bag is damaged or of an unknown kind.
         """
-        try:
+        with self._damages_told():
             self._reader.open()
-        except (ReaderError, OSError) as error:
-            raise BagError(f"bag {self.path}: {error}") from error
         self._types: Typestore | None = None
-        self._topics = self._read_topics()
-        storages = self._storages()
-        whole = getattr(self._reader, "compression_mode", None) != "message" and len(storages) == 1
+        try:
+            with self._damages_told():
+                self._topics = self._read_topics()
+                storages = self._storages()
+                _check_chunks(storages)
+                self._is_compressed = self._reader.compression_mode == "message"
+                if self._is_compressed:  # what rosbags would do without a bound, `raw_messages` does
+                    self._reader.storage.metadata = self._reader.storage.metadata._replace(compression_mode=None)
+        except BagError:
+            self._reader.close()
+            raise
+        whole = not self._is_compressed and len(storages) == 1
         self._chunks = McapChunks(storages[0]) if whole and McapChunks.indexed(storages[0]) else None
         return self
 
@@ -194,6 +203,10 @@ class BagReader:
     def _read_topics(self) -> dict[str, TopicInfo]:
         topics: dict[str, TopicInfo] = {}
         for connection in self._reader.connections:
+            if not _TYPE.fullmatch(connection.msgtype):
+                raise ReaderError(
+                    f"topic {connection.topic!r:.80} has the type {connection.msgtype!r:.80}, which is none"
+                )
             known = topics.get(connection.topic)
             count = connection.msgcount + (known.count if known else 0)
             topics[connection.topic] = TopicInfo(connection.topic, connection.msgtype, count, tuple(_qos(connection)))
@@ -236,10 +249,8 @@ class BagReader:
         self._select([topic])
         storages = self._storages()
         if all(isinstance(storage, McapReader) and storage.chunks for storage in storages):
-            try:
+            with self._damages_told():
                 return sorted(stamp for storage in storages for stamp in _indexed_stamps(storage, topic))
-            except (OSError, struct.error) as error:
-                raise BagError(f"bag {self.path}: {error}") from error
         return [stamp_ns for _, _, stamp_ns, _ in self.raw_messages([topic])]
 
     def raw_messages(
@@ -253,14 +264,15 @@ class BagReader:
         connections = self._select(topics)
         if not connections:
             return
-        try:
+        with self._damages_told():
             if start_ns is not None and stop_ns is not None and self._chunks is not None:
                 yield from self._span(self._chunks, connections, start_ns, stop_ns)
                 return
             for connection, stamp_ns, data in self._reader.messages(connections, start=start_ns, stop=stop_ns):
-                yield connection.topic, connection.msgtype, int(stamp_ns), data
-        except _DAMAGES as error:
-            raise BagError(f"bag {self.path}: {error}") from error
+                if len(data) > _MOST_BYTES:
+                    raise BagError(f"bag {self.path}: {connection.topic}: a message has {len(data)} bytes")
+                content = decompressed(data, _MOST_BYTES) if self._is_compressed else data
+                yield connection.topic, connection.msgtype, int(stamp_ns), content
 
     def messages(
         self, topics: Collection[str] | None = None, start_ns: int | None = None, stop_ns: int | None = None
@@ -273,13 +285,14 @@ class BagReader:
             BagError: a topic is not in the bag, its type's definition is nowhere to be found, or the file is damaged.
         """
         if self._types is None:
-            self._types = types_of(self._reader.connections)
+            with self._damages_told():
+                self._types = types_of(self._reader.connections)
         for topic, message_type, stamp_ns, data in self.raw_messages(topics, start_ns, stop_ns):
             if message_type not in self._types.fielddefs:
                 register_installed(self._types, message_type)
             try:
                 message = self._types.deserialize_cdr(data, message_type)
-            except (SerdeError, struct.error, ValueError, IndexError) as error:
+            except Exception as error:  # rosbags makes the code that reads a type from the bag's own definition of it
                 raise BagError(
                     f"bag {self.path}: {topic}: the message of {stamp_ns} is no {message_type}: {error}"
                 ) from error
@@ -293,6 +306,17 @@ class BagReader:
         for channel, stamp_ns, data in chunks.messages(by_channel, start_ns, stop_ns):
             yield by_channel[channel].topic, by_channel[channel].msgtype, stamp_ns, data
 
+    @contextmanager
+    def _damages_told(self) -> Iterator[None]:
+        """Make a BagError of what rosbags, and what it reads with, raise on files that are not as they must be."""
+        try:
+            yield
+        except BagError:
+            raise
+        except Exception as error:  # there is no end of kinds: of sqlite, of yaml, of decompressors, of numbers too big
+            damage = "" if isinstance(error, (ReaderError, OSError)) else f"it is damaged: {type(error).__name__}: "
+            raise BagError(f"bag {self.path}: {damage}{error}") from error
+
     def _storages(self) -> list[Any]:
         return list(getattr(self._reader.storage, "storages", [self._reader.storage]))
 
@@ -303,6 +327,34 @@ class BagReader:
         if missing:
             raise BagError(f"bag {self.path} has no topic {missing[0]}, it has {', '.join(self.topics)}")
         return [connection for connection in self._reader.connections if connection.topic in topics]
+
+
+def _check_files(path: Path) -> None:
+    """Refuse what would hang or exhaust memory already when it is opened; a ValueError says what."""
+    if not path.is_dir():
+        if path.exists() and not path.is_file():
+            raise ValueError("it is not a regular file")
+        return
+    odd = [each.name for each in sorted(path.iterdir()) if not (each.is_file() or each.is_dir())]
+    if odd:
+        raise ValueError(f"{odd[0]} is not a regular file")
+    metadata = path / "metadata.yaml"
+    if metadata.exists() and _ANCHOR.search(read_bytes(metadata, _MOST_METADATA_BYTES)):
+        raise ValueError("metadata.yaml has anchors, which no recorder writes")
+
+
+def _check_chunks(storages: list[Any]) -> None:
+    """Refuse chunks of an .mcap file that are impossibly large; a ReaderError names the first."""
+    for storage in storages:
+        if not isinstance(storage, McapReader):
+            continue
+        size = storage.path.stat().st_size
+        for chunk in storage.chunks:
+            if chunk.uncompressed_size > _MOST_BYTES or chunk.chunk_start_offset + chunk.compressed_size > size:
+                raise ReaderError(
+                    f"the chunk at {chunk.chunk_start_offset} says to have {chunk.uncompressed_size} bytes, "
+                    f"{chunk.compressed_size} compressed, in a file of {size}"
+                )
 
 
 def _indexed_stamps(storage: McapReader, topic: str) -> Iterator[int]:

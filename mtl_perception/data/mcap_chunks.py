@@ -17,8 +17,9 @@ from typing import Any, BinaryIO
 
 import numpy as np
 from backports import zstd
+from lz4.frame import LZ4FrameDecompressor  # type: ignore[import-untyped]
 from rosbags.rosbag2 import ReaderError
-from rosbags.rosbag2.storage_mcap import ChunkInfo, McapReader, decompress
+from rosbags.rosbag2.storage_mcap import DECOMPRESSORS, ChunkInfo, McapReader, decompress
 
 DecompressionError = zstd.ZstdError
 """What reading a damaged chunk may raise, by rosbags as well."""
@@ -42,6 +43,36 @@ class _Chunk:
     data: bytes = b""
     stream: Any = None
     compressed: bytes = b""
+
+
+def decompressed(data: bytes, most: int) -> bytes:
+    """Return what Zstandard frames hold; a ReaderError says that this is more than `most` bytes, which are never made.
+
+    Raises:
+        ReaderError, EOFError, DecompressionError: it is too much, or damaged.
+    """
+    content = b""
+    while data:
+        stream = zstd.ZstdDecompressor()
+        content += stream.decompress(data, max_length=most + 1 - len(content))
+        if len(content) > most:
+            raise ReaderError(f"compressed data become more than the {most} bytes that they may be")
+        if not stream.eof:
+            raise EOFError("compressed data end too early")
+        data = stream.unused_data
+    return content
+
+
+def _lz4(data: bytes, most: int) -> bytes:
+    stream = LZ4FrameDecompressor()
+    content = bytes(stream.decompress(data, max_length=most + 1))
+    if len(content) > most:
+        raise ReaderError(f"compressed data become more than the {most} bytes that they may be")
+    return content
+
+
+# rosbags decompresses chunks without a bound, and compares with the size that they should have afterwards.
+DECOMPRESSORS.update(zstd=decompressed, lz4=_lz4)
 
 
 class McapChunks:

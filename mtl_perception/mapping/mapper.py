@@ -290,9 +290,13 @@ class Mapper:
             OSError: a new folder for what is not in memory cannot be made; the map is unchanged.
         """
         read = read_map(Path(folder), self.config, self.labels, self._archive_folder)
+        try:
+            if read.saved.centre is not None:
+                read.volume.window.open_at(read.saved.centre)
+        except BaseException:
+            read.volume.close()
+            raise
         self.close()
-        if read.saved.centre is not None:
-            read.volume.window.open_at(read.saved.centre)
         self._go_on(read)
 
     def merge(self, folder: str | Path, self_from_other: Transform | None = None) -> MergeReport:

@@ -13,6 +13,7 @@ from sensor_msgs.msg import CameraInfo
 from mtl_perception.core.camera import DISTORTION_COEFFICIENTS, Camera
 from mtl_perception.core.transforms import Transform
 from mtl_perception.messages.stamps import to_header
+from mtl_perception.messages.texts import one_line
 
 # What drivers write besides sensor_msgs/distortion_models.hpp.
 _MODEL_ALIASES = {"none": "", "fisheye": "equidistant", "radtan": "plumb_bob"}
@@ -51,7 +52,7 @@ def camera_from_info(
             frame_id=str(info.header.frame_id),
         )
     except ValueError as error:
-        raise ValueError(f"{topic}: {error}") from error
+        raise ValueError(one_line(f"{topic}: {error}")) from error
 
 
 def to_camera_info(camera: Camera, stamp_ns: int) -> CameraInfo:

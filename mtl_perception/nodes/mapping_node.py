@@ -7,6 +7,7 @@ from __future__ import annotations
 import dataclasses
 import sys
 import time
+import traceback
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import CancelledError
 from dataclasses import dataclass
@@ -31,6 +32,7 @@ from mtl_perception.ros.files import map_path
 from mtl_perception.ros.graph_services import GraphServices
 from mtl_perception.ros.label_colours import label_colours
 from mtl_perception.ros.lifecycle import ManagedNode
+from mtl_perception.ros.losses import Losses
 from mtl_perception.ros.map_outputs import MapOutputs, OutputSettings
 from mtl_perception.ros.mapping_parameters import RATED_TOPICS, MappingParameters
 from mtl_perception.ros.parameters import Parameters
@@ -144,11 +146,18 @@ class MappingNode(ManagedNode):
         self._corrections = TrajectoryCorrections(self, self._worker, self._correct, lambda: self._outputs.frame)
         if self._in_process:
             return
+        losses = Losses()
         frames = self.create_subscription(
-            RigPrediction, "perception/frame", self._receive, qos.output(), qos_overriding_options=qos.overridable()
+            RigPrediction,
+            "perception/frame",
+            losses.watching(self._receive),
+            qos.output(),
+            qos_overriding_options=qos.overridable(),
         )
         self._subscriptions_made.append(frames)
-        self._monitor = TopicMonitor(self, frames, paced=self._settings.value.frame_policy == "every")
+        self._monitor = TopicMonitor(
+            self, frames, paced=self._settings.value.frame_policy == "every", losses=losses
+        )
 
     def deactivate(self) -> None:
         """Stop listening, finish the frame at hand and publish what has not been published; the map stays."""
@@ -192,11 +201,15 @@ class MappingNode(ManagedNode):
         if self._worker is not None and self._settings.value.on_clock_jump == "reset":
             self._worker.call(self._empty)
 
+    def summary(self) -> str:
+        """Return what is logged now and then."""
+        summary = self._progress.summary()
+        return summary and f"{summary}; {self._sizes['blocks']} blocks, {self._sizes['objects']} objects"
+
     def statuses(self) -> Iterable[Status]:
         """Return what diagnostics show."""
         assert self._worker is not None  # the node is configured
-        problem = self._monitor.problem() if self._monitor is not None else ""
-        yield Status("input", Level.ERROR if problem else Level.OK, problem or "perception/frame arrives")
+        yield self._input_status()
         yield frame_status(self._progress, self._worker.waiting)
         refusal = self._refusal
         yield Status(
@@ -209,6 +222,15 @@ class MappingNode(ManagedNode):
 
     _sizes: dict[str, int] = {}
     _changes = 0  # of the map since the node was configured
+
+    def _input_status(self) -> Status:
+        monitor = self._monitor
+        if monitor is None:
+            return Status("input", Level.OK, "frames come from the same process" if self.is_active else "not active")
+        problem, losing = monitor.problem(), monitor.losing()
+        level = Level.ERROR if problem else Level.WARN if losing else Level.OK
+        message = problem or losing or "perception/frame arrives"
+        return Status("input", level, message, {monitor.topic: monitor.summary})
 
     def _receive(self, message: RigPrediction) -> None:
         if self._monitor is not None and self._worker is not None:
@@ -254,7 +276,8 @@ class MappingNode(ManagedNode):
         known = isinstance(error, (MappingError, ValueError))
         reason = str(error) if known else f"{type(error).__name__}: {error}"
         self._refusal = f"mapping is off: {reason}" if isinstance(error, MappingError) else reason
-        self._progress.report_dropped(frame.stamp_ns, reason, "unusable frame" if known else "internal error")
+        category = "unusable frame" if known else "internal error"
+        self._progress.report_dropped(frame.stamp_ns, reason, category, is_fault=True)
         self.get_logger().error(f"frame {frame.stamp_ns} not mapped: {reason}", throttle_duration_sec=_LOG_PERIOD_S)
 
     def _publish(self) -> None:
@@ -330,6 +353,10 @@ class MappingNode(ManagedNode):
             return False, str(error)
         except CancelledError:
             return False, "the node was cleaned up"
+        except Exception as error:  # the caller must get an answer, and the node go on, whatever a request holds
+            reason = f"internal error: {type(error).__name__}: {error}"
+            self.get_logger().error(f"{reason}\n{traceback.format_exc()}")
+            return False, reason
 
     def _correct(self, poses: Sequence[tuple[int, Transform]]) -> None:
         self._mapper.correct(poses)

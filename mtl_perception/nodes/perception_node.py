@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
@@ -173,6 +173,21 @@ class PerceptionNode(ManagedNode):
         if self._cabin is not None:
             yield self._cabin.status()
 
+    def summary(self) -> str:
+        """Return what is logged now and then."""
+        return self._progress.summary()
+
+    def device(self) -> tuple[str, Mapping[str, object]]:
+        """Return where the network runs."""
+        perceiver = self.__dict__.get("_perceiver")
+        if perceiver is None or perceiver.device.type != "cuda":
+            return "cpu" if perceiver is not None else "nothing yet", {}
+        return str(perceiver.device), {
+            "device name": torch.cuda.get_device_name(perceiver.device),
+            "device memory MiB": torch.cuda.memory_allocated(perceiver.device) / 2**20,
+            "device memory MiB, most so far": torch.cuda.max_memory_allocated(perceiver.device) / 2**20,
+        }
+
     def _process(self, rig_set: RigSet) -> None:
         assert self._input is not None and self._worker is not None  # both live as long as the worker's thread
         clock = FrameClock(rig_set.stamp_ns, rig_set.arrived_clock_ns, rig_set.arrived_steady_ns)
@@ -239,7 +254,7 @@ class PerceptionNode(ManagedNode):
             self._drop(rig_set.stamp_ns, f"{type(error).__name__}: {error}", "internal error")
 
     def _drop(self, stamp_ns: int, reason: str, category: str | None = None) -> None:
-        self._progress.report_dropped(stamp_ns, reason, category)
+        self._progress.report_dropped(stamp_ns, reason, category, is_fault=True)
         self.get_logger().error(f"frame {stamp_ns} dropped: {reason}", throttle_duration_sec=_LOG_PERIOD_S)
 
     def _check_synchronizer(self) -> None:

@@ -10,9 +10,12 @@ from collections.abc import Callable
 from mtl_perception.ros.diagnostics import Level, Status
 from mtl_perception.ros.jobs import Jobs
 
+_RETRY_S = 0.8  # so that users see within two seconds that a disk has room again
+_RETRY_TIMES = 10  # but trying takes a tenth of the time at most
+
 
 class Autosave:
-    """Saves a map whenever a period is over and it has changed. What fails is tried again after another period.
+    """Saves a map whenever a period is over and it has changed. What fails is soon tried again.
 
     An empty map is not saved: it would take the place of one that may be worth something.
     """
@@ -30,12 +33,13 @@ class Autosave:
             save: saves the map, and returns where; called on the thread.
             version: another number whenever the map has changed; 0 while it is empty, or as it was at the start.
             period_s: as it is now; 0 means never.
-            on_failure: told why the map could not be saved; called on the thread.
+            on_failure: told why the map could not be saved, once a reason; called on the thread.
         """
         self._save, self._version, self._period_s = save, version, period_s
         self._on_failure = on_failure
         self._saved_version = 0
         self._last_s = time.monotonic()
+        self._retry_s = _RETRY_S
         self._is_under_way = False
         self._text, self._failure = "nothing was saved yet", ""
         # one that `poll` has asked for, and one for which `finish` waits
@@ -44,7 +48,8 @@ class Autosave:
     def poll(self) -> None:
         """Begin to save if it is time to; never blocks."""
         period = self._period_s()
-        if period > 0 and not self._is_under_way and time.monotonic() - self._last_s >= period:
+        wait = min(period, self._retry_s) if self._failure else period
+        if period > 0 and not self._is_under_way and time.monotonic() - self._last_s >= wait:
             self._last_s = time.monotonic()
             if self._has_changed():
                 self._is_under_way = True
@@ -69,11 +74,13 @@ class Autosave:
         return self._version() not in (0, self._saved_version)
 
     def _do(self) -> None:
-        version = self._version()
+        version, began_s = self._version(), time.monotonic()
         try:
             where = self._save()
         except Exception as error:  # whatever it was, the next period tries again, and on_failure makes it visible
-            self._fail(str(error))
+            self._retry_s = max(_RETRY_S, _RETRY_TIMES * (time.monotonic() - began_s))
+            self._last_s = time.monotonic()
+            self._fail(str(error) or type(error).__name__)
         else:
             self._saved_version, self._failure = version, ""
             self._text = f"saved at {where}"
@@ -82,5 +89,6 @@ class Autosave:
 
     def _fail(self, reason: str) -> None:
         self._is_under_way = False
-        self._failure = f"the map cannot be saved: {reason}"
-        self._on_failure(self._failure)
+        before, self._failure = self._failure, f"the map cannot be saved: {reason}"
+        if self._failure != before:  # not once a second
+            self._on_failure(self._failure)

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable
 from concurrent.futures import CancelledError
 from typing import Any
@@ -23,6 +24,8 @@ from mtl_perception.messages.stamps import to_header
 from mtl_perception.ros.lifecycle import ManagedNode
 from mtl_perception.ros.worker import Worker
 from mtl_perception_msgs.srv import FindObjects, FindRegion, FindWay
+
+_FARTHEST = 1e6  # metres from the map's origin; beyond, single precision would be coarser than the map
 
 
 class GraphServices:
@@ -52,6 +55,9 @@ class GraphServices:
                 response.message = str(error)
             except CancelledError:
                 response.message = "the node was cleaned up"
+            except Exception as error:  # the caller must get an answer, and the node go on, whatever a request holds
+                response.message = f"internal error: {type(error).__name__}: {error}"
+                self._node.get_logger().error(f"{response.message}\n{traceback.format_exc()}")
             return response
 
         return respond
@@ -77,6 +83,8 @@ class GraphServices:
 
     def _find_way(self, request: FindWay.Request, response: FindWay.Response) -> str:
         ends = self._point(request.start, "start"), self._point(request.goal, "goal")
+        if not request.least_clearance >= 0.0:
+            raise QueryError(f"least_clearance is {request.least_clearance}, it must not be negative")
         way = self._mapper.queries().way(*ends, request.least_clearance)
         response.path.header = to_header(self._mapper.stamp_ns, self._frame())
         ahead = np.diff(way.positions, axis=0, append=2 * way.positions[-1:] - way.positions[-2:-1])
@@ -92,4 +100,6 @@ class GraphServices:
         point = np.array([message.point.x, message.point.y, message.point.z])
         if not np.isfinite(point).all():
             raise QueryError(f"{field}.point is {point.tolist()}, which is not finite")
+        if np.abs(point).max() > _FARTHEST:
+            raise QueryError(f"{field}.point is {point.tolist()}, which is farther away than {_FARTHEST:g} m")
         return point

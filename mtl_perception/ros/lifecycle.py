@@ -4,8 +4,9 @@
 
 from __future__ import annotations
 
+import time
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from lifecycle_msgs.msg import State
@@ -21,6 +22,10 @@ from rclpy.timer import Timer
 from mtl_perception.ros import qos
 from mtl_perception.ros.diagnostics import Diagnostics, Level, Status
 from mtl_perception.ros.parameters import ParameterNode
+from mtl_perception.ros.process_status import process_status, resident_mib
+
+_SUMMARY_PERIOD_S = 30.0
+_CLOCK_DISCOVERY_S = 2.0  # a clock that is simulated is given so long to be found
 
 
 class ConfigurationError(Exception):
@@ -41,7 +46,9 @@ class ManagedNode(ParameterNode, LifecycleNode):
         self._failure = ""
         self._output_publishers: list[LifecyclePublisher[Any]] = []
         self.diagnostics = Diagnostics(self, self._statuses)
+        self._made_at_s = time.monotonic()
         self._diagnostics_timer = self.create_steady_timer(1.0, self.diagnostics.publish)
+        self._summary_timer = self.create_steady_timer(_SUMMARY_PERIOD_S, self._report_regularly)
         # The clock starting to be simulated is no jump: whatever has been received by then is kept.
         threshold = JumpThreshold(min_forward=None, min_backward=Duration(nanoseconds=-1), on_clock_change=False)
         self._jump_handle = self.get_clock().create_jump_callback(threshold, post_callback=self._on_jump)
@@ -64,6 +71,14 @@ class ManagedNode(ParameterNode, LifecycleNode):
     def statuses(self) -> Iterable[Status]:
         """Return what diagnostics show while the node is configured."""
         return ()
+
+    def summary(self) -> str:
+        """Return in a few words how the node has fared since the last call; "" when there is nothing to tell."""
+        return ""
+
+    def device(self) -> tuple[str, Mapping[str, object]]:
+        """Return where the node computes, and what diagnostics tell about it."""
+        return "cpu", {}
 
     @property
     def is_configured(self) -> bool:
@@ -141,6 +156,7 @@ class ManagedNode(ParameterNode, LifecycleNode):
         """Make the transition: rclpy calls this."""
         super().on_activate(state)
         result = self._attempt("activate", self.activate)
+        self._summary_timer.reset()
         if result != TransitionCallbackReturn.SUCCESS:
             self._attempt("deactivate", self.deactivate)
             super().on_deactivate(state)
@@ -149,6 +165,7 @@ class ManagedNode(ParameterNode, LifecycleNode):
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Make the transition: rclpy calls this."""
         result = self._attempt("deactivate", self.deactivate)
+        self._log_summary()
         super().on_deactivate(state)
         return result
 
@@ -195,9 +212,34 @@ class ManagedNode(ParameterNode, LifecycleNode):
         self.get_logger().warning(f"the clock jumped back by {-jump.delta.nanoseconds * 1e-9:.3f} s")
         self.clock_jumped_back(self.clock_ns)
 
+    def _report_regularly(self) -> None:
+        """Log one line on how the node fares, but nothing while nothing happens and nothing is wrong."""
+        if not self.is_active:
+            return
+        complaints = self.diagnostics.complaints
+        if not self._log_summary(f"not good: {', '.join(complaints)}" if complaints else "") and complaints:
+            self.get_logger().warning(f"no frame came; {'; '.join(complaints.values())}")
+
+    def _log_summary(self, addition: str = "") -> bool:
+        summary = self.summary()
+        if summary:
+            self.get_logger().info("; ".join(filter(None, [summary, f"{resident_mib():.0f} MiB", addition])))
+        return bool(summary)
+
+    def _clock_status(self) -> Iterable[Status]:
+        """Tell of a simulated clock that stands still at the beginning of time: timers and ages mean nothing then."""
+        if not self.get_parameter("use_sim_time").value:
+            return
+        if self.clock_ns:
+            yield Status("clock", Level.OK, "simulated, from /clock")
+        elif time.monotonic() - self._made_at_s > _CLOCK_DISCOVERY_S:
+            yield Status("clock", Level.ERROR, "use_sim_time is set, but nothing comes on topic '/clock'")
+
     def _statuses(self) -> Iterable[Status]:
         state_label = str(self._state_machine.current_state[1])
         level = Level.ERROR if self._failure else Level.OK
         yield Status("lifecycle", level, self._failure or state_label, {"state": state_label})
+        yield process_status(*self.device())
+        yield from self._clock_status()
         if self._state_id in (State.PRIMARY_STATE_INACTIVE, State.PRIMARY_STATE_ACTIVE):
             yield from self.statuses()

@@ -109,6 +109,8 @@ class BagPlayer:
                 self._play()
         except (BagError, OSError) as error:
             self.summary.error = str(error)
+        except Exception as error:  # whoever waits for the end of the bag must learn that there will be none
+            self.summary.error = f"bag {self._settings.bag} cannot be played: {type(error).__name__}: {error}"
         if self.summary.error:
             self._node.get_logger().fatal(self.summary.error)
         if not self._stop.is_set():

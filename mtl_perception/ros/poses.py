@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, Protocol
@@ -17,8 +18,10 @@ from tf2_ros import Buffer, ExtrapolationException, TransformException
 
 from mtl_perception.core.transforms import Transform, interpolate
 from mtl_perception.messages.poses import StampedTransform, read_odometry, read_pose_stamped, read_transform
+from mtl_perception.messages.texts import one_line
 from mtl_perception.ros import qos
-from mtl_perception.ros.diagnostics import TopicMonitor
+from mtl_perception.ros.diagnostics import DISCOVERY_S, TopicMonitor
+from mtl_perception.ros.losses import Losses
 
 PoseSourceName = Literal["odom", "pose", "tf", "none"]
 
@@ -49,6 +52,9 @@ class PoseSource(Protocol):
             NotYetError: the pose may still arrive.
             NoPoseError: it will not.
         """
+
+    def problem(self) -> str:
+        """Return in one line which transform is absent, or "" when none is."""
 
     def jump_back(self, clock_ns: int) -> None:
         """Forget the poses of the time before the clock jumped back to `clock_ns`."""
@@ -156,14 +162,22 @@ class Transforms:
             message = self._buffer.lookup_transform(target, source, Time(nanoseconds=stamp_ns))
             return read_transform(message).target_from_source
         except ExtrapolationException as error:
-            text = f"no transform '{target}' <- '{source}' at the stamp: {error}"
+            text = one_line(f"no transform '{target}' <- '{source}' at the stamp: {error}")
             if "past" in str(error):
                 raise NoPoseError(text) from error
             raise NotYetError(text) from error
         except TransformException as error:
-            raise NotYetError(f"no transform '{target}' <- '{source}': {error}") from error
+            raise NotYetError(one_line(f"no transform '{target}' <- '{source}': {error}")) from error
         except ValueError as error:
-            raise NoPoseError(str(error)) from error
+            raise NoPoseError(one_line(str(error))) from error
+
+    def problem(self, target: str, source: str) -> str:
+        """Return in one line why there is no transform at any stamp, or "" when there is one."""
+        try:
+            self.target_from_source(target, source, 0)  # 0: the newest
+        except NoPoseError as error:
+            return str(error)
+        return ""
 
 
 class TopicPoses:
@@ -190,14 +204,15 @@ class TopicPoses:
         self._on_error = on_error
         self._world_frame = ""
         self._body_frame = ""
+        losses = Losses()
         self._subscription = node.create_subscription(
             Odometry if kind == "odom" else PoseStamped,
             topic,
-            self._receive,
+            losses.watching(self._receive),
             qos.sensor_input(100, lossless=lossless),
             qos_overriding_options=qos.overridable(),
         )
-        self._monitor = TopicMonitor(node, self._subscription, paced=lossless)
+        self._monitor = TopicMonitor(node, self._subscription, paced=lossless, losses=losses)
         self.monitors: Sequence[TopicMonitor] = (self._monitor,)
         self._topic = f"topic '{self._monitor.topic}'"
 
@@ -215,6 +230,12 @@ class TopicPoses:
         if self._body_frame == self._base_frame:
             return world_from_body
         return world_from_body @ self._transforms.target_from_source(self._body_frame, self._base_frame, stamp_ns)
+
+    def problem(self) -> str:
+        """See `PoseSource`: poses may be those of another frame than the base."""
+        if not self._body_frame or self._body_frame == self._base_frame:
+            return ""
+        return self._transforms.problem(self._body_frame, self._base_frame)
 
     def jump_back(self, clock_ns: int) -> None:
         """See `PoseSource`; a player may send poses up to a second ahead of its clock."""
@@ -254,10 +275,17 @@ class TfPoses:
         self._transforms = transforms
         self._base_frame = base_frame
         self.world_frame = world_frame
+        self._since = time.monotonic()
 
     def world_from_base(self, stamp_ns: int, *, wait: bool) -> Transform:
         """See `PoseSource`; tf2 never extrapolates."""
         return self._transforms.target_from_source(self.world_frame, self._base_frame, stamp_ns)
+
+    def problem(self) -> str:
+        """See `PoseSource`; complains only after a moment, in which TF can be found."""
+        if time.monotonic() - self._since < DISCOVERY_S:
+            return ""
+        return self._transforms.problem(self.world_frame, self._base_frame)
 
     def jump_back(self, clock_ns: int) -> None:
         """See `PoseSource`; whoever owns the tf2 buffer clears it."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from message_filters import SimpleFilter, Subscriber
+from message_filters import SimpleFilter
 from numpy.typing import NDArray
 from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
@@ -25,11 +25,16 @@ from mtl_perception.messages.stamps import stamp_ns_from
 from mtl_perception.ros import qos
 from mtl_perception.ros.camera_infos import CameraInfos
 from mtl_perception.ros.diagnostics import Level, Status, TopicMonitor
+from mtl_perception.ros.losses import Losses
 from mtl_perception.ros.poses import NoPoseError, NotYetError, PoseSource, Transforms
 from mtl_perception.ros.synchronizer import RigSet, RigSynchronizer
 
 _POLL_S = 0.005  # how often something that has not arrived yet is looked for
 _BAD_CALIBRATION = "unusable CameraInfo"
+_LACK_SHOWS_S = 1.0  # diagnostics warn of a camera that was missing from a frame for so long
+_OTHER_CLOCK_S = 10.0  # stamps that are so far from the node's clock are of another clock
+_COMPRESSED_SUFFIX = "/compressed"  # as image_transport names them
+_RAW_TYPE, _COMPRESSED_TYPE = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
 
 
 @dataclass(frozen=True)
@@ -45,6 +50,22 @@ class CameraTopics:
     info_topic: str
     compressed: bool = False
     rectified: bool = False
+
+    def advice(self) -> dict[tuple[str, str], str]:
+        """Return what to set where the images are, by topic and type, raw instead of compressed or the reverse."""
+        longer = self.image_topic + _COMPRESSED_SUFFIX
+        flip, move = f"set {self.name}.compressed to", f"{self.name}.image_topic to"
+        if not self.compressed:
+            return {
+                (longer, _COMPRESSED_TYPE): f"{flip} true and {move} {longer}",
+                (self.image_topic, _COMPRESSED_TYPE): f"{flip} true",
+            }
+        shorter = self.image_topic.removesuffix(_COMPRESSED_SUFFIX)
+        return {
+            (longer, _COMPRESSED_TYPE): f"set {move} {longer}",
+            (shorter, _RAW_TYPE): f"{flip} false and {move} {shorter}",
+            (self.image_topic, _RAW_TYPE): f"{flip} false",
+        }
 
 
 @dataclass(frozen=True)
@@ -109,40 +130,40 @@ class RigInput:
         self._cameras: dict[str, tuple[CameraInfo, Camera]] = {}  # per name, what the camera was made from
         self._used: dict[str, Camera] = {}  # per name, as it was when an image of its could be used
         self._worst_gap_ns = 0
+        self._behind_clock_s = 0.0  # the newest frame's stamp when its last image arrived
+        self._lacked: dict[str, float] = {}  # per camera, when a frame was last without it
+        self.lacks: Counter[str] = Counter()  # per camera, how many frames were without it
         self.bad_images: dict[str, str] = {}  # per camera, what is wrong with its newest image
         self.refused: Counter[tuple[str, str]] = Counter()  # (camera, reason) -> how many images
         profile = qos.sensor_input(lossless=lossless)
-        self._images = {
-            camera.name: Subscriber(
-                node,
+        self._subscriptions: list[Any] = []
+
+        def watch(message_type: Any, topic: str, callback: Callable[[Any], object], **options: Any) -> TopicMonitor:
+            losses = Losses()
+            subscription = node.create_subscription(
+                message_type, topic, losses.watching(callback), profile, qos_overriding_options=qos.overridable()
+            )
+            self._subscriptions.append(subscription)
+            return TopicMonitor(node, subscription, paced=lossless, losses=losses, **options)
+
+        images = {camera.name: SimpleFilter() for camera in cameras}
+        self._image_monitors = {
+            camera.name: watch(
                 CompressedImage if camera.compressed else Image,
                 camera.image_topic,
-                qos_profile=profile,
-                qos_overriding_options=qos.overridable(),
+                images[camera.name].signalMessage,
+                advice=camera.advice(),
             )
             for camera in cameras
-        }
-        self._info_subscriptions = {
-            camera.name: node.create_subscription(
-                CameraInfo,
-                camera.info_topic,
-                self._info_callback(camera.name),
-                qos.sensor_input(lossless=lossless),
-                qos_overriding_options=qos.overridable(),
-            )
-            for camera in cameras
-        }
-        self._image_monitors = {
-            name: TopicMonitor(node, images.sub, paced=lossless) for name, images in self._images.items()
         }
         self._info_monitors = {
-            name: TopicMonitor(node, subscription, once=True, paced=lossless)
-            for name, subscription in self._info_subscriptions.items()
+            camera.name: watch(CameraInfo, camera.info_topic, self._info_callback(camera.name), once=True)
+            for camera in cameras
         }
-        for name, images in self._images.items():
-            images.registerCallback(self._image_monitors[name].arrived)
+        for name, source in images.items():
+            source.registerCallback(self._image_monitors[name].arrived)
         self.synchronizer = RigSynchronizer(
-            self._images,
+            images,
             companions=companions,
             slop_s=slop_s,
             timeout_s=sync_timeout_s,
@@ -151,14 +172,12 @@ class RigInput:
             clock_ns=lambda: int(node.get_clock().now().nanoseconds),
             on_reference_dropped=on_reference_dropped,
         )
-        self.synchronizer.registerCallback(self._note_gap)
+        self.synchronizer.registerCallback(self._note)
         self.synchronizer.registerCallback(on_set)
 
     def close(self) -> None:
         """Unsubscribe."""
-        for images in self._images.values():
-            self._node.destroy_subscription(images.sub)
-        for subscription in self._info_subscriptions.values():
+        for subscription in self._subscriptions:
             self._node.destroy_subscription(subscription)
         if self._poses is not None:
             self._poses.close()
@@ -211,10 +230,12 @@ class RigInput:
         monitors = [*self._image_monitors.values(), *self._info_monitors.values()]
         if self._poses is not None:
             monitors += self._poses.monitors
-        problems = list(filter(None, [*(monitor.problem() for monitor in monitors), *self._transform_problems()]))
-        rates = {monitor.topic: f"{monitor.rate_hz:.1f} Hz, {monitor.count} messages" for monitor in monitors}
-        message = "; ".join(problems) if problems else f"{len(monitors)} topics arrive"
-        yield Status("inputs", Level.ERROR if problems else Level.OK, message, rates)
+        found = [*(monitor.problem() for monitor in monitors), *self._transform_problems()]
+        problems = list(dict.fromkeys(filter(None, found)))
+        losing = list(filter(None, (monitor.losing() for monitor in monitors)))
+        level = Level.ERROR if problems else Level.WARN if losing else Level.OK
+        message = "; ".join([*problems, *losing]) or f"{len(monitors)} topics arrive"
+        yield Status("inputs", level, message, {monitor.topic: monitor.summary for monitor in monitors})
         yield self._image_status()
         yield self._synchronisation()
 
@@ -241,17 +262,33 @@ class RigInput:
             values[f"dropped, {camera}: {reason}"] = count
         for camera, count in synchronizer.waiting.items():
             values[f"waiting, {camera}"] = count
+        for camera, count in sorted(self.lacks.items()):
+            values[f"frames without {camera}"] = count
+        doubts = self._synchronisation_doubts()
         message = f"{synchronizer.complete} complete, {synchronizer.partial} partial frames"
-        return Status("synchronisation", Level.OK, message, values)
+        return Status("synchronisation", Level.WARN if doubts else Level.OK, "; ".join(doubts) or message, values)
+
+    def _synchronisation_doubts(self) -> list[str]:
+        now = time.monotonic()
+        lacking = [name for name in self._topics if now - self._lacked.get(name, float("-inf")) < _LACK_SHOWS_S]
+        doubts = [f"frames come without camera {', '.join(lacking)}"] if lacking else []
+        if abs(self._behind_clock_s) > _OTHER_CLOCK_S:
+            side = "behind" if self._behind_clock_s > 0 else "ahead of"
+            doubts.append(
+                f"stamps are {abs(self._behind_clock_s):.0f} s {side} the node's clock: set use_sim_time for a "
+                "recording, else bring the clocks together"
+            )
+        return doubts
 
     def _transform_problems(self) -> Iterable[str]:
         for name, infos in self._infos.items():
             if infos.newest is None or not infos.newest.header.frame_id:
                 continue
-            try:
-                self._transforms.target_from_source(self._base_frame, infos.newest.header.frame_id, 0)  # 0: the newest
-            except NoPoseError as error:
-                yield f"camera '{name}': {error}"
+            problem = self._transforms.problem(self._base_frame, infos.newest.header.frame_id)
+            if problem:
+                yield f"camera '{name}': {problem}"
+        if self._poses is not None:
+            yield self._poses.problem()
 
     def _view(self, name: str, message: Any, rig_set: RigSet, give_up: Callable[[], bool]) -> _View:
         stamp_ns = stamp_ns_from(message.header.stamp)
@@ -307,8 +344,12 @@ class RigInput:
 
         return receive
 
-    def _note_gap(self, rig_set: RigSet) -> None:
+    def _note(self, rig_set: RigSet) -> None:
         self._worst_gap_ns = max(self._worst_gap_ns, rig_set.worst_gap_ns)
+        self._behind_clock_s = (rig_set.arrived_clock_ns - rig_set.stamp_ns) * 1e-9
+        for name in rig_set.missing:
+            self._lacked[name] = time.monotonic()
+            self.lacks[name] += 1
 
 
 def _reason(error: Exception) -> str:

@@ -6,15 +6,14 @@ from __future__ import annotations
 
 import threading
 import time
-from bisect import bisect_left, insort
+from bisect import bisect_left
 from collections import Counter, deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from message_filters import SimpleFilter
 
-from mtl_perception.messages.stamps import stamp_ns_from
+from mtl_perception.messages.stamps import NANOSECONDS
 
 DUPLICATE = "duplicate stamp"
 LATE = "older than a frame that is already out"
@@ -24,12 +23,15 @@ CLOCK_JUMPED = "the clock jumped back"
 TOO_FEW = "fewer cameras than min_cameras"
 
 _ABSENT_AFTER = 3  # a camera that missed so many frames in a row is not waited for until it sends again
-_JUMP_BACK_NS = 1_000_000_000  # a reference image older than the newest by more than this: the time was set back
+_JUMP_BACK_NS = NANOSECONDS  # an image older than its camera's newest by more than this: the time was set back
 _LATE_IN_A_ROW = 3  # so many late reference images in a row mean the same, e.g. a short bag that loops
+_STEPS = 8  # of the last images that tell a camera's period
+_DISORDER_REMEMBERED_NS = 10 * NANOSECONDS  # for how long a camera that sent out of order is trusted less
+
+_NEVER = -(2**63)  # before all stamps
 
 
-@dataclass(frozen=True)
-class RigSet:
+class RigSet(NamedTuple):
     """One image of the reference camera with the nearest one of every other camera.
 
     Attributes:
@@ -37,7 +39,8 @@ class RigSet:
         messages: per camera name, what its filter passed on.
         companions: likewise what else belongs to the frame, as far as it came in time.
         missing: the cameras that had no image in time, in the rig's order.
-        arrived_steady_ns: `time.monotonic_ns()` when the last of the images arrived.
+        arrived_steady_ns: the steady clock when the set was decided: when the last of its images arrived, or when
+            those that are missing were no longer waited for.
         arrived_clock_ns: the node's clock at that moment.
         worst_gap_ns: the largest distance of a stamp in the set to `stamp_ns`.
     """
@@ -51,32 +54,102 @@ class RigSet:
     worst_gap_ns: int
 
 
-@dataclass(order=True)
-class _Entry:
-    stamp_ns: int
-    message: Any = field(compare=False)
-    steady_ns: int = field(compare=False)
-    clock_ns: int = field(compare=False)
-
-
 class _Queue:
-    """The images of one camera that wait for their frame, sorted by stamp."""
+    """The messages of one source that wait for their frame, sorted by stamp, and what its past tells of its next one.
 
-    def __init__(self) -> None:
-        self.entries: list[_Entry] = []
-        self.newest_ns: int | None = None
-        self.period_ns: int | None = None  # the smallest distance of two stamps so far
+    Removing from the front and inserting moves at most the queue's pointers, 8 bytes a message: no more than one
+    comparison in Python costs. Only the search counts, and it is a bisection.
+
+    Attributes:
+        stamps, messages: what waits.
+        newest_ns: the newest stamp so far.
+        used_ns: the stamp of the last message that went into a set.
+        steps_ns: the last distances of the newest stamps.
+        disorder_ns: by how much a message was older than one before it, as long as `newest_ns` is at most
+            `disorder_until_ns`; 0: all came in order.
+        missed: sets in a row without a message of this source.
+        drops: how many messages were dropped for which reason.
+    """
+
+    __slots__ = (
+        "disorder_ns",
+        "disorder_until_ns",
+        "drops",
+        "is_camera",
+        "messages",
+        "missed",
+        "name",
+        "newest_ns",
+        "stamps",
+        "steps_ns",
+        "used_ns",
+    )
+
+    def __init__(self, name: str, *, is_camera: bool) -> None:
+        self.name = name
+        self.is_camera = is_camera
+        self.stamps: list[int] = []
+        self.messages: list[Any] = []
+        self.drops: Counter[str] = Counter()
+        self.steps_ns: deque[int] = deque(maxlen=_STEPS)
+        self.forget_past()
+
+    def forget_past(self) -> None:
+        """Know nothing but what waits."""
+        self.newest_ns = self.stamps[-1] if self.stamps else _NEVER
+        self.used_ns = self.disorder_until_ns = _NEVER
+        self.steps_ns.clear()
+        self.disorder_ns = self.missed = 0
+
+    def append(self, stamp_ns: int, message: Any) -> None:
+        """Take a message that is newer than all before."""
+        newest_ns = self.newest_ns
+        if newest_ns != _NEVER:
+            self.steps_ns.append(stamp_ns - newest_ns)
+        self.newest_ns = stamp_ns
+        self.stamps.append(stamp_ns)
+        self.messages.append(message)
         self.missed = 0
 
-    def clear(self) -> None:
-        self.entries.clear()
-        self.newest_ns = self.period_ns = None
+    def insert(self, stamp_ns: int, message: Any) -> bool:
+        """Take a message that is not newer than all before; returns False where one of its stamp waits already."""
+        at = bisect_left(self.stamps, stamp_ns)
+        if at < len(self.stamps) and self.stamps[at] == stamp_ns:
+            return False
+        self.stamps.insert(at, stamp_ns)
+        self.messages.insert(at, message)
+        self.note_disorder(stamp_ns)
+        self.newest_ns = max(self.newest_ns, stamp_ns)
         self.missed = 0
+        return True
 
-    def nearest(self, stamp_ns: int) -> _Entry | None:
-        at = bisect_left(self.entries, stamp_ns, key=lambda entry: entry.stamp_ns)
-        around = self.entries[max(at - 1, 0) : at + 1]
-        return min(around, key=lambda entry: abs(entry.stamp_ns - stamp_ns), default=None)
+    def note_disorder(self, stamp_ns: int) -> None:
+        """Remember how late a message came, so that others that are as late are waited for."""
+        late_ns = self.newest_ns - stamp_ns
+        if 0 < late_ns <= _JUMP_BACK_NS:
+            known_ns = self.disorder_ns if self.newest_ns <= self.disorder_until_ns else 0
+            self.disorder_ns = max(known_ns, late_ns)
+            self.disorder_until_ns = self.newest_ns + _DISORDER_REMEMBERED_NS
+
+    def may_bring(self, stamp_ns: int, slop_ns: int) -> bool:
+        """Whether this source may send a message around a stamp after newer ones, going by its past."""
+        if self.newest_ns > self.disorder_until_ns:
+            return False
+        return self.newest_ns - stamp_ns <= self.disorder_ns + slop_ns
+
+    def nearest(self, stamp_ns: int) -> int:
+        """Return the place of the message that is nearest to a stamp, the older one of two; -1 where none waits."""
+        stamps = self.stamps
+        if len(stamps) < 2:
+            return len(stamps) - 1
+        at = bisect_left(stamps, stamp_ns)
+        if at and (at == len(stamps) or stamp_ns - stamps[at - 1] <= stamps[at] - stamp_ns):
+            return at - 1
+        return at
+
+    def remove_first(self, count: int) -> None:
+        """Remove the oldest messages."""
+        del self.stamps[:count], self.messages[:count]
 
 
 class RigSynchronizer(SimpleFilter):
@@ -84,8 +157,9 @@ class RigSynchronizer(SimpleFilter):
 
     Decided means: every other camera has its nearest image within `slop_s`, or cannot deliver one any more (a newer
     image came, its own rate says that its next image lies beyond, it has been absent for a while, or `timeout_s`
-    passed). An image is used once. Each queue is bounded; a message costs O(log queue). What is dropped is counted
-    with its reason.
+    passed). A camera that lately sent out of order is waited for as long as it was late then. Sets go out in the order
+    of their stamps. An image is used once. Each queue is bounded; a message costs O(log queue), whatever the number of
+    cameras, and a set O(cameras * log queue). What is dropped is counted with its reason.
     """
 
     def __init__(
@@ -99,6 +173,7 @@ class RigSynchronizer(SimpleFilter):
         min_cameras: int = 1,
         wait_for_nearer: bool = True,
         clock_ns: Callable[[], int] = time.time_ns,
+        steady_ns: Callable[[], int] = time.monotonic_ns,
         on_reference_dropped: Callable[[int, str], None] = lambda stamp_ns, reason: None,
     ) -> None:
         """Connect to one filter a camera.
@@ -114,35 +189,47 @@ class RigSynchronizer(SimpleFilter):
             wait_for_nearer: wait for an image that may come nearer to the reference than one that is within the slop;
                 False takes the nearest of those that are there, for a sender that waits until the set is done.
             clock_ns: the node's clock.
+            steady_ns: the steady clock; another one where time is made up.
             on_reference_dropped: called with stamp and reason when a reference image will never be in a set.
         """
         super().__init__()
-        sources = {**filters, **(companions or {})}
-        self._names = tuple(sources)
-        self._cameras = tuple(filters)
-        self._reference = self._names[0]
-        self._queues = {name: _Queue() for name in self._names}
+        self._queues = [_Queue(name, is_camera=True) for name in filters]
+        self._queues += [_Queue(name, is_camera=False) for name in companions or {}]
+        self._reference, *self._others = self._queues
+        self._cameras = len(filters)
         self.slop_ns = round(slop_s * 1e9)
         self.timeout_ns = round(timeout_s * 1e9)
         self._queue_size = queue_size
         self._min_cameras = min_cameras
         self._wait_for_nearer = wait_for_nearer
         self._clock_ns = clock_ns
+        self._steady_ns = steady_ns
         self._on_reference_dropped = on_reference_dropped
         self._lock = threading.Lock()
         self._outbox: deque[Callable[[], None]] = deque()  # what is told to others, after the lock is released
-        self._last_out_ns: int | None = None
+        self._arrived_ns: dict[int, int] = {}  # per reference image that waits, when by the steady clock it came
+        self._last_out_ns = _NEVER
+        self._oldest_ns = _NEVER  # what is older is of no use any more
+        self._head_ns = _NEVER  # the oldest reference image that waits,
+        self._deadline_ns = 0  # until when by the steady clock, and
+        self._pending: set[_Queue] = set()  # whom for
         self._late_in_a_row = 0
         self.complete = 0
         self.partial = 0
-        self.drops: Counter[tuple[str, str]] = Counter()  # (camera, reason) -> how many images
-        for name, source in sources.items():
-            source.registerCallback(self._add, name)
+        sources = [*filters.values(), *(companions or {}).values()]
+        for source, queue in zip(sources, self._queues, strict=True):
+            source.registerCallback(self._add, queue)
 
     @property
     def waiting(self) -> dict[str, int]:
         """Per camera, how many images wait for their frame."""
-        return {name: len(queue.entries) for name, queue in self._queues.items()}
+        return {queue.name: len(queue.stamps) for queue in self._queues}
+
+    @property
+    def drops(self) -> Counter[tuple[str, str]]:
+        """Per camera and reason, how many images were dropped."""
+        counts = {(queue.name, reason): n for queue in self._queues for reason, n in queue.drops.copy().items() if n}
+        return Counter(counts)
 
     def check(self) -> None:
         """Decide what time alone decides: call it regularly, so that a lost camera does not hold a frame for ever."""
@@ -156,129 +243,192 @@ class RigSynchronizer(SimpleFilter):
             self._forget_after(clock_ns + self.slop_ns)
         self._tell()
 
-    def _add(self, message: Any, name: str) -> None:
-        entry = _Entry(stamp_ns_from(message.header.stamp), message, time.monotonic_ns(), self._clock_ns())
+    def _add(self, message: Any, queue: _Queue) -> None:
+        stamp = message.header.stamp
+        stamp_ns = stamp.sec * NANOSECONDS + stamp.nanosec
         with self._lock:
-            self._insert(name, entry)
-            self._decide()
-        self._tell()
+            if queue is self._reference:
+                self._take_reference(stamp_ns, message)
+            elif stamp_ns > queue.newest_ns and stamp_ns >= self._oldest_ns:
+                queue.append(stamp_ns, message)
+                self._taken(queue, stamp_ns)
+            elif reason := self._not_taken(queue, stamp_ns, message):
+                queue.drops[reason] += 1
+            else:
+                self._taken(queue, stamp_ns)
+        if self._outbox:
+            self._tell()
 
-    def _insert(self, name: str, entry: _Entry) -> None:
-        queue = self._queues[name]
-        if name == self._reference and self._has_jumped_back(entry.stamp_ns):
-            self._forget_after(entry.stamp_ns + self.slop_ns)
-        if name == self._reference and entry.stamp_ns == self._last_out_ns:
-            self._drop(name, entry, DUPLICATE)
+    def _taken(self, queue: _Queue, stamp_ns: int) -> None:
+        """Send out what has waited for a message of another source than the reference camera."""
+        if len(queue.stamps) > self._queue_size:
+            self._drop_first(queue, 1, QUEUE_FULL)
+        pending = self._pending
+        if queue not in pending:
             return
-        if self._is_late(name, entry.stamp_ns):
-            self._drop(name, entry, LATE)
-            return
-        at = bisect_left(queue.entries, entry)
-        if at < len(queue.entries) and queue.entries[at].stamp_ns == entry.stamp_ns:
-            self._drop(name, entry, DUPLICATE)
-            return
-        if queue.newest_ns is not None and entry.stamp_ns > queue.newest_ns:
-            step = entry.stamp_ns - queue.newest_ns
-            queue.period_ns = step if queue.period_ns is None else min(queue.period_ns, step)
-        queue.newest_ns = entry.stamp_ns if queue.newest_ns is None else max(queue.newest_ns, entry.stamp_ns)
-        queue.missed = 0
-        insort(queue.entries, entry)
-        if len(queue.entries) > self._queue_size:
-            self._drop(name, queue.entries.pop(0), QUEUE_FULL)
+        # What comes first is the usual case of what `_has_settled` says.
+        if self._head_ns <= stamp_ns <= self._head_ns + self.slop_ns or self._has_settled(queue, self._head_ns):
+            pending.remove(queue)
+            if not pending:
+                self._decide()
+
+    def _not_taken(self, queue: _Queue, stamp_ns: int, message: Any) -> str:
+        """Queue a message that is not newer than all before; "", or why it is dropped."""
+        if stamp_ns < self._oldest_ns:
+            queue.note_disorder(stamp_ns)
+            return LATE
+        if stamp_ns == queue.used_ns:
+            return DUPLICATE
+        if queue.newest_ns - stamp_ns > _JUMP_BACK_NS:
+            # This source alone was ahead of its time: what it sent then belongs to no frame.
+            self._forget(queue, stamp_ns + _JUMP_BACK_NS)
+        if stamp_ns < queue.used_ns:
+            queue.note_disorder(stamp_ns)
+            return LATE
+        return "" if queue.insert(stamp_ns, message) else DUPLICATE
+
+    def _take_reference(self, stamp_ns: int, message: Any) -> None:
+        """Queue an image of the reference camera, and send out what is decided."""
+        queue = self._reference
+        if stamp_ns > queue.newest_ns:
+            self._late_in_a_row = 0
+            queue.append(stamp_ns, message)
+        else:
+            if self._has_jumped_back(stamp_ns):
+                self._forget_after(stamp_ns + self.slop_ns)
+            if stamp_ns < self._last_out_ns:
+                queue.note_disorder(stamp_ns)
+                self._drop_reference(stamp_ns, LATE)
+                return
+            if stamp_ns == self._last_out_ns or not queue.insert(stamp_ns, message):
+                queue.drops[DUPLICATE] += 1  # nobody is told: the frame itself is not lost
+                return
+        self._arrived_ns[stamp_ns] = self._steady_ns()
+        if len(queue.stamps) > self._queue_size:
+            self._drop_first(queue, 1, QUEUE_FULL)
+        self._decide()
 
     def _has_jumped_back(self, stamp_ns: int) -> bool:
         """Whether a reference image of this stamp tells that the time was set back."""
-        newest_ns = self._queues[self._reference].newest_ns
-        if newest_ns is not None and newest_ns - stamp_ns > _JUMP_BACK_NS:
+        if self._reference.newest_ns - stamp_ns > _JUMP_BACK_NS:
             return True
-        if self._last_out_ns is None or stamp_ns >= self._last_out_ns:
+        if stamp_ns >= self._last_out_ns:
             self._late_in_a_row = 0
             return False
         self._late_in_a_row += 1
         return self._late_in_a_row >= _LATE_IN_A_ROW
 
-    def _is_late(self, name: str, stamp_ns: int) -> bool:
-        slop_ns = 0 if name == self._reference else self.slop_ns
-        return self._last_out_ns is not None and stamp_ns < self._last_out_ns - slop_ns
-
     def _forget_after(self, stamp_ns: int) -> None:
-        for name, queue in self._queues.items():
-            kept = [entry for entry in queue.entries if entry.stamp_ns <= stamp_ns]
-            for entry in queue.entries[len(kept) :]:
-                self._drop(name, entry, CLOCK_JUMPED)
-            queue.clear()
-            queue.entries = kept
-            queue.newest_ns = kept[-1].stamp_ns if kept else None
-        self._last_out_ns = None
+        for queue in self._queues:
+            self._forget(queue, stamp_ns)
+        self._last_out_ns = self._oldest_ns = self._head_ns = _NEVER
+        self._pending.clear()
         self._late_in_a_row = 0
 
-    def _decide(self) -> None:
-        references = self._queues[self._reference].entries
-        while references and self._is_decided(references[0]):
-            self._emit(references.pop(0))
+    def _forget(self, queue: _Queue, stamp_ns: int) -> None:
+        """Drop what waits of a source with a later stamp, and what its past tells."""
+        kept = bisect_left(queue.stamps, stamp_ns + 1)
+        self._count_drops(queue, queue.stamps[kept:], CLOCK_JUMPED)
+        del queue.stamps[kept:], queue.messages[kept:]
+        queue.forget_past()
 
-    def _is_decided(self, reference: _Entry) -> bool:
-        timed_out = time.monotonic_ns() - reference.steady_ns > self.timeout_ns
-        return timed_out or all(self._has_settled(self._queues[name], reference.stamp_ns) for name in self._names[1:])
+    def _decide(self) -> None:
+        """Send out, from the oldest on, what waits for nothing any more."""
+        references = self._reference
+        while references.stamps:
+            head_ns = references.stamps[0]
+            if head_ns != self._head_ns:
+                self._head_ns = head_ns
+                self._deadline_ns = self._arrived_ns[head_ns] + self.timeout_ns
+                self._pending = {queue for queue in self._others if not self._has_settled(queue, head_ns)}
+            waits = self._pending or self._may_be_preceded(head_ns)
+            if waits and self._steady_ns() <= self._deadline_ns:
+                return
+            self._emit()
+        self._head_ns = _NEVER
+        self._pending.clear()
 
     def _has_settled(self, queue: _Queue, stamp_ns: int) -> bool:
         """Whether no image that may still come from this camera would be a better partner for the reference."""
-        if queue.newest_ns is not None and queue.newest_ns >= stamp_ns:
+        newest_ns = queue.newest_ns
+        at = queue.nearest(stamp_ns)
+        gap_ns = abs(queue.stamps[at] - stamp_ns) if at >= 0 else self.slop_ns + 1
+        if gap_ns <= self.slop_ns:
+            if newest_ns >= stamp_ns or not queue.steps_ns:
+                return True
+            return not self._wait_for_nearer or gap_ns <= abs(newest_ns + min(queue.steps_ns) - stamp_ns)
+        if queue.missed >= _ABSENT_AFTER:
             return True
-        nearest = queue.nearest(stamp_ns)
-        within = nearest is not None and abs(nearest.stamp_ns - stamp_ns) <= self.slop_ns
-        if queue.newest_ns is None or queue.period_ns is None:
-            return within or queue.missed >= _ABSENT_AFTER
-        if within and nearest is not None:
-            next_ns = queue.newest_ns + queue.period_ns
-            return not self._wait_for_nearer or abs(nearest.stamp_ns - stamp_ns) <= abs(next_ns - stamp_ns)
+        if newest_ns >= stamp_ns:
+            # One that comes out of order may still be of this frame; so may the next after a stamp far in the future.
+            is_far = queue.stamps and gap_ns > _JUMP_BACK_NS
+            return not (is_far or queue.may_bring(stamp_ns, self.slop_ns))
         # Half a period is the earliest that a jittering camera sends its next image.
-        next_ns = queue.newest_ns + queue.period_ns // 2
-        return next_ns > stamp_ns + self.slop_ns or queue.missed >= _ABSENT_AFTER
+        return bool(queue.steps_ns) and newest_ns + min(queue.steps_ns) // 2 > stamp_ns + self.slop_ns
 
-    def _emit(self, reference: _Entry) -> None:
-        chosen = {self._reference: reference}
-        for name in self._names[1:]:
-            queue = self._queues[name]
-            nearest = queue.nearest(reference.stamp_ns)
-            if nearest is not None and abs(nearest.stamp_ns - reference.stamp_ns) <= self.slop_ns:
-                chosen[name] = nearest
-            else:
+    def _may_be_preceded(self, stamp_ns: int) -> bool:
+        """Whether a reference image is missing before this one that may still come, out of order."""
+        queue = self._reference
+        if queue.newest_ns > queue.disorder_until_ns or not queue.steps_ns or self._last_out_ns == _NEVER:
+            return False
+        period_ns = min(queue.steps_ns)
+        is_missing = stamp_ns - self._last_out_ns > period_ns + period_ns // 2
+        return is_missing and queue.may_bring(stamp_ns - period_ns, self.slop_ns)
+
+    def _emit(self) -> None:
+        """Make a set of the oldest reference image that waits, or drop it."""
+        reference, slop_ns = self._reference, self.slop_ns
+        stamp_ns = self._last_out_ns = reference.stamps[0]
+        self._oldest_ns = stamp_ns - slop_ns
+        messages, companions = {reference.name: reference.messages[0]}, {}
+        reference.remove_first(1)
+        del self._arrived_ns[stamp_ns]
+        missing: list[str] = []
+        worst_gap_ns = 0
+        for queue in self._others:
+            at = queue.nearest(stamp_ns)
+            gap_ns = abs(queue.stamps[at] - stamp_ns) if at >= 0 else slop_ns + 1
+            if gap_ns > slop_ns:
                 queue.missed += 1
-            self._discard_until(name, nearest if name in chosen else None, reference.stamp_ns)
-        self._last_out_ns = reference.stamp_ns
-        missing = tuple(name for name in self._cameras if name not in chosen)
-        if len(self._cameras) - len(missing) < self._min_cameras:
-            for name, entry in chosen.items():
-                self._drop(name, entry, TOO_FEW)
+                self._drop_first(queue, bisect_left(queue.stamps, stamp_ns), UNMATCHED)
+                if queue.is_camera:
+                    missing.append(queue.name)
+                continue
+            (messages if queue.is_camera else companions)[queue.name] = queue.messages[at]
+            queue.used_ns = queue.stamps[at]
+            if gap_ns > worst_gap_ns:
+                worst_gap_ns = gap_ns
+            if at:
+                queue.drops[UNMATCHED] += at  # no later reference image can use what is older
+            queue.remove_first(at + 1)
+        if len(messages) < self._min_cameras:
+            for queue in self._others:
+                queue.drops[TOO_FEW] += queue.name in messages or queue.name in companions
+            self._drop_reference(stamp_ns, TOO_FEW)
             return
-        self.partial += bool(missing)
-        self.complete += not missing
-        last = max(chosen.values(), key=lambda entry: entry.steady_ns)
-        rig_set = RigSet(
-            stamp_ns=reference.stamp_ns,
-            messages={name: chosen[name].message for name in self._cameras if name in chosen},
-            companions={name: entry.message for name, entry in sorted(chosen.items()) if name not in self._cameras},
-            missing=missing,
-            arrived_steady_ns=last.steady_ns,
-            arrived_clock_ns=last.clock_ns,
-            worst_gap_ns=max(abs(entry.stamp_ns - reference.stamp_ns) for entry in chosen.values()),
-        )
+        if missing:
+            self.partial += 1
+        else:
+            self.complete += 1
+        now_ns, clock_ns = self._steady_ns(), self._clock_ns()
+        rig_set = RigSet(stamp_ns, messages, companions, tuple(missing), now_ns, clock_ns, worst_gap_ns)
         self._outbox.append(lambda: self.signalMessage(rig_set))
 
-    def _discard_until(self, name: str, used: _Entry | None, stamp_ns: int) -> None:
-        """Drop a camera's images that no later reference image can use."""
-        queue = self._queues[name]
-        limit = stamp_ns - self.slop_ns if used is None else used.stamp_ns
-        while queue.entries and queue.entries[0].stamp_ns <= limit:
-            entry = queue.entries.pop(0)
-            if entry is not used:
-                self._drop(name, entry, UNMATCHED)
+    def _drop_first(self, queue: _Queue, count: int, reason: str) -> None:
+        self._count_drops(queue, queue.stamps[:count], reason)
+        queue.remove_first(count)
 
-    def _drop(self, name: str, entry: _Entry, reason: str) -> None:
-        self.drops[name, reason] += 1
-        if name == self._reference and reason is not DUPLICATE:
-            self._outbox.append(lambda: self._on_reference_dropped(entry.stamp_ns, reason))
+    def _count_drops(self, queue: _Queue, stamps: list[int], reason: str) -> None:
+        if queue is not self._reference:
+            queue.drops[reason] += len(stamps)
+            return
+        for stamp_ns in stamps:
+            del self._arrived_ns[stamp_ns]
+            self._drop_reference(stamp_ns, reason)
+
+    def _drop_reference(self, stamp_ns: int, reason: str) -> None:
+        self._reference.drops[reason] += 1
+        self._outbox.append(lambda: self._on_reference_dropped(stamp_ns, reason))
 
     def _tell(self) -> None:
         # Outside the lock: what listeners do must not hold up, or dead-lock with, the next image.

@@ -109,7 +109,9 @@ def run_graph(settings: UpSettings) -> Outcome:
             with graph:
                 failure = _run_until_done(graph, monitor, settings, stop)
                 seconds = time.monotonic() - began
-                saved = _save_map(monitor, settings) if not failure else None
+                saved = None
+                if not failure:
+                    saved, failure = _save_map(monitor, settings)
                 if not failure and settings.evaluate:
                     failure = _save_evaluation(monitor, settings)
                 failure = "\n".join(filter(None, dict.fromkeys([failure, graph.close()])))
@@ -220,18 +222,18 @@ def _recorder(monitor: MonitorNode, settings: UpSettings) -> PredictionRecorder 
     return recorder
 
 
-def _save_map(monitor: MonitorNode, settings: UpSettings) -> Path | None:
-    """Have the mapping node save its map below `out`; return its folder, or None when there is nothing to save."""
+def _save_map(monitor: MonitorNode, settings: UpSettings) -> tuple[Path | None, str]:
+    """Have the mapping node save its map below `out`, if there is one to save; return its folder, or why it could not.
+    """
     if settings.out is None or not monitor.frames.reported("mapping", used_only=True):
-        return None
+        return None, ""
     from mtl_perception_msgs.srv import SaveMap
 
     answer = monitor.call(SaveMap, settings.full_name("mapping/save"), SaveMap.Request(path="map"), _SAVE_TIMEOUT_S)
     if answer is None or not answer.success:
         reason = "the mapping node does not answer" if answer is None else answer.message
-        monitor.get_logger().error(f"the map could not be saved: {reason}")
-        return None
-    return Path(answer.path)
+        return None, f"the map could not be saved: {reason}"
+    return Path(answer.path), ""
 
 
 def _save_evaluation(monitor: MonitorNode, settings: UpSettings) -> str:

@@ -2,7 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The synchroniser: which images make a set, when, and what becomes of the others."""
 
+import random
 import time
+from collections import Counter
 
 import pytest
 from builtin_interfaces.msg import Time
@@ -244,3 +246,113 @@ def test_companions_make_up_for_no_camera():
     time.sleep(0.03)
     bench.synchronizer.check()
     assert bench.sets == [] and bench.lost == [(1000, TOO_FEW)]
+
+
+def test_camera_that_sends_out_of_order_is_waited_for_once_it_is_known():
+    bench = Bench()
+    bench.feed("front", 1000)
+    bench.feed("left", 1100)  # 1000 is to come yet, but nothing says so
+    bench.feed("left", 1000)
+    bench.feed("front", 1100)
+    assert [s.missing for s in bench.sets] == [("left",), ()]
+    bench.feed("front", 1200)
+    bench.feed("left", 1300)
+    assert len(bench.sets) == 2
+    bench.feed("left", 1200)
+    assert bench.stamps()[-1] == {"front": 1200, "left": 1200}
+    bench.feed("front", 1300)
+    bench.feed("front", 1400)  # lost
+    for at in (1500, 1600):
+        bench.feed("left", at)
+    assert bench.sets[-1].stamp_ns == 1400 * 10**6 and bench.sets[-1].missing == ("left",)
+
+
+def test_order_is_trusted_again_after_a_while():
+    bench = Bench()
+    for at in (1000, 1200, 1100):
+        bench.feed("left", at)
+    for at in range(1300, 11_400, 100):
+        bench.feed("left", at)
+        bench.feed("front", at)
+    bench.feed("front", 11_400)
+    bench.feed("left", 11_500)
+    assert bench.sets[-1].stamp_ns == 11_400 * 10**6
+
+
+def test_reference_image_that_is_late_is_waited_for_once_that_is_known():
+    bench = Bench(("front",))
+    for at in (1000, 1100, 1300, 1200, 1400):
+        bench.feed("front", at)
+    assert bench.synchronizer.drops == {("front", LATE): 1}
+    bench.feed("front", 1600)  # 1500 may come late, too
+    assert bench.stamps()[-1] == {"front": 1400}
+    bench.feed("front", 1500)
+    assert [stamps["front"] for stamps in bench.stamps()[-3:]] == [1400, 1500, 1600]
+    for at in (1800, 1900):  # 1700 is lost
+        bench.feed("front", at)
+    assert bench.stamps()[-1] == {"front": 1900}
+
+
+def test_an_image_is_used_once_even_when_it_comes_again():
+    bench = Bench(slop_s=0.15)
+    bench.feed("left", 1000)
+    bench.feed("front", 1000)
+    bench.feed("left", 1000)
+    bench.feed("front", 1100)
+    bench.feed("left", 1300)
+    assert bench.stamps() == [{"front": 1000, "left": 1000}, {"front": 1100}]
+    assert bench.synchronizer.drops == {("left", DUPLICATE): 1}
+
+
+def test_one_wrong_stamp_from_the_future_costs_one_camera_one_frame_at_most():
+    bench = Bench()
+    for at in range(1000, 2000, 100):
+        bench.feed("front", at)
+        bench.feed("left", 4_000_000 if at == 1400 else at)
+    assert [s.stamp_ns for s in bench.sets if s.missing] == [1400 * 10**6]
+    assert bench.synchronizer.drops["left", CLOCK_JUMPED] == 1
+    assert len(bench.sets) == 10
+
+
+def test_a_hiccup_does_not_spoil_what_is_known_of_a_cameras_rate():
+    bench = Bench()
+    for at in (1000, 1001, *range(1100, 2000, 100)):
+        bench.feed("left", at)
+        bench.feed("front", at)
+    bench.feed("left", 1990)
+    bench.feed("front", 2000)  # the next is due at 2090
+    assert bench.stamps()[-1] == {"front": 2000, "left": 1990}
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_whatever_comes_each_image_is_used_dropped_for_a_reason_or_waits(seed):
+    draw, now_ns = random.Random(seed), 0
+    cameras, companions = ("front", "left", "right"), {"joints": SimpleFilter()}
+    options = {"queue_size": 4, "min_cameras": 2, "timeout_s": 0.3, "steady_ns": lambda: now_ns}
+    bench = Bench(cameras, companions=companions, **options)
+    sources = {**bench.filters, **companions}
+    arrivals = [
+        (at + draw.choice((0, 5, 30, 250, 900)), source, at + draw.choice((-20, 0, 0, 15, 10_000 * (at == 3000))))
+        for at in range(1000, 6000, 100)
+        for source in sources
+        for _ in range(draw.choice((0, 1, 1, 1, 1, 2)))
+    ]
+    fed = Counter()
+    for at, source, stamp in sorted(arrivals):
+        while now_ns < at * 10**6:
+            now_ns += 20 * 10**6
+            bench.synchronizer.check()
+        image = Image()
+        image.header.stamp = Time(sec=stamp // 1000, nanosec=stamp % 1000 * 10**6)
+        sources[source].signalMessage(image)
+        fed[source] += 1
+        assert max(bench.synchronizer.waiting.values()) <= 4
+    found = Counter(bench.synchronizer.waiting)
+    for (source, _), count in bench.synchronizer.drops.items():
+        found[source] += count
+    for rig_set in bench.sets:
+        found.update([*rig_set.messages, *rig_set.companions])
+    assert found == fed
+    assert len(bench.sets) > 10 and all(len(s.messages) >= 2 for s in bench.sets)
+    lost = sum(n for (source, why), n in bench.synchronizer.drops.items() if source == "front" and why != DUPLICATE)
+    assert len(bench.lost) == lost

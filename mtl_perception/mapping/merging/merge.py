@@ -41,6 +41,7 @@ from mtl_perception.mapping.window.archive import RegionArchive
 from mtl_perception.mapping.window.set_aside import SetAside
 
 _RIGID = 1e-6  # by which a rotation may differ from one
+_FARTHEST = 1e5  # metres; beyond, single precision would be coarser than voxels
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,6 +150,9 @@ def _checked(transform: Transform) -> Transform:
     )
     if not fits:
         raise MappingError(f"self_from_other is {transform.tolist()}, which is no rigid transform")
+    if np.abs(transform[:3, 3]).max() > _FARTHEST:
+        away = transform[:3, 3].tolist()
+        raise MappingError(f"self_from_other has the translation {away}, maps are at most {_FARTHEST:g} m apart")
     return transform
 
 
