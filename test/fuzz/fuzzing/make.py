@@ -30,7 +30,7 @@ class Numbers:
         size = max(1, (max(count - 1, 1).bit_length() + 7) // 8)
         part = self._content[self._at : self._at + size]
         self._at += size
-        return int.from_bytes(part, "little") % count
+        return int.from_bytes(part, "big") % count
 
 
 class Maker:

@@ -338,8 +338,8 @@ def _serialised(folder: Path) -> Case:
     """Serialised messages of a bag, changed byte by byte, as its reader and then the message's own make of them."""
     path = folder / "serialised"
     with BagWriter(path) as writer:
-        for topic, make, _ in SERIALISED:
-            writer.write(topic, make(), STAMP_NS)
+        for topic, message_of, _ in SERIALISED:
+            writer.write(topic, message_of(), STAMP_NS)
     bag = BagReader(path).__enter__()
     raw = {topic: (kind, data) for topic, kind, _, data in bag.raw_messages()}
     readers = {topic: reader for topic, _, reader in SERIALISED}
@@ -363,7 +363,10 @@ def _in(module: str, *names: str) -> tuple[str, ...]:
 
 TARGETS = (
     Target(
-        "poses", _in("poses", "transform_from_pose", "read_odometry", "read_pose_stamped", "read_transform"), 8000, _poses
+        "poses",
+        _in("poses", "transform_from_pose", "read_odometry", "read_pose_stamped", "read_transform"),
+        8000,
+        _poses,
     ),
     Target("ego_motion", _in("poses", "read_ego_motion"), 3000, _ego_motion),
     Target("trajectory", _in("trajectories", "read_trajectory"), 3000, _trajectory),

@@ -50,11 +50,11 @@ _NETWORK = {
     "preset": "tiny",
     "tasks": ["depth"],
     "num_labels": 2,
-    "input_pixels": 32 * 32,
-    "backbone": {"options": {"widths": [4, 4, 4, 4], "blocks": [1, 1, 1, 1]}},
-    "neck": {"width": 4},
-    "depth_bins": {"nearest": 0.5, "farthest": 50.0, "count": 4, "canonical_focal": 100.0},
-    "dense": {"width": 4},
+    "input_pixels": 64 * 64,
+    "backbone": {"options": {"widths": [8, 8, 8, 8], "blocks": [1, 1, 1, 1]}},
+    "neck": {"width": 8},
+    "depth_bins": {"nearest": 0.5, "farthest": 50.0, "count": 8, "canonical_focal": 100.0},
+    "dense": {"width": 8},
     "grid": {"origin": [-8.0, -8.0, -1.0], "voxel_size": 4.0, "shape": [4, 4, 4]},
 }
 _OF_CACHES = (ValueError, OSError, KeyError, EOFError, zipfile.BadZipFile)
@@ -63,7 +63,7 @@ _OF_CACHES = (ValueError, OSError, KeyError, EOFError, zipfile.BadZipFile)
 def small_map(folder: Path) -> tuple[Path, MapperConfig, LabelSpace]:
     """Save a map of one look at a wall."""
     labels = LabelSpace.from_dict(json.loads(json.dumps(LABELS)))
-    config = MapperConfig(ground_labels=("road",), voxel_size=0.2)
+    config = MapperConfig(ground_labels=("road",), wall_labels=(), room_labels=(), voxel_size=0.2)
     seen = prediction()
     front = seen.cameras["front"]
     depth = np.full((CAMERA.height, CAMERA.width), 1.5, np.float32)
@@ -185,9 +185,12 @@ def _safetensors(valid: bytes) -> Maker:
         return with_header(json.dumps(header | {"__metadata__": metadata}).encode())
 
     few = {name: header[name] for name in list(header)[:6]}
-    headers = json_files(few).map(
-        lambda content: with_header(content[:-1] + b"," + json.dumps(header)[1:].encode() if content[-1:] == b"}" else content)
-    )
+    rest = b"," + json.dumps(header)[1:].encode()  # of two entries of one name the last counts: the valid one
+
+    def with_rest(content: bytes) -> bytes:
+        return with_header(content[:-1] + rest if content[-1:] == b"}" and content[:1] == b"{" else content)
+
+    headers = make.one_of(json_files(few).map(with_rest), json_files(header).map(with_header))
     made = [headers, contents(valid)]
     made += [make.builds(with_text, make.just(key), json_files(document)) for key, document in texts.items()]
     return make.one_of(*made)
@@ -290,14 +293,18 @@ def _features(folder: Path) -> Case:
 
 
 TARGETS = (
-    Target("map", ("mapping.reading.read_map", "mapping.storage.load", "mapping.storage.settings_of"), 1500, _map),
-    Target("region", ("mapping.window.region_file.read", "mapping.window.set_aside.read_parts"), 3000, _region),
+    Target("map", (
+            *(f"mapping.{name}" for name in ("reading.read_map", "storage.load", "storage.settings_of")),
+            *(f"mapping.{name}" for name in ("archives.opened", "archives.read_arrays", "window.set_aside.read_parts")),
+            "mapping.graph.object_files.from_files",
+        ), 1500, _map),
+    Target("region", ("mapping.window.region_file.read",), 3000, _region),
     Target("map_products", ("running.report.read_map",), 700, _products),
     Target("checkpoint", ("network.checkpoint.load_checkpoint",), 1000, _checkpoint),
     Target("training_state", ("training.state.load_state",), 1500, _state),
     Target("ply", ("core.ply.read_vertices",), 3000, _ply_file),
     Target("mesh_ply", ("data.world.mesh_scene._read",), 1000, _mesh_file(".ply")),
-    Target("mesh_glb", (), 700, _mesh_file(".glb")),
+    Target("mesh_stl", (), 700, _mesh_file(".stl")),
     Target("mesh_obj", (), 700, _mesh_file(".obj")),
     Target("world_truth", ("data.world.truth.world_truth.load_world_truth",), 1500, _world_truth),
     Target("world_json", ("running.demo.scene_of",), 1000, _scene_of),

@@ -134,7 +134,8 @@ def _kitti_tracking(folder: Path) -> Case:
     calibration = b"".join(b"P%d: %s\n" % (i, row) for i in range(4)) + b"R_rect 1 0 0 0 1 0 0 0 1\n"
     calibration += b"Tr_velo_cam 0 -1 0 0 0 0 -1 0 1 0 0 0\nTr_imu_velo 1 0 0 0 0 1 0 0 0 0 1 0\n"
     oxts = b"49.0 8.4 112.0 0.01 0.02 0.3 0 0\n49.00001 8.4 112.0 0.01 0.02 0.3 0 0\n"
-    labels = b"0 1 Car 0 0 -1.5 1 2 3 4 1.5 1.6 4.0 1.0 1.5 10.0 0.1\n0 -1 DontCare -1 -1 -10 1 2 3 4 -1 -1 -1 -1 -1 -1 -10\n"
+    labels = b"0 1 Car 0 0 -1.5 1 2 3 4 1.5 1.6 4.0 1.0 1.5 10.0 0.1\n"
+    labels += b"0 -1 DontCare -1 -1 -10 1 2 3 4 -1 -1 -1 -1 -1 -1 -10\n"
     files = {"calib/0000.txt": calibration, "oxts/0000.txt": oxts, "label_02/0000.txt": labels}
     for n in range(2):
         files |= {f"image_0{side}/0000/00000{n}.png": _png(_COLOUR) for side in (2, 3)}
@@ -145,7 +146,8 @@ def _kitti_tracking(folder: Path) -> Case:
 def _camvid(folder: Path) -> Case:
     files = {}
     for n in (30, 60):
-        files |= {f"train/Seq05VD_f000{n}.png": _png(_COLOUR), f"train_labels/Seq05VD_f000{n}.png": _png(_COLOUR[..., 0])}
+        files[f"train/Seq05VD_f000{n}.png"] = _png(_COLOUR)
+        files[f"train_labels/Seq05VD_f000{n}.png"] = _png(_COLOUR[..., 0])
     return folder_case(folder, _made(folder, files), _open("camvid"))
 
 
@@ -209,7 +211,8 @@ def _shift(folder: Path) -> Case:
 
 def _pickles(folder: Path) -> Case:
     document = {"data_list": [{"a": [1.5, np.eye(2), "x", (1, 2)]}], "metainfo": {"b": (1, 2), "c": b"\0"}}
-    hostile = [pickle.dumps(pickle.PickleBuffer, 2), b"cos\nsystem\n(S'x'\ntR.", b"\x80\x04\x8e\xff\xff\xff\xff\xff\xff\xff\x7f."]
+    hostile = [pickle.dumps(pickle.PickleBuffer, 2), b"cos\nsystem\n(S'x'\ntR."]
+    hostile.append(b"\x80\x04\x8e" + b"\xff" * 7 + b"\x7f.")
     valid = [pickle.dumps(document, protocol) for protocol in (2, 4)]
     return file_case(folder / "given.pkl", contents(*valid, others=hostile), lambda path: read_pickle(path), valid)
 

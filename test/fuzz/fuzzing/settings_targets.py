@@ -86,8 +86,10 @@ def _rig(path: Path) -> None:
 
 
 def _mappings(folder: Path) -> Case:
-    document = [{"topic": "/a", "task": "semantic", "camera": "front", "dataset": "camvid"}, {"topic": "/b", "task": "map"}]
-    document[1]["task"] = "occupancy"
+    document = [
+        {"topic": "/a", "task": "semantic", "camera": "front", "dataset": "camvid"},
+        {"topic": "/b", "task": "occupancy"},
+    ]
 
     def read(path: Path) -> None:
         assert all(mapping.topic for mapping in read_mappings([str(path)]))
@@ -96,7 +98,8 @@ def _mappings(folder: Path) -> Case:
 
 
 def _arguments(_: Path) -> Case:
-    words = make.sampled_from((*TEXTS, "/a=semantic:front", "/a=depth", "=depth", "/a=", "/a=semantic:", "road=#00ff00"))
+    known = ("/a=semantic:front", "/a=depth", "=depth", "/a=", "/a=semantic:", "road=#00ff00")
+    words = make.sampled_from((*TEXTS, *known))
 
     def read(entries: list[str]) -> None:
         for reader in (read_mappings, checked_colours, label_colours):
@@ -136,7 +139,8 @@ def _metrics(folder: Path) -> Case:
 
 
 def _bag_result(folder: Path) -> Case:
-    result = BagResult("one", np.arange(3), {"late": 1}, {}, {"map": "no map"}, {}, {"preset": "nano"}, {"seconds": 1.0})
+    left_out, network = {"map": "no map"}, {"preset": "nano"}
+    result = BagResult("one", np.arange(3), {"late": 1}, {}, left_out, {}, network, {"seconds": 1.0})
     path = result.save(folder / "one")
     texts = {file.name: json.loads(file.read_text()) for file in path.glob("*.json")}
     files = {name: json_files(content) for name, content in texts.items()}
@@ -173,7 +177,12 @@ def _driving(path: Path) -> None:
 
 
 TARGETS = (
-    Target("label_space", ("core.labels.LabelSpace.load",), 4000, _yaml(LABELS, _labels)),
+    Target(
+        "label_space",
+        ("core.labels.LabelSpace.load", "core.outside_files.read_yaml"),
+        4000,
+        _yaml(LABELS, _labels),
+    ),
     Target("label_dict", ("core.labels.LabelSpace.from_dict",), 2000, _from_dict),
     Target("rig", ("data.world.cameras.rigs.load_rig",), 3000, _yaml(_document("rigs", "stereo"), _rig)),
     Target(
@@ -220,7 +229,12 @@ TARGETS = (
         1000,
         _yaml({"ade20k": {"road, route": "road", "car": ["car", "truck"]}}, class_names._read),
     ),
-    Target("metrics", ("evaluation.run.read_metrics", "evaluation.gate.read_baseline"), 2000, _metrics),
+    Target(
+        "metrics",
+        ("evaluation.run.read_metrics", "evaluation.gate.read_baseline", "core.outside_files.read_json"),
+        2000,
+        _metrics,
+    ),
     Target("bag_result", ("evaluation.result.BagResult.load",), 1500, _bag_result),
     Target("trajectory_file", ("data.world.mesh_path.path_from_file",), 2000, _trajectory_file),
 )
