@@ -69,7 +69,7 @@ def from_bev_map(message: Any, topic: str = "perception/bev_map_layers") -> BevM
     """Return the BEV map that a message carries; 0, 1 and unknown come back exactly.
 
     Raises:
-        ValueError: there are not as many values as the sizes say, a layer is there twice, or the place or the cells' size
+        ValueError: there are not as many values as the sizes say, a layer is there twice, or the cells' place or size
             makes no sense; names `topic` and the values.
     """
     origin, cell_size = (float(message.origin_x), float(message.origin_y)), float(message.cell_size)

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-
 from mtl_perception.core import LabelSpace
 from mtl_perception.core.outside_files import read_yaml
 from mtl_perception.resources import config_file
