@@ -34,8 +34,6 @@ The entry points, each with the target that feeds it (`test_entry_points` looks 
     data.recordings.shift.read: recording_shift
     data.world.cameras.rigs.load_rig: rig
     data.world.mesh_path.path_from_file: trajectory_file
-    data.world.mesh_scene._read: mesh_ply
-    data.world.truth.world_truth.load_world_truth: world_truth
     evaluation.command._cameras: parameter_files
     evaluation.gate.read_baseline: metrics
     evaluation.result.BagResult.load: bag_result
@@ -87,7 +85,6 @@ The entry points, each with the target that feeds it (`test_entry_points` looks 
     ros.label_colours.label_colours: arguments
     ros.player.header_stamp_ns: stamps
     running.demo.scene_of: world_json
-    running.report.read_map: map_products
     running.settings.configured_cameras: parameter_files
     training.ablation.study.Study.load: study
     training.config.TrainingConfig.load: training_configuration
@@ -102,6 +99,9 @@ The entry points, each with the target that feeds it (`test_entry_points` looks 
 Read, but not fed here, and why:
 
     core.outside_files.read_bytes: what the two beside it begin with
+    data.world.mesh_scene._read: Open3D's readers of meshes end the process on some damaged files (PLY); open
+    data.world.truth.world_truth.load_world_truth: likewise
+    running.report.read_map: likewise
     evaluation.run.load_run: read_metrics, a number from a file of its own, and BagResult.load
     network.teacher.MultiBackboneTeacher.load: a checkpoint of this program's own training, beside the run
     training.ablation.command.read_stored: figures that this program has written beside the study

@@ -9,13 +9,11 @@ import io
 import json
 import struct
 import zipfile
-from collections.abc import Callable
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import open3d as o3d
 import torch
 
 from fuzzing import make
@@ -27,19 +25,16 @@ from fuzzing.message_targets import CAMERA, POSE, prediction
 from fuzzing.settings_targets import LABELS
 from mtl_perception.core import ply
 from mtl_perception.core.labels import LabelSpace
-from mtl_perception.data.world import mesh_scene
-from mtl_perception.data.world.truth import world_truth
-from mtl_perception.data.world.truth.places import Places
-from mtl_perception.data.world.truth.world_truth import load_world_truth
 from mtl_perception.mapping import MapFormatError, Mapper, MapperConfig
+from mtl_perception.mapping.fusion.blocks import ATTRIBUTES, VOXELS, pack
 from mtl_perception.mapping.reading import read_map
 from mtl_perception.mapping.storage import settings_of
 from mtl_perception.mapping.window import region_file
+from mtl_perception.mapping.window.regions import block_keys
 from mtl_perception.network import MultiTaskNetwork, NetworkConfig, load_checkpoint
 from mtl_perception.network.checkpoint import save_checkpoint
 from mtl_perception.resources import config_file
 from mtl_perception.running.demo import scene_of
-from mtl_perception.running.report import read_map as read_saved_products
 from mtl_perception.training.config import TrainingConfig
 from mtl_perception.training.driving.features import ClipFeatures
 from mtl_perception.training.samples import BoxTruth, TrainingSample
@@ -63,11 +58,11 @@ _OF_CACHES = (ValueError, OSError, KeyError, EOFError, zipfile.BadZipFile)
 def small_map(folder: Path) -> tuple[Path, MapperConfig, LabelSpace]:
     """Save a map of one look at a wall."""
     labels = LabelSpace.from_dict(json.loads(json.dumps(LABELS)))
-    config = MapperConfig(ground_labels=("road",), wall_labels=(), room_labels=(), voxel_size=0.2)
+    config = MapperConfig(ground_labels=("road",), wall_labels=(), room_labels=(), voxel_size=0.2, max_blocks=64)
     seen = prediction()
     front = seen.cameras["front"]
     depth = np.full((CAMERA.height, CAMERA.width), 1.5, np.float32)
-    flat = replace(front, depth=depth, semantic=np.ones(depth.shape, np.uint8), panoptic=None, depth_std=None)
+    flat = replace(front, depth=depth, semantic=np.zeros(depth.shape, np.uint8), panoptic=None, depth_std=None)
     mapper = Mapper(config, labels)
     mapper.integrate(replace(seen, cameras={"front": flat}, world_from_base=POSE, detections=None))
     return mapper.save(folder / "map"), config, labels
@@ -136,23 +131,17 @@ def _with_digests(content: bytes) -> bytes:
     return content[: head.size] + digests + content[start:]
 
 
-def _region(folder: Path) -> Case:
-    path, _, _ = small_map(folder)
-    with zipfile.ZipFile(path / "blocks.zip") as archive:
-        valid = archive.read(archive.infolist()[0])
+def _region(_: Path) -> Case:
+    number = int(pack(np.zeros(3, int)))
+    keys = block_keys(number)[[0, 5]]
+    voxels = {name: np.zeros((2, VOXELS, *shape), kind) for name, (kind, shape) in ATTRIBUTES.items()}
+    valid = region_file.encode(region_file.Region(number, keys, np.zeros((2, 2), np.int64), {}, voxels))
 
     def read(content: bytes) -> None:
         found = region_file.read(io.BytesIO(_with_digests(content)), "a.region")
         assert len(found.keys) == len(found.seen_ns)
 
     return Case(contents(valid), read, "a.region", (region_file.RegionError,), [valid])
-
-
-def _products(folder: Path) -> Case:
-    path, _, _ = small_map(folder)
-    files = {"manifest.json": json_files(json.loads((path / "manifest.json").read_text()))}
-    files["mesh.ply"] = contents((path / "mesh.ply").read_bytes())
-    return folder_case(path, files, lambda where: read_saved_products(where))
 
 
 def _checkpoint(folder: Path) -> Case:
@@ -221,32 +210,6 @@ def _ply_file(folder: Path) -> Case:
     return file_case(folder / "mesh.ply", contents(text, binary), read, [text, binary])
 
 
-def _mesh_file(suffix: str) -> Callable[[Path], Case]:
-    def prepare(folder: Path) -> Case:
-        o3d.utility.set_verbosity_level(o3d.utility.VerbosityLevel.Error)
-        path = folder / f"mesh{suffix}"
-        box = o3d.geometry.TriangleMesh.create_box()
-        box.compute_vertex_normals()
-        o3d.io.write_triangle_mesh(str(path), box)
-        valid = path.read_bytes()
-        return file_case(path, contents(valid), mesh_scene._read, [valid])
-
-    return prepare
-
-
-def _world_truth(folder: Path) -> Case:
-    nothing = np.zeros((3, 3), np.float32)
-    triangles, black = np.array([[0, 1, 2]], np.int32), np.zeros((3, 3), np.uint8)
-    mesh = world_truth.WorldMesh(nothing, triangles, np.zeros(3, np.uint8), black)
-    places = Places(np.zeros((2, 3)), np.ones(2), np.zeros(2, np.int32), np.array([[0, 1]], np.int32))
-    world_truth.save_world_truth(world_truth.WorldTruth(("road",), mesh, (), (), places), folder)
-    files: dict[str, Any] = {}
-    for file in sorted(folder.iterdir()):
-        content = file.read_bytes()
-        files[file.name] = json_files(json.loads(content)) if file.suffix == ".json" else contents(content)
-    return folder_case(folder, files, lambda where: load_world_truth(where))
-
-
 def _scene_of(folder: Path) -> Case:
     (folder / "world.json").write_text(json.dumps({"seed": 1, "kind": "indoor", "cameras": ["front"], "frames": 3}))
     files = {"world.json": json_files(json.loads((folder / "world.json").read_text()))}
@@ -299,14 +262,9 @@ TARGETS = (
             "mapping.graph.object_files.from_files",
         ), 1500, _map),
     Target("region", ("mapping.window.region_file.read",), 3000, _region),
-    Target("map_products", ("running.report.read_map",), 700, _products),
     Target("checkpoint", ("network.checkpoint.load_checkpoint",), 1000, _checkpoint),
     Target("training_state", ("training.state.load_state",), 1500, _state),
     Target("ply", ("core.ply.read_vertices",), 3000, _ply_file),
-    Target("mesh_ply", ("data.world.mesh_scene._read",), 1000, _mesh_file(".ply")),
-    Target("mesh_stl", (), 700, _mesh_file(".stl")),
-    Target("mesh_obj", (), 700, _mesh_file(".obj")),
-    Target("world_truth", ("data.world.truth.world_truth.load_world_truth",), 1500, _world_truth),
     Target("world_json", ("running.demo.scene_of",), 1000, _scene_of),
     Target("training_pair", ("training.sources.pairs.read_pair",), 1500, _pair),
     Target("clip_features", ("training.driving.features.ClipFeatures.load",), 1000, _features),
