@@ -76,7 +76,7 @@ def test_another_exception_is_found_made_small_and_can_be_replayed(tmp_path: Pat
 
     [finding] = fuzz(tmp_path, read).findings
     assert finding.what.startswith("KeyError at test_fuzzing.py") and finding.times > 3
-    assert pickle.loads(Path(finding.file).read_bytes()) == 500
+    assert 500 <= pickle.loads(Path(finding.file).read_bytes()) <= 520
     with pytest.raises(KeyError):
         replay(target(read), Path(finding.file), tmp_path)
 
