@@ -6,7 +6,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test faults lint train clean
+.PHONY: help setup demo test faults fuzz lint train clean
 
 # demo: the bag to run on (none: render a world, SCENE=street or indoor, and run on that), and where to write
 BAG ?=
@@ -33,6 +33,9 @@ faults: setup ## run the fault suite at full scale; the report goes to faults_ou
 	@$(ENTER) MTL_PERCEPTION_FAULTS=full MTL_PERCEPTION_FAULTS_OUT=faults_out \
 		python -m pytest -q --timeout=900 test/faults $(ARGS)
 
+fuzz: setup ## feed more than 100,000 hostile inputs to everything that reads (20 minutes); ARGS="--only rig --scale 0.1"
+	@$(ENTER) PYTHONPATH="test/fuzz:$${PYTHONPATH:-}" python -W ignore -m fuzzing $(ARGS)
+
 lint: setup ## ruff (rules, not layout) and mypy
 	@$(ENTER) ruff check .; mypy
 
@@ -40,5 +43,5 @@ train: setup ## train the shipped network; ARGS="--help" shows how
 	@$(ENTER) python -m mtl_perception train $(ARGS)
 
 clean: ## remove what set-up, build and demo have made
-	rm -rf .venv build install log demo_out faults_out .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv build install log demo_out faults_out fuzz_out .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -prune -exec rm -rf {} +

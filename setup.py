@@ -69,7 +69,16 @@ setup(
         "transformers",
     ],
     extras_require={
-        "test": ["evo", "pycocotools", "pytest", "pytest-timeout", "pytest-xdist", "scikit-image", "torchmetrics"],
+        "test": [
+            "evo",
+            "hypothesis",
+            "pycocotools",
+            "pytest",
+            "pytest-timeout",
+            "pytest-xdist",
+            "scikit-image",
+            "torchmetrics",
+        ],
     },
     zip_safe=False,
     entry_points={

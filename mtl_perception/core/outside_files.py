@@ -78,9 +78,9 @@ def read_yaml(path: Path) -> Any:
         OSError: it cannot be read.
     """
     content = read_bytes(path, _YAML_BYTES)
-    loader = yaml.SafeLoader(b"")
+    loader = _Loader(b"")
     try:
-        loader = yaml.SafeLoader(content)
+        loader = _Loader(content)
         node = loader.get_single_node()
         if node is None:
             return None
@@ -92,6 +92,16 @@ def read_yaml(path: Path) -> Any:
         raise ValueError(f"{path} is not usable YAML: {' '.join(str(error).split())}") from error
     finally:
         loader.dispose()
+
+
+class _Loader(yaml.SafeLoader):
+    """Stops where brackets are nested too deeply: the scanner looks at each open one again with every token."""
+
+    def fetch_flow_collection_start(self, TokenClass: Any) -> None:
+        """Begin a list or mapping in brackets."""
+        if self.flow_level >= _YAML_DEPTH:
+            raise ValueError(f"it is nested too deeply in line {self.line + 1}")
+        super().fetch_flow_collection_start(TokenClass)
 
 
 class _Bounds:

@@ -69,7 +69,7 @@ def read_vertices(path: Path) -> NDArray:
     """
     try:
         return _vertices(path.read_bytes())
-    except (ValueError, KeyError, IndexError) as error:
+    except (ValueError, KeyError, IndexError, OverflowError) as error:
         raise ValueError(f"{path} is not a PLY file that can be read: {error}") from error
 
 
@@ -78,11 +78,11 @@ def _vertices(content: bytes) -> NDArray:
     lines = [line.split() for line in head.decode("ascii", "replace").split("\n")]
     if lines[0] != ["ply"] or not end:
         raise ValueError("its header is not that of one")
-    order = next(words[1] for words in lines if words[:1] == ["format"])
+    order = next((words[1] for words in lines if words[:1] == ["format"]), "")
     first, *others = [index for index, words in enumerate(lines) if words[:1] == ["element"]]
     count, properties = int(lines[first][2]), lines[first + 1 : (others or [len(lines)])[0]]
     properties = [words for words in properties if words[:1] == ["property"]]
-    if lines[first][1] != "vertex" or any(words[1] == "list" for words in properties):
+    if count < 0 or lines[first][1] != "vertex" or any(words[1] == "list" for words in properties):
         raise ValueError("vertices must come first and be plain numbers")
     kind = np.dtype([(name, _ORDER[order] + _TYPES[type_name]) for _, type_name, name in properties])
     body = body[body.index(b"\n") + 1 :]

@@ -29,10 +29,12 @@ class VoxelGrid:
         """Check the sizes.
 
         Raises:
-            ValueError: a size is not positive.
+            ValueError: a size is not positive, or a value not finite.
         """
-        if self.voxel_size <= 0 or min(self.shape) <= 0:
+        if not 0 < self.voxel_size < np.inf or min(self.shape) <= 0:
             raise ValueError(f"voxel grid: size {self.voxel_size} m and shape {self.shape} must be positive")
+        if not np.isfinite(self.origin).all():
+            raise ValueError(f"voxel grid: origin {self.origin} must be finite")
 
     def centres(self) -> NDArray[np.float64]:
         """Return the voxel centres (X, Y, Z, 3) in metres."""

@@ -220,16 +220,22 @@ def _mapper_config(scene: str | None, config: Path | None) -> MapperConfig:
 
 def _cameras(config: Path | None) -> dict[str, CameraTopics] | None:
     """Return the cameras that a parameter file names, each with the topics that the nodes would take; None: none."""
-    parameters = {} if config is None else _parameters(config)
-    cameras = {}
-    for name in parameters.get("cameras", ()):
+    if config is None:
+        return None
+    parameters, cameras = _parameters(config), {}
+    names = parameters.get("cameras") or []
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise ValueError(f"{config}: cameras is {names!r:.80}, expected a list of names")
+    for name in names:
         own = parameters.get(name) or {}
+        if not isinstance(own, dict):
+            raise ValueError(f"{config}: {name} is {own!r:.80}, expected names with values")
         image, info = (
             str(own.get(key) or parameters.get(f"{name}.{key}") or f"{name}/{usual}")
             for key, usual in (("image_topic", "image"), ("info_topic", "camera_info"))
         )
         rectified = bool(own.get("rectified") or parameters.get(f"{name}.rectified"))
-        cameras[str(name)] = CameraTopics(f"/{image.lstrip('/')}", f"/{info.lstrip('/')}", rectified)
+        cameras[name] = CameraTopics(f"/{image.lstrip('/')}", f"/{info.lstrip('/')}", rectified)
     return cameras or None
 
 
@@ -239,7 +245,10 @@ def _parameters(file: Path) -> dict[str, Any]:
         raise ValueError(f"{file} is not a parameter file: expected '<node>: ros__parameters: ...'")
     parameters: dict[str, Any] = {}
     for entry in content.values():
-        parameters |= entry.get("ros__parameters") or {}
+        own = entry.get("ros__parameters") or {}
+        if not isinstance(own, dict):
+            raise ValueError(f"{file}: ros__parameters is {own!r:.80}, expected names with values")
+        parameters |= own
     return parameters
 
 

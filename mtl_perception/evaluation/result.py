@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -143,8 +144,11 @@ class BagResult:
                 pictures=pictures,
                 map_ply=(folder / _MAP).read_bytes() if (folder / _MAP).exists() else b"",
             )
-        except (KeyError, TypeError, EOFError, BadZipFile, json.JSONDecodeError) as error:
+        except _DAMAGES as error:
             raise ValueError(f"{folder} is not the result of an evaluation: {error!r}") from error
+
+
+_DAMAGES = (ValueError, LookupError, TypeError, AttributeError, EOFError, RecursionError, BadZipFile, zlib.error)
 
 
 def _arrays(result: BagResult) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import spark_dsg
 from mtl_perception.core import LabelSpace
 from mtl_perception.mapping import storage
 from mtl_perception.mapping.config import MapperConfig
+from mtl_perception.mapping.errors import MapFormatError
 from mtl_perception.mapping.products.map_products import MapProducts
 from mtl_perception.mapping.scene import Scene
 from mtl_perception.mapping.storage import SavedMap
@@ -52,6 +53,9 @@ def read_map(folder: Path, config: MapperConfig, labels: LabelSpace, archive_fol
     try:
         saved = storage.load(folder, config, labels, volume.blocks.archive.adopt, volume.aside)
         return taken_over(volume, Scene(config, labels, archive_folder), saved)
+    except MapFormatError as error:
+        volume.close()
+        raise error if str(folder) in str(error) else MapFormatError(f"{folder}: {error}") from error
     except BaseException:
         volume.close()
         raise

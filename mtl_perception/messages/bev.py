@@ -12,6 +12,7 @@ from geometry_msgs.msg import Point, Pose, Quaternion
 from nav_msgs.msg import OccupancyGrid
 
 from mtl_perception.core.prediction import BevMap
+from mtl_perception.messages.raw_images import shown
 from mtl_perception.messages.stamps import to_header, to_time
 from mtl_perception_msgs.msg import BevMap as BevMapMessage
 
@@ -68,17 +69,23 @@ def from_bev_map(message: Any, topic: str = "perception/bev_map_layers") -> BevM
     """Return the BEV map that a message carries; 0, 1 and unknown come back exactly.
 
     Raises:
-        ValueError: there are not as many values as the sizes say; names `topic` and the sizes.
+        ValueError: there are not as many values as the sizes say, a layer is there twice, or the cells' place or size
+            makes no sense; names `topic` and the values.
     """
+    origin, cell_size = (float(message.origin_x), float(message.origin_y)), float(message.cell_size)
+    if not np.isfinite(origin).all() or not 0 < cell_size < np.inf:
+        raise ValueError(f"{topic}: cells of {cell_size} m from {origin} on cannot be")
     names, shape = [str(name) for name in message.layers], (int(message.size_x), int(message.size_y))
     values = np.frombuffer(message.values, dtype=np.uint8)
     if len(values) != len(names) * shape[0] * shape[1]:
         raise ValueError(
             f"{topic}: values has {len(values)} entries, {len(names)} layers of {shape[0]} x {shape[1]} expected"
         )
+    if len(set(names)) < len(names):
+        raise ValueError(f"{topic}: layers are called the same: {', '.join(map(shown, names))}")
     layers = {}
     for name, block in zip(names, np.split(values, len(names)) if names else (), strict=True):
         probability = block.reshape(shape, order="F").astype(np.float32) / np.float32(BevMapMessage.CERTAIN)
         probability[block.reshape(shape, order="F") == BevMapMessage.UNKNOWN] = np.nan
         layers[name] = np.ascontiguousarray(probability)
-    return BevMap((float(message.origin_x), float(message.origin_y)), float(message.cell_size), layers)
+    return BevMap(origin, cell_size, layers)

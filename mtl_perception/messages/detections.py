@@ -20,7 +20,7 @@ from mtl_perception.core.ground_truth import Box
 from mtl_perception.core.labels import LabelSpace
 from mtl_perception.core.prediction import Detection
 from mtl_perception.core.transforms import transform_from
-from mtl_perception.messages.points import read_point_cloud, to_point_cloud
+from mtl_perception.messages.points import columns_of, read_point_cloud, to_point_cloud
 from mtl_perception.messages.poses import to_pose, transform_from_pose
 from mtl_perception.messages.stamps import to_header
 
@@ -121,12 +121,12 @@ def with_velocities(boxes: Sequence[Box], message: Any, topic: str = "detection_
     """Return boxes with the velocities that `to_box_velocities` has put into a message.
 
     Raises:
-        ValueError: there are not as many as boxes; names `topic`.
+        ValueError: there are not as many as boxes, or it is no cloud of velocities; names `topic`.
     """
     columns = read_point_cloud(message, topic)
     if len(columns) != len(boxes):
         raise ValueError(f"{topic}: {len(columns)} velocities for {len(boxes)} boxes")
-    velocities = np.stack([columns[f"v{axis}"] for axis in "xyz"], axis=-1).astype(np.float64)
+    velocities = columns_of(columns, ("vx", "vy", "vz"), topic)
     return [
         box if np.isnan(velocity).any() else replace(box, velocity=velocity)
         for box, velocity in zip(boxes, velocities, strict=True)
@@ -137,15 +137,19 @@ def read_detections(message: Any, topic: str = "detections") -> list[Box]:
     """Return the boxes of a Detection3DArray with their most likely class.
 
     Raises:
-        ValueError: a box's pose makes no sense; names `topic` and the box.
+        ValueError: a box's pose, size or score makes no sense; names `topic` and the box.
     """
     boxes = []
     for index, detection in enumerate(message.detections):
         pose = transform_from_pose(detection.bbox.center, f"{topic}: box {index}")
-        size = detection.bbox.size
+        size = tuple(float(getattr(detection.bbox.size, axis)) for axis in "xyz")
+        if not np.isfinite(size).all() or min(size) < 0:
+            raise ValueError(f"{topic}: box {index}: size {size} must be finite and not negative")
         best = max((result.hypothesis for result in detection.results), key=lambda h: h.score, default=None)
         label, score = ("", 0.0) if best is None else (str(best.class_id), float(best.score))
-        boxes.append(Box(pose, (float(size.x), float(size.y), float(size.z)), label, str(detection.id), score))
+        if not np.isfinite(score):
+            raise ValueError(f"{topic}: box {index}: score {score} is not finite")
+        boxes.append(Box(pose, size, label, str(detection.id), score))
     return boxes
 
 

@@ -5,13 +5,14 @@
 from __future__ import annotations
 
 import array
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from sensor_msgs.msg import PointCloud2, PointField
 
+from mtl_perception.messages.raw_images import shown
 from mtl_perception.messages.stamps import to_header
 
 _DATATYPES = {
@@ -24,6 +25,7 @@ _DATATYPES = {
     PointField.FLOAT32: "f4",
     PointField.FLOAT64: "f8",
 }
+_LARGEST_POINT = 1 << 16  # bytes
 
 
 def to_point_cloud(
@@ -73,12 +75,11 @@ def read_point_cloud(message: Any, topic: str = "points") -> NDArray[np.void]:
     """Return a PointCloud2 as a structured array (N,) with a column a field; `rgb` stays packed.
 
     Raises:
-        ValueError: a field's type is unknown or the data is shorter than width * height points; names `topic`.
+        ValueError: a field's type is unknown, it does not lie within a point or its name is there twice, or the data is
+            shorter than width * height points; names `topic`.
     """
     count, step = int(message.width) * int(message.height), int(message.point_step)
-    unknown = [f"{field.name} ({field.datatype})" for field in message.fields if int(field.datatype) not in _DATATYPES]
-    if unknown:
-        raise ValueError(f"{topic}: unknown datatype of field {unknown[0]}")
+    _check_fields(message.fields, step, topic)
     order = ">" if message.is_bigendian else "<"
     dtype = np.dtype(
         {
@@ -95,9 +96,44 @@ def read_point_cloud(message: Any, topic: str = "points") -> NDArray[np.void]:
     return np.ascontiguousarray(rows[:, : int(message.width) * step]).reshape(-1).view(dtype)
 
 
-def xyz_of(points: NDArray[np.void]) -> NDArray[np.float64]:
-    """Return the coordinates (N, 3) of what `read_point_cloud` returned."""
-    return np.stack([points["x"], points["y"], points["z"]], axis=-1).astype(np.float64)
+def xyz_of(points: NDArray[np.void], topic: str = "points") -> NDArray[np.float64]:
+    """Return the coordinates (N, 3) of what `read_point_cloud` returned.
+
+    Raises:
+        ValueError: see `columns_of`.
+    """
+    return columns_of(points, ("x", "y", "z"), topic)
+
+
+def columns_of(points: NDArray[np.void], names: Sequence[str], topic: str = "points") -> NDArray[np.float64]:
+    """Return fields (N, len(names)) of what `read_point_cloud` returned, of whatever type each is.
+
+    Raises:
+        ValueError: there is no such field, or it has several numbers a point; names `topic` and the field.
+    """
+    for name in names:
+        if name not in (points.dtype.names or ()) or points.dtype[name].shape:
+            raise ValueError(f"{topic}: there is no field '{name}' of one number a point")
+    return np.stack([points[name] for name in names], axis=-1).astype(np.float64)
+
+
+def _check_fields(fields: Any, step: int, topic: str) -> None:
+    """Refuse what NumPy makes no columns of: it looks beyond its own memory where an offset is large."""
+    names: set[str] = set()
+    for field in fields:
+        name = shown(str(field.name))
+        if int(field.datatype) not in _DATATYPES:
+            raise ValueError(f"{topic}: unknown datatype of field {name} ({field.datatype})")
+        if not field.name or field.name in names:
+            raise ValueError(f"{topic}: a field has no name, or that of another one: {name}")
+        names.add(field.name)
+        size = np.dtype(_DATATYPES[int(field.datatype)]).itemsize * max(1, int(field.count))
+        if int(field.offset) + size > step:
+            raise ValueError(
+                f"{topic}: field {name} ({size} bytes at {field.offset}) is not within a point of {step} bytes"
+            )
+    if not names or step > _LARGEST_POINT:
+        raise ValueError(f"{topic}: points of {len(names)} fields and {step} bytes, at most {_LARGEST_POINT} are read")
 
 
 def _format(order: str, field: Any) -> Any:

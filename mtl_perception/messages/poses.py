@@ -120,15 +120,22 @@ def read_ego_motion(message: Any, previous_stamp_ns: int, topic: str = "odometry
     """Return what `to_ego_motion` wrote, given the stamp of the frame before.
 
     Raises:
-        ValueError: a value is not finite, or the frame before is not earlier; names `topic`.
+        ValueError: a value is not finite or larger than a motion between two frames can be, or the frame before is not
+            earlier; names `topic`.
     """
     seconds = (stamp_ns_from(message.header.stamp) - previous_stamp_ns) / NANOSECONDS
     linear, angular = message.twist.twist.linear, message.twist.twist.angular
-    twist = np.array([linear.x, linear.y, linear.z, angular.x, angular.y, angular.z]) * seconds
-    if seconds <= 0 or not np.isfinite(twist).all():
+    with np.errstate(over="ignore", invalid="ignore"):
+        twist = np.array([linear.x, linear.y, linear.z, angular.x, angular.y, angular.z]) * seconds
+        covariance = np.asarray(message.twist.covariance, dtype=np.float64).reshape(6, 6) * seconds**2
+    if seconds <= 0 or not (np.abs(twist) < _LARGEST_MOTION).all():
         raise ValueError(f"{topic}: a twist of {twist.tolist()} in {seconds} s is no ego motion")
-    covariance = np.asarray(message.twist.covariance, dtype=np.float64).reshape(6, 6) * seconds**2
+    if not np.isfinite(covariance).all():
+        raise ValueError(f"{topic}: the twist's covariance is not finite")
     return EgoMotion(previous_stamp_ns, _motion(twist), covariance)
+
+
+_LARGEST_MOTION = 1e6  # metres or radians
 
 
 def _twist(transform: Transform) -> NDArray[np.float64]:

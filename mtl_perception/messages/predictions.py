@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import array
+import math
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -101,15 +102,18 @@ def from_occupancy(message: Any, topic: str = "perception/occupancy") -> Occupan
     """Return the occupancy that a SemanticOccupancy carries.
 
     Raises:
-        ValueError: the arrays are not of the stated size; names `topic`, field and sizes.
+        ValueError: the arrays are not of the stated size, or the grid makes no sense; names `topic`, field and sizes.
     """
     shape = (int(message.size_x), int(message.size_y), int(message.size_z))
     voxel_size = float(np.format_float_positional(np.float32(message.voxel_size)))  # 0.2, not 0.20000000298
-    grid = VoxelGrid((message.origin.x, message.origin.y, message.origin.z), voxel_size, shape)
+    try:
+        grid = VoxelGrid((message.origin.x, message.origin.y, message.origin.z), voxel_size, shape)
+    except ValueError as error:
+        raise ValueError(f"{topic}: {error}") from error
     volumes = {}
     for field in ("labels", "probability"):
         values = np.frombuffer(getattr(message, field), dtype=np.uint8)
-        if len(values) != np.prod(shape):
+        if len(values) != math.prod(shape):
             raise ValueError(
                 f"{topic}: {field} has {len(values)} values, {shape[0]} x {shape[1]} x {shape[2]} expected"
             )

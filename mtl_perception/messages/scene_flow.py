@@ -42,12 +42,12 @@ def from_scene_flow(
     `sizes` has height and width of every camera of the frame, in the frame's order.
 
     Raises:
-        ValueError: a field is missing, or a point is of no camera or no pixel; names `topic`.
+        ValueError: a field is missing or of another type, or a point is of no camera or no pixel; names `topic`.
     """
     points = read_point_cloud(message, topic)
-    missing = [name for name in _COLUMNS if name not in (points.dtype.names or ())]
-    if missing:
-        raise ValueError(f"{topic}: there is no field '{missing[0]}'")
+    for name, kind in _COLUMNS.items():
+        if name not in (points.dtype.names or ()) or points.dtype[name].newbyteorder("=") != np.dtype(kind):
+            raise ValueError(f"{topic}: there is no field '{name}' of {np.dtype(kind)}")
     if len(points) and int(points["camera"].max()) >= len(sizes):
         raise ValueError(f"{topic}: a point is of camera {int(points['camera'].max())}, there are {len(sizes)}")
     images = {}

@@ -159,8 +159,7 @@ class EvaluationNode(ManagedNode):
         def receive(data: bytes) -> None:
             if self._monitor is not None and topic == FRAME:
                 self._monitor.arrived()
-            stamp_ns = 0 if topic == DATASET else header_stamp_ns(data)
-            self._submit(lambda: self._live.take(topic, stamp_ns, data))
+            self._submit(lambda: self._live.take(topic, 0 if topic == DATASET else header_stamp_ns(data), data))
 
         self._inputs[topic] = self.create_subscription(
             kind, topic, receive, profile, raw=True, qos_overriding_options=qos.overridable()

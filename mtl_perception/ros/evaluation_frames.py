@@ -196,7 +196,7 @@ class FrameReader:
         return Sweep(
             own_ns,
             _pose(around.poses, own_ns),
-            points=None if points is None else xyz_of(points),
+            points=None if points is None else xyz_of(points, f"{TRUTH}/lidar"),
             boxes=None if boxes is None else tuple(boxes),
         )
 

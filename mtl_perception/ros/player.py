@@ -41,6 +41,7 @@ _AHEAD_NS = NANOSECONDS
 _AHEAD_BATCH = 4  # poses sent ahead at once: more would overflow the queue of a busy subscription
 _CLOCK_PERIOD_S = 0.025
 _SETTLE_S = 0.5  # connections that have not changed for so long are all there
+_STAMP_END = 12  # bytes: the encoding, seconds, nanoseconds
 _LISTENER_TIMEOUT_S = 3.0  # realtime: how long to wait for somebody who wants the images
 
 
@@ -285,7 +286,10 @@ class _Instant:
     def add(self, message: _Message) -> None:
         self.images.add(message.topic)
         if message.topic == self._reference:
-            self.reference_ns = header_stamp_ns(message.data)
+            try:
+                self.reference_ns = header_stamp_ns(message.data)
+            except ValueError as error:
+                raise BagError(f"{message.topic}: {error}") from error
 
 
 class _Poses:
@@ -335,7 +339,13 @@ class _Pace:
 
 
 def header_stamp_ns(data: bytes | memoryview) -> int:
-    """Return the stamp of a serialised message whose first field is a std_msgs/Header."""
+    """Return the stamp of a serialised message whose first field is a std_msgs/Header.
+
+    Raises:
+        ValueError: it is too short to have one.
+    """
+    if len(data) < _STAMP_END:
+        raise ValueError(f"a message of {len(data)} bytes has no header")
     little_endian = bool(data[1] & 1)
     seconds, nanoseconds = struct.unpack_from("<iI" if little_endian else ">iI", data, 4)
     return int(seconds) * NANOSECONDS + int(nanoseconds)

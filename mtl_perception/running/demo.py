@@ -5,12 +5,13 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 from pathlib import Path
 
 import numpy as np
 
+from mtl_perception.core.outside_files import read_json
+from mtl_perception.data.errors import BagError
 from mtl_perception.running.settings import UpSettings
 from mtl_perception.running.up import cameras_of, run_graph
 
@@ -22,6 +23,7 @@ SECONDS = 8.0
 RATE_HZ = 5.0
 
 _STREET_CAMERAS = 3  # a rig with so many cameras is a vehicle's
+_WORLD_BYTES = 1 << 20
 _STREET_EXTENT_M = 15.0  # nobody walks farther in a room
 
 
@@ -77,7 +79,10 @@ def scene_of(bag: Path) -> str:
     """
     world = bag / "world.json"
     if world.is_file():
-        return "indoor" if json.loads(world.read_text())["kind"] == "indoor" else "street"
+        content = read_json(world, _WORLD_BYTES)
+        if not isinstance(content, dict) or "kind" not in content:
+            raise BagError(f"{world} does not say what kind of world the bag shows")
+        return "indoor" if content["kind"] == "indoor" else "street"
 
     from mtl_perception.data.bags import BagReader
     from mtl_perception.messages.poses import read_odometry

@@ -209,7 +209,7 @@ def _sweeps(bag: Path) -> Iterator[tuple[int, NDArray[np.float64]]]:
     with BagReader(bag) as reader:
         if LIDAR in reader.topics:
             for topic, _, message in reader.messages([LIDAR]):
-                yield stamp_ns_from(message.header.stamp), xyz_of(read_point_cloud(message, topic))
+                yield stamp_ns_from(message.header.stamp), xyz_of(read_point_cloud(message, topic), topic)
 
 
 def _base_poses(bag: Path) -> Mapping[int, Transform]:

@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from mtl_perception.core.outside_files import read_yaml
 from mtl_perception.core.prediction import Task
 from mtl_perception.network import NetworkConfig
 from mtl_perception.resources import config_file
@@ -165,8 +165,8 @@ class TrainingConfig(BaseModel):
             ValueError: a key or value is wrong; the message names the file.
         """
         try:
-            return cls.model_validate(yaml.safe_load(Path(path).read_text()))
-        except (ValidationError, yaml.YAMLError) as error:
+            return cls.model_validate(read_yaml(Path(path)))
+        except ValidationError as error:
             raise ValueError(f"training configuration {path}: {error}") from error
 
     def network_config(self) -> NetworkConfig:
@@ -177,7 +177,7 @@ class TrainingConfig(BaseModel):
             ValueError: the preset or a change is wrong, or a task is not one of the network's.
         """
         path = config_file("networks", self.network)
-        content = yaml.safe_load(path.read_text())
+        content = read_yaml(path)
         try:
             config = NetworkConfig.model_validate(merged(content, self.network_changes))
         except ValidationError as error:

@@ -79,7 +79,9 @@ def load_state(
         record = Record(**json.loads(metadata["record"]))
         saved = TrainingConfig.model_validate_json(metadata["config"])
         known = json.loads(metadata["identity"])
-    except (SafetensorError, KeyError, TypeError, ValueError) as error:
+        if type(record.step) is not int or not isinstance(known, dict):
+            raise ValueError("its step is no number, or its identity has no names")
+    except (SafetensorError, KeyError, TypeError, ValueError, RecursionError) as error:
         raise ValueError(f"{path} cannot be read; choose another --out or remove it: {error}") from error
     obstacles = config.obstacles(saved, record.step)
     differing = [key for key in sorted({*identity, *known}) if known.get(key) != identity.get(key)]

@@ -13,7 +13,8 @@ import inspect
 from pathlib import Path
 from typing import Any
 
-from mtl_perception.data.recordings.recording import Recording
+from mtl_perception.data.errors import BagError
+from mtl_perception.data.recordings.recording import DAMAGES, Recording, reason
 
 __all__ = ["KINDS", "Recording", "convert", "open_recording"]
 
@@ -45,7 +46,13 @@ def open_recording(kind: str, source: str | Path, **options: Any) -> Recording:
     unknown = sorted(set(options) - set(known))
     if unknown:
         raise ValueError(f"kind '{kind}' has no option '{unknown[0]}', it has {', '.join(known) or 'none'}")
-    recording: Recording = read(Path(source), **options)
+    try:
+        recording: Recording = read(Path(source), **options)
+    except BagError:
+        raise
+    except DAMAGES as error:
+        text = reason(error)
+        raise ValueError(text if str(source) in text else f"{source}: {text}") from error
     return recording
 
 

@@ -38,7 +38,7 @@ from mtl_perception.data.recordings.bag_rig import (
 from mtl_perception.data.recordings.recording import Recording
 from mtl_perception.data.sample_messages import CAMERA_TRUTH, GROUND_TRUTH
 from mtl_perception.messages.bev import from_bev_map
-from mtl_perception.messages.detections import read_detections
+from mtl_perception.messages.detections import read_detections, with_velocities
 from mtl_perception.messages.driving import from_cabin_joints, from_driving_context, from_steering
 from mtl_perception.messages.images import depth_to_array, image_to_array, values_to_array
 from mtl_perception.messages.points import read_point_cloud, xyz_of
@@ -274,7 +274,7 @@ class BagRecording(Recording):
         return Sweep(
             stamp_ns,
             poses[0].target_from_source if poses else None,
-            points=None if points is None else xyz_of(points),
+            points=None if points is None else xyz_of(points, f"{GROUND_TRUTH}/lidar"),
             intensity=None if points is None or "intensity" not in (points.dtype.names or ()) else points["intensity"],
             boxes=None if detections is None else _boxes(detections, velocities),
         )
@@ -325,12 +325,7 @@ def _boxes(detections: Any, velocities: Any | None) -> tuple[Box, ...]:
     boxes = read_detections(detections, f"{GROUND_TRUTH}/detections")
     if velocities is None:
         return tuple(boxes)
-    columns = read_point_cloud(velocities, f"{GROUND_TRUTH}/detection_velocities")
-    known = np.stack([columns[f"v{axis}"] for axis in "xyz"], axis=-1).astype(np.float64)
-    return tuple(
-        box if np.isnan(velocity).any() else replace(box, velocity=velocity)
-        for box, velocity in zip(boxes, known, strict=True)
-    )
+    return tuple(with_velocities(boxes, velocities, f"{GROUND_TRUTH}/detection_velocities"))
 
 
 def pose_at(

@@ -9,6 +9,8 @@ import pickle
 from pathlib import Path
 from typing import Any
 
+from mtl_perception.data.recordings.recording import DAMAGES
+
 _ALLOWED = {
     ("builtins", "set"),
     ("builtins", "frozenset"),
@@ -40,15 +42,7 @@ def read_pickle(path: Path) -> Any:
     with path.open("rb") as file:
         try:
             return _PlainUnpickler(file).load()
-        except (
-            pickle.UnpicklingError,
-            EOFError,
-            AttributeError,
-            IndexError,
-            KeyError,
-            TypeError,
-            ImportError,
-        ) as error:
+        except (pickle.UnpicklingError, ImportError, *DAMAGES) as error:
             raise ValueError(f"{path} is not a pickle of plain data: {error}") from error
 
 

@@ -4,6 +4,9 @@
 
 from __future__ import annotations
 
+import struct
+import zipfile
+import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -19,7 +22,23 @@ from mtl_perception.core.frame import RigFrame
 from mtl_perception.core.ground_truth import Box, Sample
 from mtl_perception.core.prediction import EgoMotion
 from mtl_perception.core.transforms import Transform, inverse, quaternion_from_rotation, transform_from
+from mtl_perception.data.errors import BagError
 
+DAMAGES = (
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    ArithmeticError,
+    MemoryError,
+    RuntimeError,  # among them: nested too deeply, and what zipfile says of encrypted entries
+    EOFError,
+    struct.error,
+    zipfile.BadZipFile,
+    zlib.error,
+    cv2.error,
+)
+"""What readers stumble over in files that are not what they should be."""
 EPOCH_NS = 1_000_000_000_000_000_000
 """Where recordings without time stamps start (2001-09-09): not 0, which means "no time" to ROS."""
 
@@ -62,7 +81,12 @@ class Recording(ABC):
         """
         if not 0 <= index < len(self):
             raise IndexError(f"{self.name} has no frame {index}, it has {len(self)}")
-        return self._read(index)
+        try:
+            return self._read(index)
+        except BagError:
+            raise
+        except DAMAGES as error:
+            raise ValueError(f"{self.name}, frame {index}: {reason(error)}") from error
 
     @abstractmethod
     def _read(self, index: int) -> Sample:
@@ -82,6 +106,11 @@ class Recording(ABC):
         if previous is None or now is None:
             return None
         return EgoMotion(self.stamp_ns(earlier), inverse(previous) @ now, np.zeros((6, 6)))
+
+
+def reason(error: Exception) -> str:
+    """Return what is wrong, in a line that says it also where an error of Python's own does not."""
+    return str(error) if type(error) is ValueError else f"{type(error).__name__}: {error}"
 
 
 @dataclass(frozen=True, eq=False)

@@ -176,7 +176,7 @@ def _level_normal(up: NDArray[np.float64], frames: Sequence[_Frame], camera: Cam
     normals *= np.sign(normals @ up)[:, None]
     for degrees in (15, 15, 10, 10, 5, 5):
         level = normals[normals @ up > np.cos(np.radians(degrees))]
-        if len(level) < 0.02 * len(normals):
+        if len(level) <= 0.02 * len(normals):
             break
         up = level.mean(axis=0)
         up /= np.linalg.norm(up)

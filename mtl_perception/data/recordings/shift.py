@@ -143,6 +143,8 @@ class _Shift(Recording):
                 return archive.read(name)
             except KeyError as error:
                 raise ValueError(f"{path} has no {name}") from error
+            except OSError as error:  # an index that points to nowhere: it names no file
+                raise ValueError(f"{path}: {error}") from error
 
 
 def _frames(path: Path) -> dict[tuple[str, int], dict[str, Any]]:

@@ -54,13 +54,13 @@ def path_from_file(path: Path) -> MeshPath:
     """
     times: list[float] = []
     poses: list[Transform] = []
-    for number, line in enumerate(path.read_text().splitlines(), start=1):
+    for number, line in enumerate(path.read_text(errors="replace").splitlines(), start=1):
         if not line.strip() or line.lstrip().startswith("#"):
             continue
         try:
             time, x, y, z, *quaternion = (float(word) for word in line.replace(",", " ").split())
             pose = transform_from((x, y, z), quaternion)
-            if len(quaternion) != 4 or (times and not time > times[-1]):
+            if len(quaternion) != 4 or not np.isfinite(time) or (times and not time > times[-1]):
                 raise ValueError("8 numbers are expected: a time later than that before, a place and a quaternion")
         except ValueError as error:
             raise ValueError(f"{path}, line {number}: {error}") from error

@@ -157,7 +157,7 @@ class MappedTopics:
     def _lidar(self, index: int, topic: str, message: Any) -> Sweep:
         base_from_lidar = self._place(topic, str(message.header.frame_id))
         stamp_ns = stamp_ns_from(message.header.stamp)
-        points = xyz_of(read_point_cloud(message, topic))
+        points = xyz_of(read_point_cloud(message, topic), topic)
         points = points[np.isfinite(points).all(axis=1)] @ base_from_lidar[:3, :3].T + base_from_lidar[:3, 3]
         return Sweep(stamp_ns, self._recording.base_pose(index, stamp_ns), points)
 

@@ -107,8 +107,8 @@ def _from_file(path: Path) -> list[TopicMapping]:
 
 def _entry(path: Path, number: int, entry: Any) -> TopicMapping:
     known = {field.name for field in fields(TopicMapping)}
-    if not isinstance(entry, dict) or not {"topic", "task"} <= entry.keys():
-        raise ValueError(f"{path}, entry {number}: topic and task are needed, it is {entry!r}")
+    if not isinstance(entry, dict) or None in (entry.get("topic"), entry.get("task")):
+        raise ValueError(f"{path}, entry {number}: topic and task are needed, it is {entry!r:.200}")
     unknown = sorted(str(key) for key in entry.keys() - known)
     if unknown:
         raise ValueError(f"{path}, entry {number}: '{unknown[0]}' is not one of {', '.join(sorted(known))}")

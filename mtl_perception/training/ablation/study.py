@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from mtl_perception.core.outside_files import read_yaml
 from mtl_perception.core.prediction import Task
 from mtl_perception.resources import config_file, config_folder
 from mtl_perception.training.ablation.metrics import Metric
@@ -172,8 +172,8 @@ class Study(_Section):
         """
         path = config_file("studies", name)
         try:
-            return cls.model_validate(yaml.safe_load(path.read_text()))
-        except (ValidationError, yaml.YAMLError) as error:
+            return cls.model_validate(read_yaml(path))
+        except ValidationError as error:
             raise ValueError(f"study {path}: {error}") from error
 
     def seeds(self) -> dict[str, int]:

@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from mtl_perception.core import LabelSpace
+from mtl_perception.core.outside_files import read_yaml
 from mtl_perception.resources import config_file
 
 
@@ -63,8 +62,8 @@ def map_classes(id2label: Mapping[int, str], labels: LabelSpace, name: str = "de
 
 
 def _read(path: Path) -> dict[str, dict[str, tuple[str, ...]]]:
+    content: Any = read_yaml(path)
     try:
-        content: Any = yaml.safe_load(path.read_text())
         return {
             str(section): {
                 str(key).lower(): (names,) if isinstance(names, str) else tuple(str(each) for each in names)
@@ -72,7 +71,7 @@ def _read(path: Path) -> dict[str, dict[str, tuple[str, ...]]]:
             }
             for section, table in content.items()
         }
-    except (yaml.YAMLError, AttributeError, TypeError) as error:
+    except (AttributeError, TypeError) as error:
         raise ValueError(f"{path}: sections of 'class name: label name(s)' are expected: {error}") from error
 
 

@@ -7,9 +7,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from mtl_perception.core.outside_files import read_yaml
 from mtl_perception.training.config import BalancingConfig
 from mtl_perception.training.validation.clips import FIRST_UNSEEN_SEED
 
@@ -80,15 +80,15 @@ class DrivingStageConfig(BaseModel):
             ValueError: a key or value is wrong; the message names the file.
         """
         try:
-            return cls.model_validate(yaml.safe_load(Path(path).read_text()))
-        except (ValidationError, yaml.YAMLError) as error:
+            return cls.model_validate(read_yaml(Path(path)))
+        except ValidationError as error:
             raise ValueError(f"training configuration {path}: {error}") from error
 
 
 def is_driving_stage(path: str | Path) -> bool:
     """Whether a training configuration is one of this stage."""
     try:
-        content = yaml.safe_load(Path(path).read_text())
-    except yaml.YAMLError:
+        content = read_yaml(Path(path))
+    except ValueError:
         return False  # whoever reads it as a configuration says what is wrong
     return isinstance(content, dict) and content.get("stage") == "driving"

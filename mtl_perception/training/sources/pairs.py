@@ -64,6 +64,13 @@ def read_pair(path: Path, layers: Sequence[str]) -> TrainingSample:
     """
     with np.load(path) as file:
         stored = {name: file[name] for name in file.files}
+    try:
+        return _sample(stored, layers)
+    except (TypeError, IndexError, AttributeError) as error:
+        raise ValueError(f"{path} is damaged: {error}") from error
+
+
+def _sample(stored: Mapping[str, NDArray], layers: Sequence[str]) -> TrainingSample:
     ground_known, seconds = stored["scalars"]
     normals = stored["normals"].astype(np.float32)
     normals *= np.float32(1 / _STEPS)

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from mtl_perception.core.outside_files import read_yaml
 from mtl_perception.core.prediction import Task
 from mtl_perception.files import write_whole
 from mtl_perception.network import load_checkpoint
@@ -54,8 +54,8 @@ class SingleTaskConfig(BaseModel):
             ValueError: a key or value is wrong; the message names the file.
         """
         try:
-            return cls.model_validate(yaml.safe_load(path.read_text()))
-        except (ValidationError, yaml.YAMLError) as error:
+            return cls.model_validate(read_yaml(path))
+        except ValidationError as error:
             raise ValueError(f"single-task configuration {path}: {error}") from error
 
 
@@ -112,7 +112,7 @@ def planned(config: SingleTaskConfig, out: Path) -> list[SingleTaskRun]:
         FileNotFoundError: there is no such training configuration.
         ValueError: a change is wrong, or a task is not one of the network's.
     """
-    content = yaml.safe_load(config_file("training", config.training).read_text()) | config.changes
+    content = read_yaml(config_file("training", config.training)) | config.changes
     everything = tuple(dict.fromkeys(task for tasks in config.tasks.values() for task in tasks))
     networks: list[tuple[str, tuple[Task, ...]]] = [(MULTI, everything), *config.tasks.items()]
     runs = []
