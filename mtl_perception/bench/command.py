@@ -15,16 +15,17 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from mtl_perception.bench import drive, evaluation, mapping, network, transport, world
+from mtl_perception.bench import drive, evaluation, mapping, network, sync, transport, world
 from mtl_perception.bench.describe import comma_separated, image_size, positive, positive_number, report_console
 from mtl_perception.bench.results import Result, write_results
+from mtl_perception.bench.sync_streams import bag_stream, rig_stream
 from mtl_perception.data.world.command import write_world
 from mtl_perception.data.world.frames import WorldSettings
 from mtl_perception.network import NetworkConfig
 from mtl_perception.resources import config_file
 from mtl_perception.scenes import SCENES
 
-SUITES = (network.SUITE, world.SUITE, evaluation.SUITE, mapping.SUITE, drive.SUITE, transport.SUITE)
+SUITES = (network.SUITE, world.SUITE, evaluation.SUITE, mapping.SUITE, drive.SUITE, transport.SUITE, sync.SUITE)
 SIZES = {
     network.SUITE: (640, 480),
     world.SUITE: (224, 128),
@@ -32,9 +33,12 @@ SIZES = {
     mapping.SUITE: (160, 120),
     drive.SUITE: (160, 120),
     transport.SUITE: (640, 480),
+    sync.SUITE: (0, 0),
 }
-"""Of the images, pixels."""
+"""Of the images, pixels; of none where only stamps count."""
 _STREET_S = 8.0
+_STREAM_S = 60.0  # long enough that queues of 30 fill up with what finds no partner
+_SEEDS = (1, 2, 3)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -60,12 +64,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--repeats", type=positive, default=5, metavar="N", help="timed rounds (default: %(default)s)"
     )
     of_network.add_argument("--threads", type=positive, metavar="N", help="of torch (default: torch's own choice)")
-    of_transport = parser.add_argument_group("transport")
+    of_transport = parser.add_argument_group("transport, sync")
     of_transport.add_argument(
         "--rounds", type=positive, default=50, metavar="N", help="in which all take turns (default: %(default)s)"
     )
-    of_evaluation = parser.add_argument_group("evaluation")
-    of_evaluation.add_argument("--bag", type=Path, help="to replay, with ground truth (default: a rendered street)")
+    of_evaluation = parser.add_argument_group("evaluation, sync")
+    of_evaluation.add_argument(
+        "--bag",
+        type=Path,
+        help="to replay, with ground truth (default: a rendered street); sync: whose stamps are taken, too",
+    )
     of_evaluation.add_argument(
         "--scene", choices=tuple(SCENES), default="street", help="map settings (default: %(default)s)"
     )
@@ -162,6 +170,17 @@ def _transport_results(arguments: argparse.Namespace, size: tuple[int, int], pro
     return transport.run_suite(size, repeats=arguments.rounds, bridge=bridge, advanced=advanced)
 
 
+def _sync_results(arguments: argparse.Namespace, size: tuple[int, int], progress: Progress) -> list[Result]:
+    reference = sync.installed_reference()
+    what = "the real one" if reference.is_real else "the stand-in for it: nothing can be claimed"
+    progress.console.print(f"message_filters is {what}, {reference.path}", highlight=False, soft_wrap=True)
+    streams = [rig_stream(_STREAM_S), *(rig_stream(_STREAM_S, seed=seed) for seed in _SEEDS)]
+    if arguments.bag is not None:
+        streams.append(bag_stream(arguments.bag))
+    advanced = _bar(progress, len(streams) * arguments.rounds)
+    return sync.run_suite(streams, reference, rounds=arguments.rounds, advanced=advanced)
+
+
 _MEASURES: dict[str, Callable[[argparse.Namespace, tuple[int, int], Progress], list[Result]]] = {
     network.SUITE: _network_results,
     world.SUITE: _world_results,
@@ -169,6 +188,7 @@ _MEASURES: dict[str, Callable[[argparse.Namespace, tuple[int, int], Progress], l
     mapping.SUITE: _mapping_results,
     drive.SUITE: _drive_results,
     transport.SUITE: _transport_results,
+    sync.SUITE: _sync_results,
 }
 
 

@@ -225,10 +225,12 @@ def _compared(stream: Stream, ours: list[_Set], theirs: list[_Set], reference: s
     by_stamp = {made.stamps[0]: made for made in complete}
     pairs = [(by_stamp[made.stamps[0]], made) for made in theirs if made.stamps[0] in by_stamp]
     as_good = sum(mine.gap_ns <= its.gap_ns for mine, its in pairs)
+    pose = len(stream.topics) - 1
     figures = {
         "sets": (len(ours), "", len(theirs)),
         "complete_sets": (len(complete), "", len(theirs)),
         "same_sets": (sum(mine.stamps == its.stamps for mine, its in pairs), "", len(theirs)),
+        "same_images": (sum(_images(mine, pose) == _images(its, pose) for mine, its in pairs), "", len(theirs)),
         "same_or_nearer_sets": (as_good, "", len(theirs)),
         "sets_out_of_order": (_out_of_order(ours), "", _out_of_order(theirs)),
         "mean_gap": (_mean_ms(made.gap_ns for made in complete), "ms", _mean_ms(made.gap_ns for made in theirs)),
@@ -240,6 +242,10 @@ def _compared(stream: Stream, ours: list[_Set], theirs: list[_Set], reference: s
         for name, (value, unit, its) in figures.items()
         if its
     ]
+
+
+def _images(made: _Set, pose: int) -> dict[int, int]:
+    return {topic: stamp for topic, stamp in made.stamps.items() if topic != pose}
 
 
 def _out_of_order(sets: list[_Set]) -> int:

@@ -380,7 +380,8 @@ class RigSynchronizer(SimpleFilter):
         reference, slop_ns = self._reference, self.slop_ns
         stamp_ns = self._last_out_ns = reference.stamps[0]
         self._oldest_ns = stamp_ns - slop_ns
-        messages, companions = {reference.name: reference.messages[0]}, {}
+        messages = {reference.name: reference.messages[0]}
+        companions: dict[str, Any] = {}
         reference.remove_first(1)
         del self._arrived_ns[stamp_ns]
         missing: list[str] = []
