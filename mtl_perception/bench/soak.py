@@ -3,8 +3,9 @@
 """The `soak` suite: whether memory or the age of stamps grows while perception and mapping run on and on.
 
 Perception, mapping and their manager run in processes of their own, as `up --processes` starts them, and get images of
-six cameras at 10 Hz from a robot in another process. The robot goes to and fro, so that its map is soon complete: what
-grows then, leaks. The first fifth of the time is warm-up; the rest has eight windows, of which the first and the last
+six cameras at 10 Hz from a robot in another process. The network is that of the package, working on images as small as
+they come, so that two cores can keep up. The robot goes to and fro, so that its map is soon complete: what grows then,
+leaks. The first fifth of the time is warm-up; the rest has eight windows, of which the first and the last
 are compared. Ages are those of `<node>/progress`, which diagnostics take their percentiles of.
 """
 
@@ -33,6 +34,9 @@ from sensor_msgs.msg import CameraInfo
 from mtl_perception.bench.results import Result
 from mtl_perception.bench.soak_robot import RIG
 from mtl_perception.data.world.cameras.rigs import load_rig
+from mtl_perception.network import MultiTaskNetwork
+from mtl_perception.network.checkpoint import load_checkpoint, save_checkpoint
+from mtl_perception.resources import default_checkpoint
 from mtl_perception.ros import qos
 from mtl_perception.ros.perception_parameters import ON_DEMAND
 from mtl_perception.ros.process import Spinning
@@ -95,8 +99,14 @@ def run_suite(
     """
     give_images_room()
     names = load_rig(RIG).rig.names
-    settings = UpSettings(cameras=names, scene="street", processes=True, namespace=f"/soak_{os.getpid()}")
     with tempfile.TemporaryDirectory(prefix="mtl_perception_") as folder:
+        settings = UpSettings(
+            cameras=names,
+            checkpoint=str(_small_network(Path(folder) / "small.safetensors", size)),
+            scene="street",
+            processes=True,
+            namespace=f"/soak_{os.getpid()}",
+        )
         config = Path(folder) / "config.yaml"
         config.write_text(yaml.safe_dump({"/**": {"ros__parameters": {"tasks": [ON_DEMAND]}}}))
         arguments = ros_arguments(settings, write_parameters(settings, Path(folder) / "parameters.yaml"))
@@ -250,6 +260,16 @@ def _watching(namespace: str, camera: str) -> Iterator[_Watcher]:
         spinning.stop()
         watcher.destroy_node()
         rclpy.try_shutdown(context=context)
+
+
+def _small_network(path: Path, size: tuple[int, int]) -> Path:
+    """Write the package's network as it is, but for images of this size."""
+    checkpoint = load_checkpoint(default_checkpoint())
+    width, height = size
+    network = MultiTaskNetwork(checkpoint.network.config.model_copy(update={"input_pixels": width * height}))
+    network.load_state_dict(checkpoint.network.state_dict())
+    save_checkpoint(path, network, checkpoint.labels, checkpoint.trained_tasks, checkpoint.card)
+    return path
 
 
 def _robot_command(size: tuple[int, int], ros: Sequence[str]) -> list[str]:
