@@ -32,18 +32,19 @@ from mtl_perception.ros import qos
 RIG = "surround6"
 WORLD_FRAME = "odom"
 
+_PACE_S = 0.02  # of the world from frame to frame: so slow that it is no jump where frames are left out
+
 
 class Robot(Node):
     """Sends the images of six cameras with their CameraInfo, odometry at the stamp of each, and where cameras sit."""
 
     def __init__(self, context: Context, frames: int, rate_hz: float, size: tuple[int, int]) -> None:
-        """Render `frames` frames of a street with images of (width, height) `size`, `rate_hz` of them a second."""
+        """Render `frames` frames of a street, (width, height) `size`, of which `rate_hz` are sent a second."""
         super().__init__("robot", context=context, enable_rosout=False, start_parameter_services=False)
-        seconds = frames / rate_hz
-        world = WorldSettings("street", seconds=seconds, rate_hz=rate_hz, cameras=RIG, image_size=size).build()
+        world = WorldSettings("street", cameras=RIG, image_size=size).build()
         self._rate_hz = rate_hz
         self._offsets_ns = world.layout.exposure_offsets_ns
-        self._looks = [world.look(number / rate_hz) for number in range(frames)]
+        self._looks = [world.look(number * _PACE_S) for number in range(frames)]
         names = world.rig.names
         self._images = {name: self.create_publisher(Image, f"{name}/image", qos.output()) for name in names}
         self._infos = {name: self.create_publisher(CameraInfo, f"{name}/camera_info", qos.output()) for name in names}
