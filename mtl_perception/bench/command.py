@@ -15,16 +15,26 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from mtl_perception.bench import drive, evaluation, mapping, network, transport, world
+from mtl_perception.bench import drive, evaluation, mapping, network, soak, sync, transport, world
 from mtl_perception.bench.describe import comma_separated, image_size, positive, positive_number, report_console
 from mtl_perception.bench.results import Result, write_results
+from mtl_perception.bench.sync_streams import bag_stream, rig_stream
 from mtl_perception.data.world.command import write_world
 from mtl_perception.data.world.frames import WorldSettings
 from mtl_perception.network import NetworkConfig
 from mtl_perception.resources import config_file
 from mtl_perception.scenes import SCENES
 
-SUITES = (network.SUITE, world.SUITE, evaluation.SUITE, mapping.SUITE, drive.SUITE, transport.SUITE)
+SUITES = (
+    network.SUITE,
+    world.SUITE,
+    evaluation.SUITE,
+    mapping.SUITE,
+    drive.SUITE,
+    transport.SUITE,
+    sync.SUITE,
+    soak.SUITE,
+)
 SIZES = {
     network.SUITE: (640, 480),
     world.SUITE: (224, 128),
@@ -32,9 +42,14 @@ SIZES = {
     mapping.SUITE: (160, 120),
     drive.SUITE: (160, 120),
     transport.SUITE: (640, 480),
+    sync.SUITE: (0, 0),
+    soak.SUITE: (96, 72),
 }
-"""Of the images, pixels."""
+"""Of the images, pixels; of none where only stamps count."""
+_MINUTES = {drive.SUITE: 30.0, soak.SUITE: 10.0}
 _STREET_S = 8.0
+_STREAM_S = 60.0  # long enough that queues of 30 fill up with what finds no partner
+_SEEDS = (1, 2, 3)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -60,12 +75,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--repeats", type=positive, default=5, metavar="N", help="timed rounds (default: %(default)s)"
     )
     of_network.add_argument("--threads", type=positive, metavar="N", help="of torch (default: torch's own choice)")
-    of_transport = parser.add_argument_group("transport")
+    of_transport = parser.add_argument_group("transport, sync")
     of_transport.add_argument(
         "--rounds", type=positive, default=50, metavar="N", help="in which all take turns (default: %(default)s)"
     )
-    of_evaluation = parser.add_argument_group("evaluation")
-    of_evaluation.add_argument("--bag", type=Path, help="to replay, with ground truth (default: a rendered street)")
+    of_evaluation = parser.add_argument_group("evaluation, sync")
+    of_evaluation.add_argument(
+        "--bag",
+        type=Path,
+        help="to replay, with ground truth (default: a rendered street); sync: whose stamps are taken, too",
+    )
     of_evaluation.add_argument(
         "--scene", choices=tuple(SCENES), default="street", help="map settings (default: %(default)s)"
     )
@@ -76,11 +95,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     of_mapping.add_argument(
         "--large-map", type=positive, default=20000, metavar="N", help="blocks of a large map (default: %(default)s)"
     )
-    of_drive = parser.add_argument_group("drive")
+    of_drive = parser.add_argument_group("drive, soak")
+    of_drive.add_argument("--minutes", type=positive_number, metavar="T", help="how long (default: drive 30, soak 10)")
     of_drive.add_argument(
-        "--minutes", type=positive_number, default=30.0, metavar="T", help="how long (default: %(default)s)"
+        "--speed", type=positive_number, default=1.5, metavar="V", help="drive: m/s (default: %(default)s)"
     )
-    of_drive.add_argument("--speed", type=positive_number, default=1.5, metavar="V", help="m/s (default: %(default)s)")
     of_world = parser.add_argument_group("world")
     of_world.add_argument(
         "--kinds", type=comma_separated, default=("street", "indoor"), metavar="A,B", help="(default: street,indoor)"
@@ -94,7 +113,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Measure, print a table, and write the file; return 0."""
+    """Measure, print a table, and write the file; return 0, or 1 when something grew in the soak suite."""
     console = report_console()
     size = arguments.size or SIZES[arguments.suite]
     measure = _MEASURES[arguments.suite]
@@ -104,7 +123,10 @@ def run(arguments: argparse.Namespace) -> int:
     write_results(arguments.out, results, torch.get_num_threads())
     _print(console, results)
     console.print(f"written to {arguments.out}", highlight=False, soft_wrap=True)
-    return 0
+    grown = soak.problems(result for result in results if result.suite == soak.SUITE)
+    for problem in grown:
+        console.print(f"it grows: {problem}", highlight=False, soft_wrap=True)
+    return 1 if grown else 0
 
 
 def _network_results(arguments: argparse.Namespace, size: tuple[int, int], progress: Progress) -> list[Result]:
@@ -150,7 +172,7 @@ def _mapping_results(arguments: argparse.Namespace, size: tuple[int, int], progr
 
 
 def _drive_results(arguments: argparse.Namespace, size: tuple[int, int], progress: Progress) -> list[Result]:
-    minutes, speed = arguments.minutes, arguments.speed
+    minutes, speed = arguments.minutes or _MINUTES[drive.SUITE], arguments.speed
     return drive.run_suite(size, minutes, speed, advanced=_bar(progress, drive.frames_of(minutes, speed)))
 
 
@@ -162,6 +184,24 @@ def _transport_results(arguments: argparse.Namespace, size: tuple[int, int], pro
     return transport.run_suite(size, repeats=arguments.rounds, bridge=bridge, advanced=advanced)
 
 
+def _sync_results(arguments: argparse.Namespace, size: tuple[int, int], progress: Progress) -> list[Result]:
+    reference = sync.installed_reference()
+    what = "the real one" if reference.is_real else "the stand-in for it: nothing can be claimed"
+    progress.console.print(f"message_filters is {what}, {reference.path}", highlight=False, soft_wrap=True)
+    streams = [rig_stream(_STREAM_S), *(rig_stream(_STREAM_S, seed=seed) for seed in _SEEDS)]
+    if arguments.bag is not None:
+        streams.append(bag_stream(arguments.bag))
+    advanced = _bar(progress, len(streams) * arguments.rounds)
+    return sync.run_suite(streams, reference, rounds=arguments.rounds, advanced=advanced)
+
+
+def _soak_results(arguments: argparse.Namespace, size: tuple[int, int], progress: Progress) -> list[Result]:
+    minutes = arguments.minutes or _MINUTES[soak.SUITE]
+    results, record = soak.run_suite(size, minutes, advanced=_bar(progress, soak.SAMPLES))
+    _print_soak(progress.console, record)
+    return results
+
+
 _MEASURES: dict[str, Callable[[argparse.Namespace, tuple[int, int], Progress], list[Result]]] = {
     network.SUITE: _network_results,
     world.SUITE: _world_results,
@@ -169,6 +209,8 @@ _MEASURES: dict[str, Callable[[argparse.Namespace, tuple[int, int], Progress], l
     mapping.SUITE: _mapping_results,
     drive.SUITE: _drive_results,
     transport.SUITE: _transport_results,
+    sync.SUITE: _sync_results,
+    soak.SUITE: _soak_results,
 }
 
 
@@ -189,3 +231,19 @@ def _print(console: Console, results: list[Result]) -> None:
         ours, theirs = f"{result.value:.3f} {result.unit}", f"{result.reference_value:.3f} {result.unit}"
         table.add_row(result.name, ours, result.reference, theirs, f"{result.ratio:.3f}")
     console.print(table)
+
+
+def _print_soak(console: Console, record: soak.Record) -> None:
+    table = Table(box=box.SIMPLE)
+    table.add_column("until")
+    for name in soak.NODES:
+        for column in (f"{name}: memory", "age p50 / p99", "used + dropped"):
+            table.add_column(column, justify="right")
+    for row in soak.table(record):
+        table.add_row(*row)
+    console.print(table)
+    begin = record.windows()[0][0]
+    for name, samples in record.memory_mb.items():
+        console.print(f"{name}: {soak.slope_mb_per_hour(samples, begin):+.1f} MB an hour", highlight=False)
+    for (node, reason), times in sorted(record.dropped.items()):
+        console.print(f"{node}: {len(times)} frames dropped: {reason}", highlight=False, soft_wrap=True)

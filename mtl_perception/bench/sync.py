@@ -131,12 +131,11 @@ def _messages(stream: Stream) -> list[Any]:
     return made
 
 
-def _ours(stream: Stream, filters: Sequence[SimpleFilter], done: Callable[..., None]) -> RigSynchronizer:
-    return _rig_synchronizer(stream, filters, done, _ENDLESS_S, time.monotonic_ns)
+def _ours(filters: Sequence[SimpleFilter], done: Callable[..., None]) -> RigSynchronizer:
+    return _rig_synchronizer(filters, done, _ENDLESS_S, time.monotonic_ns)
 
 
 def _rig_synchronizer(
-    stream: Stream,
     filters: Sequence[SimpleFilter],
     done: Callable[..., None],
     timeout_s: float,
@@ -154,7 +153,7 @@ def _rig_synchronizer(
     return synchronizer
 
 
-def _theirs(stream: Stream, filters: Sequence[SimpleFilter], done: Callable[..., None]) -> ApproximateTimeSynchronizer:
+def _theirs(filters: Sequence[SimpleFilter], done: Callable[..., None]) -> ApproximateTimeSynchronizer:
     synchronizer = ApproximateTimeSynchronizer(filters, QUEUE_SIZE, _SLOP_S)
     synchronizer.registerCallback(done)
     return synchronizer
@@ -164,7 +163,7 @@ def _timed(stream: Stream, messages: Sequence[Any], make: Callable[..., Any]) ->
     """Return the CPU time in which a new synchroniser takes all messages."""
     filters = [SimpleFilter() for _ in stream.topics]
     sets: list[Any] = []
-    synchronizer = make(stream, filters, lambda *made: sets.append(made))
+    synchronizer = make(filters, lambda *made: sets.append(made))
     calls = [(filters[a.topic].signalMessage, message) for a, message in zip(stream.arrivals, messages, strict=True)]
     started = time.thread_time()
     for call, message in calls:
@@ -186,7 +185,7 @@ def _our_sets(stream: Stream, messages: Sequence[Any]) -> list[_Set]:
         stamps = {int(topic): stamp_ns_from(message.header.stamp) for topic, message in members.items()}
         sets.append(_Set(stamps, now_ns, came[made.stamp_ns]))
 
-    synchronizer = _rig_synchronizer(stream, filters, take, _TIMEOUT_S, lambda: now_ns)
+    synchronizer = _rig_synchronizer(filters, take, _TIMEOUT_S, lambda: now_ns)
     for arrival, message in zip(stream.arrivals, messages, strict=True):
         # While nothing waits, checking does nothing.
         while now_ns + _CHECK_NS < arrival.at_ns and any(synchronizer.waiting.values()):
@@ -209,7 +208,7 @@ def _their_sets(stream: Stream, messages: Sequence[Any]) -> list[_Set]:
         stamps = {topic: stamp_ns_from(message.header.stamp) for topic, message in enumerate(made)}
         sets.append(_Set(stamps, now_ns, came[stamps[0]]))
 
-    synchronizer = _theirs(stream, filters, take)
+    synchronizer = _theirs(filters, take)
     for arrival, message in zip(stream.arrivals, messages, strict=True):
         now_ns = arrival.at_ns
         if arrival.topic == 0:
@@ -225,10 +224,12 @@ def _compared(stream: Stream, ours: list[_Set], theirs: list[_Set], reference: s
     by_stamp = {made.stamps[0]: made for made in complete}
     pairs = [(by_stamp[made.stamps[0]], made) for made in theirs if made.stamps[0] in by_stamp]
     as_good = sum(mine.gap_ns <= its.gap_ns for mine, its in pairs)
+    pose = len(stream.topics) - 1
     figures = {
         "sets": (len(ours), "", len(theirs)),
         "complete_sets": (len(complete), "", len(theirs)),
         "same_sets": (sum(mine.stamps == its.stamps for mine, its in pairs), "", len(theirs)),
+        "same_images": (sum(_images(mine, pose) == _images(its, pose) for mine, its in pairs), "", len(theirs)),
         "same_or_nearer_sets": (as_good, "", len(theirs)),
         "sets_out_of_order": (_out_of_order(ours), "", _out_of_order(theirs)),
         "mean_gap": (_mean_ms(made.gap_ns for made in complete), "ms", _mean_ms(made.gap_ns for made in theirs)),
@@ -240,6 +241,10 @@ def _compared(stream: Stream, ours: list[_Set], theirs: list[_Set], reference: s
         for name, (value, unit, its) in figures.items()
         if its
     ]
+
+
+def _images(made: _Set, pose: int) -> dict[int, int]:
+    return {topic: stamp for topic, stamp in made.stamps.items() if topic != pose}
 
 
 def _out_of_order(sets: list[_Set]) -> int:

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from message_filters import SimpleFilter
 
 from mtl_perception.messages.stamps import NANOSECONDS
+from mtl_perception.ros.sync_queue import JUMP_BACK_NS, NEVER, SyncQueue
 
 DUPLICATE = "duplicate stamp"
 LATE = "older than a frame that is already out"
@@ -24,13 +25,8 @@ TOO_FEW = "fewer cameras than min_cameras"
 UNSTAMPED = "a stamp before 1970 or after 2038"
 
 _ABSENT_AFTER = 3  # a camera that missed so many frames in a row is not waited for until it sends again
-_JUMP_BACK_NS = NANOSECONDS  # an image older than its camera's newest by more than this: the time was set back
 _LATE_IN_A_ROW = 3  # so many late reference images in a row mean the same, e.g. a short bag that loops
-_STEPS = 8  # of the last images that tell a camera's period
-_DISORDER_REMEMBERED_NS = 10 * NANOSECONDS  # for how long a camera that sent out of order is trusted less
-
 _LATEST_NS = 2**31 * NANOSECONDS - 1  # that a builtin_interfaces/Time holds
-_NEVER = -(2**63)  # before all stamps
 
 
 class RigSet(NamedTuple):
@@ -54,104 +50,6 @@ class RigSet(NamedTuple):
     arrived_steady_ns: int
     arrived_clock_ns: int
     worst_gap_ns: int
-
-
-class _Queue:
-    """The messages of one source that wait for their frame, sorted by stamp, and what its past tells of its next one.
-
-    Removing from the front and inserting moves at most the queue's pointers, 8 bytes a message: no more than one
-    comparison in Python costs. Only the search counts, and it is a bisection.
-
-    Attributes:
-        stamps, messages: what waits.
-        newest_ns: the newest stamp so far.
-        used_ns: the stamp of the last message that went into a set.
-        steps_ns: the last distances of the newest stamps.
-        disorder_ns: by how much a message was older than one before it, as long as `newest_ns` is at most
-            `disorder_until_ns`; 0: all came in order.
-        missed: sets in a row without a message of this source.
-        drops: how many messages were dropped for which reason.
-    """
-
-    __slots__ = (
-        "disorder_ns",
-        "disorder_until_ns",
-        "drops",
-        "is_camera",
-        "messages",
-        "missed",
-        "name",
-        "newest_ns",
-        "stamps",
-        "steps_ns",
-        "used_ns",
-    )
-
-    def __init__(self, name: str, *, is_camera: bool) -> None:
-        self.name = name
-        self.is_camera = is_camera
-        self.stamps: list[int] = []
-        self.messages: list[Any] = []
-        self.drops: Counter[str] = Counter()
-        self.steps_ns: deque[int] = deque(maxlen=_STEPS)
-        self.forget_past()
-
-    def forget_past(self) -> None:
-        """Know nothing but what waits."""
-        self.newest_ns = self.stamps[-1] if self.stamps else _NEVER
-        self.used_ns = self.disorder_until_ns = _NEVER
-        self.steps_ns.clear()
-        self.disorder_ns = self.missed = 0
-
-    def append(self, stamp_ns: int, message: Any) -> None:
-        """Take a message that is newer than all before."""
-        newest_ns = self.newest_ns
-        if newest_ns != _NEVER:
-            self.steps_ns.append(stamp_ns - newest_ns)
-        self.newest_ns = stamp_ns
-        self.stamps.append(stamp_ns)
-        self.messages.append(message)
-        self.missed = 0
-
-    def insert(self, stamp_ns: int, message: Any) -> bool:
-        """Take a message that is not newer than all before; returns False where one of its stamp waits already."""
-        at = bisect_left(self.stamps, stamp_ns)
-        if at < len(self.stamps) and self.stamps[at] == stamp_ns:
-            return False
-        self.stamps.insert(at, stamp_ns)
-        self.messages.insert(at, message)
-        self.note_disorder(stamp_ns)
-        self.newest_ns = max(self.newest_ns, stamp_ns)
-        self.missed = 0
-        return True
-
-    def note_disorder(self, stamp_ns: int) -> None:
-        """Remember how late a message came, so that others that are as late are waited for."""
-        late_ns = self.newest_ns - stamp_ns
-        if 0 < late_ns <= _JUMP_BACK_NS:
-            known_ns = self.disorder_ns if self.newest_ns <= self.disorder_until_ns else 0
-            self.disorder_ns = max(known_ns, late_ns)
-            self.disorder_until_ns = self.newest_ns + _DISORDER_REMEMBERED_NS
-
-    def may_bring(self, stamp_ns: int, slop_ns: int) -> bool:
-        """Whether this source may send a message around a stamp after newer ones, going by its past."""
-        if self.newest_ns > self.disorder_until_ns:
-            return False
-        return self.newest_ns - stamp_ns <= self.disorder_ns + slop_ns
-
-    def nearest(self, stamp_ns: int) -> int:
-        """Return the place of the message that is nearest to a stamp, the older one of two; -1 where none waits."""
-        stamps = self.stamps
-        if len(stamps) < 2:
-            return len(stamps) - 1
-        at = bisect_left(stamps, stamp_ns)
-        if at and (at == len(stamps) or stamp_ns - stamps[at - 1] <= stamps[at] - stamp_ns):
-            return at - 1
-        return at
-
-    def remove_first(self, count: int) -> None:
-        """Remove the oldest messages."""
-        del self.stamps[:count], self.messages[:count]
 
 
 class RigSynchronizer(SimpleFilter):
@@ -197,8 +95,8 @@ class RigSynchronizer(SimpleFilter):
             on_time_set_back: called with the stamp of a reference image that tells that the time was set back.
         """
         super().__init__()
-        self._queues = [_Queue(name, is_camera=True) for name in filters]
-        self._queues += [_Queue(name, is_camera=False) for name in companions or {}]
+        self._queues = [SyncQueue(name, is_camera=True) for name in filters]
+        self._queues += [SyncQueue(name, is_camera=False) for name in companions or {}]
         self._reference, *self._others = self._queues
         self._cameras = len(filters)
         self.slop_ns = round(slop_s * 1e9)
@@ -213,11 +111,11 @@ class RigSynchronizer(SimpleFilter):
         self._lock = threading.Lock()
         self._outbox: deque[Callable[[], None]] = deque()  # what is told to others, after the lock is released
         self._arrived_ns: dict[int, int] = {}  # per reference image that waits, when by the steady clock it came
-        self._last_out_ns = _NEVER
-        self._oldest_ns = _NEVER  # what is older is of no use any more
-        self._head_ns = _NEVER  # the oldest reference image that waits,
+        self._last_out_ns = NEVER
+        self._oldest_ns = NEVER  # what is older is of no use any more
+        self._head_ns = NEVER  # the oldest reference image that waits,
         self._deadline_ns = 0  # until when by the steady clock, and
-        self._pending: set[_Queue] = set()  # whom for
+        self._pending: set[SyncQueue] = set()  # whom for
         self._late_in_a_row = 0
         self.complete = 0
         self.partial = 0
@@ -255,7 +153,7 @@ class RigSynchronizer(SimpleFilter):
             self._forget_after(clock_ns + self.slop_ns)
         self._tell()
 
-    def _add(self, message: Any, queue: _Queue) -> None:
+    def _add(self, message: Any, queue: SyncQueue) -> None:
         stamp = message.header.stamp
         stamp_ns = stamp.sec * NANOSECONDS + stamp.nanosec
         with self._lock:
@@ -273,7 +171,7 @@ class RigSynchronizer(SimpleFilter):
         if self._outbox:
             self._tell()
 
-    def _taken(self, queue: _Queue, stamp_ns: int) -> None:
+    def _taken(self, queue: SyncQueue, stamp_ns: int) -> None:
         """Send out what has waited for a message of another source than the reference camera."""
         if len(queue.stamps) > self._queue_size:
             self._drop_first(queue, 1, QUEUE_FULL)
@@ -286,16 +184,16 @@ class RigSynchronizer(SimpleFilter):
             if not pending:
                 self._decide()
 
-    def _not_taken(self, queue: _Queue, stamp_ns: int, message: Any) -> str:
+    def _not_taken(self, queue: SyncQueue, stamp_ns: int, message: Any) -> str:
         """Queue a message that is not newer than all before; "", or why it is dropped."""
         if stamp_ns < self._oldest_ns:
             queue.note_disorder(stamp_ns)
             return LATE
         if stamp_ns == queue.used_ns:
             return DUPLICATE
-        if queue.newest_ns - stamp_ns > _JUMP_BACK_NS:
+        if queue.newest_ns - stamp_ns > JUMP_BACK_NS:
             # This source alone was ahead of its time: what it sent then belongs to no frame.
-            self._forget(queue, stamp_ns + _JUMP_BACK_NS)
+            self._forget(queue, stamp_ns + JUMP_BACK_NS)
         if stamp_ns < queue.used_ns:
             queue.note_disorder(stamp_ns)
             return LATE
@@ -325,7 +223,7 @@ class RigSynchronizer(SimpleFilter):
 
     def _has_jumped_back(self, stamp_ns: int) -> bool:
         """Whether a reference image of this stamp tells that the time was set back."""
-        if self._reference.newest_ns - stamp_ns > _JUMP_BACK_NS:
+        if self._reference.newest_ns - stamp_ns > JUMP_BACK_NS:
             return True
         if stamp_ns >= self._last_out_ns:
             self._late_in_a_row = 0
@@ -336,11 +234,11 @@ class RigSynchronizer(SimpleFilter):
     def _forget_after(self, stamp_ns: int) -> None:
         for queue in self._queues:
             self._forget(queue, stamp_ns)
-        self._last_out_ns = self._oldest_ns = self._head_ns = _NEVER
+        self._last_out_ns = self._oldest_ns = self._head_ns = NEVER
         self._pending.clear()
         self._late_in_a_row = 0
 
-    def _forget(self, queue: _Queue, stamp_ns: int) -> None:
+    def _forget(self, queue: SyncQueue, stamp_ns: int) -> None:
         """Drop what waits of a source with a later stamp, and what its past tells."""
         kept = bisect_left(queue.stamps, stamp_ns + 1)
         self._count_drops(queue, queue.stamps[kept:], CLOCK_JUMPED)
@@ -360,10 +258,10 @@ class RigSynchronizer(SimpleFilter):
             if waits and self._steady_ns() <= self._deadline_ns:
                 return
             self._emit()
-        self._head_ns = _NEVER
+        self._head_ns = NEVER
         self._pending.clear()
 
-    def _has_settled(self, queue: _Queue, stamp_ns: int) -> bool:
+    def _has_settled(self, queue: SyncQueue, stamp_ns: int) -> bool:
         """Whether no image that may still come from this camera would be a better partner for the reference."""
         newest_ns = queue.newest_ns
         at = queue.nearest(stamp_ns)
@@ -376,7 +274,7 @@ class RigSynchronizer(SimpleFilter):
             return True
         if newest_ns >= stamp_ns:
             # One that comes out of order may still be of this frame; so may the next after a stamp far in the future.
-            is_far = queue.stamps and gap_ns > _JUMP_BACK_NS
+            is_far = queue.stamps and gap_ns > JUMP_BACK_NS
             return not (is_far or queue.may_bring(stamp_ns, self.slop_ns))
         # Half a period is the earliest that a jittering camera sends its next image.
         return bool(queue.steps_ns) and newest_ns + min(queue.steps_ns) // 2 > stamp_ns + self.slop_ns
@@ -384,7 +282,7 @@ class RigSynchronizer(SimpleFilter):
     def _may_be_preceded(self, stamp_ns: int) -> bool:
         """Whether a reference image is missing before this one that may still come, out of order."""
         queue = self._reference
-        if queue.newest_ns > queue.disorder_until_ns or not queue.steps_ns or self._last_out_ns == _NEVER:
+        if queue.newest_ns > queue.disorder_until_ns or not queue.steps_ns or self._last_out_ns == NEVER:
             return False
         period_ns = min(queue.steps_ns)
         is_missing = stamp_ns - self._last_out_ns > period_ns + period_ns // 2
@@ -430,11 +328,11 @@ class RigSynchronizer(SimpleFilter):
         rig_set = RigSet(stamp_ns, messages, companions, tuple(missing), now_ns, clock_ns, worst_gap_ns)
         self._outbox.append(lambda: self.signalMessage(rig_set))
 
-    def _drop_first(self, queue: _Queue, count: int, reason: str) -> None:
+    def _drop_first(self, queue: SyncQueue, count: int, reason: str) -> None:
         self._count_drops(queue, queue.stamps[:count], reason)
         queue.remove_first(count)
 
-    def _count_drops(self, queue: _Queue, stamps: list[int], reason: str) -> None:
+    def _count_drops(self, queue: SyncQueue, stamps: list[int], reason: str) -> None:
         if queue is not self._reference:
             queue.drops[reason] += len(stamps)
             return

@@ -157,6 +157,11 @@ class SeparateProcesses:
         """Return which node died and what it said, or ""."""
         return _report(end for end in self._supervisor.ended() if end.name != "player" or end.code != 0)
 
+    @property
+    def pids(self) -> dict[str, int]:
+        """The process ids of the nodes that are running, by name."""
+        return self._supervisor.pids
+
     def close(self) -> str:
         """Interrupt all and wait until they have ended."""
         if self._closed:

@@ -91,6 +91,11 @@ class Supervisor:
         """The names of the children that are running."""
         return [child.name for child in self._children if child.process.poll() is None]
 
+    @property
+    def pids(self) -> dict[str, int]:
+        """The process ids of the children that are running, by name."""
+        return {child.name: child.process.pid for child in self._children if child.process.poll() is None}
+
     def stop(self) -> list[Exit]:
         """Interrupt every running child, harder each time, and return how all of them ended."""
         for number, seconds in (

@@ -3,6 +3,7 @@
 """Children are started, listened to and always reaped."""
 
 import io
+import os
 import signal
 import subprocess
 import sys
@@ -58,6 +59,8 @@ def test_a_dying_child_is_reported_with_its_last_lines():
         _wait_until(lambda: supervisor.ended())
         (end,) = supervisor.ended()
         assert supervisor.running == ["other"]
+        assert set(supervisor.pids) == {"other"}
+        os.kill(supervisor.pids["other"], 0)  # there it is
     assert str(end) == "'perception' ended with exit code 3\n    no image"
     assert not supervisor.running
 
@@ -76,7 +79,6 @@ def test_a_grandchild_goes_too(tmp_path: Path):
         supervisor.start("parent", [sys.executable, "-c", script])
         _wait_until(lambda: supervisor.ended())
     _wait_until(lambda: not _is_running(int((tmp_path / "pid").read_text())))
-
 
 
 def test_children_go_when_the_parent_is_killed():
@@ -111,5 +113,3 @@ def _wait_until(condition, seconds: float = 10.0) -> None:
     while not condition():
         assert time.monotonic() < deadline, "did not happen in time"
         time.sleep(0.02)
-
-
