@@ -233,7 +233,7 @@ def test_saving_loses_no_frame(graph, start, predictions):
 
 
 def test_the_map_is_saved_by_itself_and_continued(graph, start, predictions, tmp_path):
-    node = start(in_process=True, autosave_period=0.1, autosave_path="home", autosave_resume=True)  # nothing there yet
+    node = start(in_process=True, autosave_period=0.1, autosave_path="home", autosave_resume="always")
     node.submit(predictions[0])
     graph.until(lambda: (tmp_path / "home" / "manifest.json").is_file(), "a saved map")
     graph.until(lambda: "mapping: autosave" in graph.statuses, "diagnostics")
