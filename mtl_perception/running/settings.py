@@ -169,9 +169,11 @@ def set_up_middleware() -> None:
     if any(_is_users(os.environ.get(name, "")) for name in _PROFILE_VARIABLES):
         return
     profile = _profile(stays)
-    for name in _PROFILE_VARIABLES:
-        if profile:
-            os.environ[name] = str(config_folder() / profile)
+    if profile:
+        for name in _PROFILE_VARIABLES:
+            os.environ.pop(name, None)
+        is_old = os.environ.get("ROS_DISTRO") in ("humble", "iron", "jazzy")
+        os.environ[_PROFILE_VARIABLES[is_old]] = str(config_folder() / profile)
 
 
 def _is_users(profile: str) -> bool:
