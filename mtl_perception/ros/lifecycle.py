@@ -20,6 +20,7 @@ from rclpy.timer import Timer
 
 from mtl_perception.ros import qos
 from mtl_perception.ros.diagnostics import Diagnostics, Level, Status
+from mtl_perception.ros.memory import give_memory_back
 from mtl_perception.ros.parameters import ParameterNode
 
 
@@ -154,7 +155,9 @@ class ManagedNode(ParameterNode, LifecycleNode):
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Make the transition: rclpy calls this."""
-        return self._undo()
+        result = self._undo()
+        give_memory_back()
+        return result
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Make the transition: rclpy calls this."""
