@@ -42,7 +42,8 @@ class ManagedNode(ParameterNode, LifecycleNode):
         self._failure = ""
         self._output_publishers: list[LifecyclePublisher[Any]] = []
         self.diagnostics = Diagnostics(self, self._statuses)
-        self._diagnostics_timer = self.create_steady_timer(1.0, self.diagnostics.publish)
+        self._looks_until_memory_is_given_back = 0
+        self._diagnostics_timer = self.create_steady_timer(1.0, self._look)
         # The clock starting to be simulated is no jump: whatever has been received by then is kept.
         threshold = JumpThreshold(min_forward=None, min_backward=Duration(nanoseconds=-1), on_clock_change=False)
         self._jump_handle = self.get_clock().create_jump_callback(threshold, post_callback=self._on_jump)
@@ -57,7 +58,10 @@ class ManagedNode(ParameterNode, LifecycleNode):
         """Stop working, keep what was made."""
 
     def cleanup(self) -> None:
-        """Give back what `configure` made; called also after a `configure` that failed half-way."""
+        """Give back what `configure` made; called also after a `configure` that failed half-way.
+
+        Its memory goes back to the machine within two seconds.
+        """
 
     def clock_jumped_back(self, clock_ns: int) -> None:
         """React to the node's clock having been set back to `clock_ns`, e.g. by a bag that loops."""
@@ -155,9 +159,9 @@ class ManagedNode(ParameterNode, LifecycleNode):
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Make the transition: rclpy calls this."""
-        result = self._undo()
-        give_memory_back()
-        return result
+        # The executor lets go of what was destroyed only after this, and with it of all that its callbacks refer to.
+        self._looks_until_memory_is_given_back = 2
+        return self._undo()
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Make the transition: rclpy calls this."""
@@ -172,6 +176,13 @@ class ManagedNode(ParameterNode, LifecycleNode):
     @property
     def _state_id(self) -> int:
         return int(self._state_machine.current_state[0])
+
+    def _look(self) -> None:
+        self.diagnostics.publish()
+        if self._looks_until_memory_is_given_back:
+            self._looks_until_memory_is_given_back -= 1
+            if not self._looks_until_memory_is_given_back:
+                give_memory_back()
 
     def _attempt(self, what: str, action: Callable[[], None]) -> TransitionCallbackReturn:
         try:

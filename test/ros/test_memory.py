@@ -6,7 +6,7 @@ from pathlib import Path
 
 from mtl_perception.ros.memory import give_memory_back
 
-COUNT = 200_000
+COUNT = 40_000
 
 
 def test_small_things_that_refer_to_each_other_are_given_back():
