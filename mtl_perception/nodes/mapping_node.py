@@ -104,7 +104,7 @@ class MappingNode(ManagedNode):
         self._mapper = Mapper(values.mapper_config(), self._labels, archive_folder=values.archive_folder or None)
         self._apply()
         self._outputs = MapOutputs(self, self._mapper, values.prefixed_map_frame, self._shown)
-        self._resume()
+        self._autosave = self._resume()
         self._progress = ProgressReporter(self.create_output(Progress, "mapping/progress", qos.progress()), "mapping")
         self._worker = Worker(
             "mapping",
@@ -306,7 +306,8 @@ class MappingNode(ManagedNode):
         finally:
             copy.close()
 
-    def _resume(self) -> None:
+    def _resume(self) -> Autosave:
+        """Continue a saved map if there is one to continue; return what saves this one."""
         values = self._settings.value
         name = autosave_name(values.autosave_path, self.get_namespace())
         resuming = Resuming(map_path(values.map_folder, name), values.run_id, values.autosave_resume)
@@ -318,13 +319,13 @@ class MappingNode(ManagedNode):
 
         resuming.resume(load, self.get_logger().error)
         self._resuming = resuming
-        self._autosave = Autosave(
+        self._sizes, self._changes = dataclasses.asdict(self._mapper.stats), 0
+        return Autosave(
             lambda: resuming.save(lambda: self._save_copy(name)),
             lambda: self._changes if self._sizes["frames"] else 0,
             lambda: self._settings.value.autosave_period_s,
             lambda reason: self.get_logger().error(reason),
         )
-        self._sizes, self._changes = dataclasses.asdict(self._mapper.stats), 0
 
     def _on_worker(self, action: Callable[[], str]) -> tuple[bool, str]:
         worker = self._worker
