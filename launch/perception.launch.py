@@ -3,11 +3,13 @@
 """Starts perception, mapping and their manager.
 
 With `bag:=...` also a player, and ends when the bag ends; with `evaluation:=true` what scores the predictions.
+Arguments that Nav2 has, too, are called and work as there.
 """
 
 from __future__ import annotations
 
 import os
+import uuid
 from pathlib import Path
 
 from ament_index_python.packages import get_package_share_directory
@@ -32,6 +34,7 @@ from launch import LaunchContext, LaunchDescription
 from mtl_perception.running.parameter_files import unknown_parameters
 
 PACKAGE = "mtl_perception"
+RESPAWN_DELAY_S = 2.0
 
 
 def generate_launch_description() -> LaunchDescription:
@@ -40,7 +43,17 @@ def generate_launch_description() -> LaunchDescription:
     with_bag = PythonExpression(["'", LaunchConfiguration("bag"), "' != ''"])
     return LaunchDescription(
         [
-            DeclareLaunchArgument("namespace", default_value="", description="Namespace of all nodes and topics."),
+            DeclareLaunchArgument(
+                "namespace",
+                default_value="",
+                description="Namespace of all nodes and topics; TF goes below it, too, unless there is a frame_prefix.",
+            ),
+            DeclareLaunchArgument(
+                "frame_prefix",
+                default_value="",
+                description="Put before the frames that parameters name, e.g. a/ for a/base_link, where several robots "
+                "share one /tf; by default as the parameter file says.",
+            ),
             DeclareLaunchArgument(
                 "bag", default_value="", description="Recording to play; the launch ends when it has been processed."
             ),
@@ -55,8 +68,17 @@ def generate_launch_description() -> LaunchDescription:
             DeclareLaunchArgument(
                 "autostart", default_value="true", description="Configure and activate the nodes, or leave it to you."
             ),
+            DeclareLaunchArgument("composed", default_value="true", description="Older name of use_composition."),
             DeclareLaunchArgument(
-                "composed", default_value="true", description="Perception and mapping in one process, or in two."
+                "use_composition",
+                default_value=LaunchConfiguration("composed"),
+                description="Perception and mapping in one process, or in two.",
+            ),
+            DeclareLaunchArgument(
+                "use_respawn",
+                default_value="false",
+                description="Start perception, mapping and the manager again when they die; the map is then saved "
+                "every 30 s, and continued from there.",
             ),
             DeclareLaunchArgument("log_level", default_value="info", description="Log level of all nodes."),
             DeclareLaunchArgument(
@@ -67,7 +89,9 @@ def generate_launch_description() -> LaunchDescription:
             ),
             DeclareLaunchArgument("rviz", default_value="false", description="Start RViz with all outputs."),
             # Fast DDS's default shared memory is smaller than one VGA image.
-            SetEnvironmentVariable(profiles_variable(), str(share / "config" / "fastdds.xml")),
+            SetEnvironmentVariable(
+                profiles_variable(), os.environ.get(profiles_variable()) or str(share / "config" / "fastdds.xml")
+            ),
             OpaqueFunction(function=group, args=[share]),
         ]
     )
@@ -91,14 +115,19 @@ def group(context: LaunchContext, share: Path) -> list[GroupAction]:
 
         # Nobody has said how to play it: every frame of every camera.
         of_bag = {"cameras": bag_cameras(bag), "frame_policy": "every"}
+    prefix = LaunchConfiguration("frame_prefix").perform(context)
+    # As text whatever they look like: an empty one would become nothing, a number no name.
+    of_robot = {"frame_prefix": ParameterValue(prefix, value_type=str)} if prefix else {}
+    if is_true(context, "use_respawn"):
+        # The same for each life of a node: by it mapping knows the map that it has saved itself.
+        of_robot["run_id"] = ParameterValue(uuid.uuid4().hex, value_type=str)
     # Without evaluation, as the parameter file says.
     managed: dict[str, object] = {}
     waits: dict[str, object] = {}
     scoring: list[Node] = []
-    if LaunchConfiguration("evaluation").perform(context).lower() in ("true", "1"):
+    if is_true(context, "evaluation"):
         names = ["perception", "mapping", "evaluation"]
         managed, waits = {"node_names": names}, {"wait_for": [f"{name}/progress" for name in names]}
-        # As text whatever it looks like: an empty one would become nothing.
         report = ParameterValue(LaunchConfiguration("report"), value_type=str)
         called = {"report_name": Path(bag).resolve().stem} if bag else {}
         scoring = [evaluation({**of_bag, **called, "report_folder": report})]
@@ -106,10 +135,9 @@ def group(context: LaunchContext, share: Path) -> list[GroupAction]:
         GroupAction(
             [
                 PushROSNamespace(LaunchConfiguration("namespace")),
-                SetRemap("/tf", "tf"),
-                SetRemap("/tf_static", "tf_static"),
+                *([] if prefix else [SetRemap("/tf", "tf"), SetRemap("/tf_static", "tf_static")]),
                 SetParameter("use_sim_time", LaunchConfiguration("use_sim_time")),
-                *nodes(share, of_bag, managed),
+                *nodes(share, {**of_bag, **of_robot}, managed),
                 *scoring,
                 *(player({**of_bag, **waits, "bag": bag}) if bag else []),
             ]
@@ -122,12 +150,13 @@ def nodes(share: Path, parameters: dict[str, object], managed: dict[str, object]
 
     None has `name=`, which would give one name to all nodes of a composed process.
     """
-    composed = LaunchConfiguration("composed")
+    composed = LaunchConfiguration("use_composition")
+    respawn = {"respawn": LaunchConfiguration("use_respawn"), "respawn_delay": RESPAWN_DELAY_S}
     return [
-        node("perception_and_mapping", parameters, condition=IfCondition(composed)),
-        node("perception_node", parameters, condition=UnlessCondition(composed)),
-        node("mapping_node", parameters, condition=UnlessCondition(composed)),
-        node("lifecycle_manager", {"autostart": LaunchConfiguration("autostart"), **managed}),
+        node("perception_and_mapping", parameters, condition=IfCondition(composed), **respawn),
+        node("perception_node", parameters, condition=UnlessCondition(composed), **respawn),
+        node("mapping_node", parameters, condition=UnlessCondition(composed), **respawn),
+        node("lifecycle_manager", {"autostart": LaunchConfiguration("autostart"), **managed}, **respawn),
         Node(
             package="rviz2",
             executable="rviz2",
@@ -151,6 +180,11 @@ def player(parameters: dict[str, object]) -> list[Node | RegisterEventHandler]:
         return EmitEvent(event=Shutdown(reason=failed if event.returncode else "the bag has ended"))
 
     return [playing, RegisterEventHandler(OnProcessExit(target_action=playing, on_exit=end))]
+
+
+def is_true(context: LaunchContext, argument: str) -> bool:
+    """Return whether a launch argument says yes, as conditions read it."""
+    return LaunchConfiguration(argument).perform(context).strip().lower() in ("true", "1")
 
 
 def node(executable: str, *parameters: dict[str, object], **options: object) -> Node:

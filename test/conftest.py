@@ -7,6 +7,7 @@ import signal
 import socket
 import sys
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -79,11 +80,26 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items[:] = [item for item in items if item.get_closest_marker("recordings") is None]
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave the tests of the launch file out where there is no launch_testing: only distributions have it."""
+    if collection_path.parent != LAUNCH_TESTS or collection_path.suffix != ".py" or HAS_LAUNCH_TESTING:
+        return None
+    count = sum(line.strip().startswith("def test_") for line in collection_path.read_text().splitlines())
+    config.stash[WITHOUT_LAUNCH] = config.stash.get(WITHOUT_LAUNCH, 0) + count
+    return True
+
+
 def pytest_terminal_summary(terminalreporter: TerminalReporter, config: pytest.Config) -> None:
-    """Say how many tests were deselected for want of recordings."""
+    """Say how many tests were deselected for want of recordings, or of a distribution."""
     count = config.stash.get(DESELECTED, 0)
     if count:
         terminalreporter.write_line(f"{count} tests were deselected: they need the recordings in {RECORDINGS}")
+    count = config.stash.get(WITHOUT_LAUNCH, 0)
+    if count:
+        terminalreporter.write_line(f"{count} tests were deselected: they need launch_testing, of a ROS distribution")
 
 
 DESELECTED = pytest.StashKey[int]()
+WITHOUT_LAUNCH = pytest.StashKey[int]()
+LAUNCH_TESTS = Path(__file__).resolve().parent / "launch"
+HAS_LAUNCH_TESTING = all(find_spec(name) is not None for name in ("launch_ros", "launch_testing"))

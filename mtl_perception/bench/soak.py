@@ -41,7 +41,7 @@ from mtl_perception.ros import qos
 from mtl_perception.ros.perception_parameters import ON_DEMAND
 from mtl_perception.ros.process import Spinning
 from mtl_perception.running.graph import SeparateProcesses
-from mtl_perception.running.settings import UpSettings, give_images_room, ros_arguments, write_parameters
+from mtl_perception.running.settings import UpSettings, ros_arguments, set_up_middleware, write_parameters
 from mtl_perception.running.supervision import Supervisor
 from mtl_perception_msgs.msg import Progress
 
@@ -97,7 +97,7 @@ def run_suite(
     Raises:
         RuntimeError: a process has died, or no frame has been mapped in time.
     """
-    give_images_room()
+    set_up_middleware()
     names = load_rig(RIG).rig.names
     with tempfile.TemporaryDirectory(prefix="mtl_perception_") as folder:
         settings = UpSettings(

@@ -1,9 +1,10 @@
 # Copyright 2026 The mtl_perception authors
 # SPDX-License-Identifier: Apache-2.0
-"""Drives managed nodes: up in order, down in reverse; gives way to other managers."""
+"""Drives managed nodes: up in order, down in reverse, up again after a crash; gives way to other managers."""
 
 from __future__ import annotations
 
+import queue
 import sys
 import threading
 import time
@@ -38,6 +39,7 @@ _PRIMARY_STATES = (
     State.PRIMARY_STATE_FINALIZED,
 )
 _POLL_S = 0.1
+_LOOK_S = 0.5  # how often it is looked whether all nodes are as they were left
 _ASK_AGAIN_S = 2.0  # a request or its answer can be lost while two processes are still finding each other
 
 
@@ -52,6 +54,10 @@ class _Managed:
         self.name = name
         self._closing = closing
         self.is_left_alone = ""  # why, once somebody else drives it
+        self.has_ended = False  # it was shut down
+        self.is_away = False  # it did not answer when it was last looked at
+        self.is_given_up = False  # it came back, but cannot be brought up
+        self._unconfigured_looks = 0
         self._ours: Counter[int] = Counter()  # per start state, transitions of ours that have not been heard of yet
         self._manager = manager
         self._change = manager.create_client(ChangeState, f"{name}/change_state")
@@ -90,6 +96,26 @@ class _Managed:
                 asked.append(self._change.call_async(request))
         raise TransitionError(f"node '{self.name}' did not {label} within {timeout_s:g} s")
 
+    def look(self) -> bool:
+        """Whether the node has come back from a crash and is unconfigured; called again and again while it is to be up.
+
+        It is looked at twice: when somebody else cleans the node up, its state may be known before the event that says
+        so.
+        """
+        state = self._ask_state()
+        if state is None and not self.is_away:
+            self._manager.get_logger().warning(f"node '{self.name}' does not answer")
+        self.is_away = state is None
+        if self.is_away:
+            self.is_given_up = False
+        self._unconfigured_looks = self._unconfigured_looks + 1 if state == State.PRIMARY_STATE_UNCONFIGURED else 0
+        if self._unconfigured_looks < 2 or self.is_left_alone or self.is_given_up:
+            return False
+        self._unconfigured_looks = 0
+        self.has_ended = False
+        self._ours.clear()  # of its former life
+        return True
+
     def _ask_state(self) -> int | None:
         future = self._get.call_async(GetState.Request())
         if self._is_answered(future):
@@ -114,7 +140,7 @@ class _Managed:
         if self._ours[start] > 0:
             self._ours[start] -= 1
         elif event.goal_state.id == State.TRANSITION_STATE_SHUTTINGDOWN:
-            self.is_left_alone = "it has shut down"
+            self.has_ended = True
         elif not self.is_left_alone:
             taken = f"'{event.start_state.label}' to '{event.goal_state.label}'"
             self.is_left_alone = f"another manager took it from {taken}"
@@ -124,8 +150,11 @@ class _Managed:
 class LifecycleManager(ParameterNode):
     """Makes the transitions of the nodes in `node_names`, on a thread of its own.
 
-    Services: `~/startup`, `~/reset` (deactivate and clean up, in reverse order) and `~/shutdown`. A node on which
-    somebody else makes a transition is left alone from then on.
+    Once they are up it keeps them up: a node whose process has died and was started anew is unconfigured, and is
+    configured and activated again. One that cannot be brought up again is given up until it has been away once more.
+
+    Services: `~/startup`, `~/reset` (deactivate and clean up, in reverse order), `~/shutdown` and `~/is_active`, which
+    succeeds while all nodes are up. A node on which somebody else makes a transition is left alone from then on.
     """
 
     def __init__(self, **node_arguments: Any) -> None:
@@ -140,12 +169,17 @@ class LifecycleManager(ParameterNode):
         self._managed = [_Managed(self, name, self._closing) for name in self._values.node_names]
         self._failure = ""
         self._waiting_for: tuple[str, ...] = ()
+        self._keeps_up = False  # whether all are up as far as this manager has to do with it
         self._diagnostics = Diagnostics(self, self._statuses)
         self.create_timer(1.0, self._diagnostics.publish, clock=Clock(clock_type=ClockType.STEADY_TIME))
         self.create_service(Trigger, "~/startup", self._serve(self.startup))
         self.create_service(Trigger, "~/reset", self._serve(self.reset))
         self.create_service(Trigger, "~/shutdown", self._serve(self.shutdown))
-        self._task: threading.Thread | None = None
+        self.create_service(Trigger, "~/is_active", self._tell_active)
+        self._is_busy = False
+        self._requests: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._task = threading.Thread(target=self._work, name="lifecycle_manager", daemon=True)
+        self._task.start()
         if self._values.autostart:
             self._begin(self.startup)
 
@@ -155,10 +189,10 @@ class LifecycleManager(ParameterNode):
         Raises:
             TransitionError: a node did not do it.
         """
+        self._keeps_up = False
         self._await_nodes()
-        for step in _UP:
-            for managed in self._managed:
-                self._step(managed, step)
+        self._bring_up(self._managed)
+        self._keeps_up = True
         self.get_logger().info(f"active: {', '.join(managed.name for managed in self._driven())}")
 
     def reset(self) -> None:
@@ -167,9 +201,11 @@ class LifecycleManager(ParameterNode):
         Raises:
             TransitionError: a node did not do it.
         """
+        self._keeps_up = False
         for step in _DOWN:
             for managed in reversed(self._managed):
-                self._step(managed, step)
+                if not managed.has_ended:
+                    self._step(managed, step)
 
     def shutdown(self) -> None:
         """Take all nodes down to their final state, in reverse order. Not for the executor's thread.
@@ -180,13 +216,14 @@ class LifecycleManager(ParameterNode):
         self.reset()
         step = (State.PRIMARY_STATE_UNCONFIGURED, Transition.TRANSITION_UNCONFIGURED_SHUTDOWN, "shut down")
         for managed in reversed(self._managed):
-            self._step(managed, step)
+            if not managed.has_ended:
+                self._step(managed, step)
 
     def destroy_node(self) -> None:
         """Stop managing; the nodes stay in the state that they are in."""
         self._closing.set()
-        if self._task is not None:
-            self._task.join(5.0)
+        self._requests.put(lambda: None)
+        self._task.join(5.0)
         super().destroy_node()
 
     def _driven(self) -> Iterable[_Managed]:
@@ -210,22 +247,55 @@ class LifecycleManager(ParameterNode):
         managed.change(start, transition, label, self._values.transition_timeout)
         self.get_logger().info(f"{label} '{managed.name}': done in {time.monotonic() - began:.1f} s")
 
-    def _begin(self, action: Callable[[], None]) -> None:
-        self._task = threading.Thread(target=self._attempt, args=(action,), name="lifecycle_manager", daemon=True)
-        self._task.start()
+    def _bring_up(self, nodes: Iterable[_Managed]) -> None:
+        nodes = list(nodes)
+        for step in _UP:
+            for managed in nodes:
+                self._step(managed, step)
 
-    def _attempt(self, action: Callable[[], None]) -> None:
+    def _begin(self, action: Callable[[], None]) -> None:
+        self._is_busy = True
+        self._requests.put(action)
+
+    def _work(self) -> None:
+        while not self._closing.is_set():
+            try:
+                action = self._requests.get(timeout=_LOOK_S)
+            except queue.Empty:
+                if self._keeps_up:
+                    self._attempt(self._look_round)
+                continue
+            if self._attempt(action):
+                self._failure = ""
+            self._is_busy = False
+
+    def _look_round(self) -> None:
+        back = [managed for managed in list(self._driven()) if managed.look()]
+        if not back:
+            return
+        names = ", ".join(managed.name for managed in back)
+        self.get_logger().warning(f"came back unconfigured and is brought up again: {names}")
+        for managed in back:
+            managed.is_given_up = True  # unless it comes up now
+        self._bring_up(back)
+        for managed in back:
+            managed.is_given_up = False
+        self._failure = ""
+        self.get_logger().info(f"active again: {names}")
+
+    def _attempt(self, action: Callable[[], None]) -> bool:
         try:
             action()
-            self._failure = ""
         except TransitionError as error:
             if not self._closing.is_set():
                 self._failure = str(error)
                 self.get_logger().error(self._failure)
+            return False
+        return True
 
     def _serve(self, action: Callable[[], None]) -> Callable[[Trigger.Request, Trigger.Response], Trigger.Response]:
         def serve(_request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-            if self._task is not None and self._task.is_alive():
+            if self._is_busy:
                 response.success, response.message = False, "another request is still being worked on"
                 return response
             self._begin(action)
@@ -234,15 +304,26 @@ class LifecycleManager(ParameterNode):
 
         return serve
 
+    def _tell_active(self, _request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        status = self._status()
+        response.success = self._keeps_up and status.level == Level.OK
+        response.message = status.message
+        return response
+
     def _statuses(self) -> Iterable[Status]:
+        yield self._status()
+
+    def _status(self) -> Status:
         alone = {managed.name: managed.is_left_alone for managed in self._managed if managed.is_left_alone}
+        away = [managed.name for managed in self._driven() if managed.is_away and self._keeps_up]
         if self._failure:
-            yield Status("manager", Level.ERROR, self._failure, alone)
-        elif self._waiting_for:
-            yield Status("manager", Level.WARN, f"waiting for the nodes {', '.join(self._waiting_for)}", alone)
-        else:
-            left = "".join(f"; '{name}' is left alone: {why}" for name, why in alone.items())
-            yield Status("manager", Level.OK, f"all nodes are there{left}", alone)
+            return Status("manager", Level.ERROR, self._failure, alone)
+        if self._waiting_for:
+            return Status("manager", Level.WARN, f"waiting for the nodes {', '.join(self._waiting_for)}", alone)
+        if away:
+            return Status("manager", Level.WARN, f"no answer from the nodes {', '.join(away)}", alone)
+        left = "".join(f"; '{name}' is left alone: {why}" for name, why in alone.items())
+        return Status("manager", Level.OK, f"all nodes are {'up' if self._keeps_up else 'there'}{left}", alone)
 
 
 def main() -> None:

@@ -11,6 +11,7 @@ import traceback
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import CancelledError
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from std_srvs.srv import Trigger
@@ -20,7 +21,6 @@ from mtl_perception.core.transforms import Transform
 from mtl_perception.mapping import MapFormatError, Mapper, MappingError
 from mtl_perception.mapping.fusion.views import as_published
 from mtl_perception.mapping.graph.scene_graph import OBJECT_SYMBOL
-from mtl_perception.mapping.storage import is_map
 from mtl_perception.messages.poses import to_pose, transform_from_pose
 from mtl_perception.messages.predictions import from_rig_prediction
 from mtl_perception.messages.stamps import stamp_ns_from
@@ -38,6 +38,7 @@ from mtl_perception.ros.mapping_parameters import RATED_TOPICS, MappingParameter
 from mtl_perception.ros.parameters import Parameters
 from mtl_perception.ros.process import run
 from mtl_perception.ros.progress import FrameClock, ProgressReporter, frame_status
+from mtl_perception.ros.resuming import Resuming, autosave_name
 from mtl_perception.ros.trajectory_corrections import TrajectoryCorrections
 from mtl_perception.ros.worker import Worker
 from mtl_perception_msgs.msg import Progress, RigPrediction
@@ -66,6 +67,7 @@ class MappingNode(ManagedNode):
     _corrections: TrajectoryCorrections | None = None
     _questions: GraphServices | None = None
     _autosave: Autosave | None = None
+    _resuming: Resuming | None = None
 
     def __init__(self, *, in_process: bool = False, **node_arguments: Any) -> None:
         """Make an unconfigured node called `mapping`; see rclpy.node.Node for the other arguments.
@@ -104,8 +106,8 @@ class MappingNode(ManagedNode):
         self._labels = LabelSpace.load(config_file("labels", values.labels))
         self._mapper = Mapper(values.mapper_config(), self._labels, archive_folder=values.archive_folder or None)
         self._apply()
-        self._outputs = MapOutputs(self, self._mapper, values.map_frame, self._shown)
-        self._resume()
+        self._outputs = MapOutputs(self, self._mapper, values.prefixed_map_frame, self._shown)
+        self._autosave = self._resume()
         self._progress = ProgressReporter(self.create_output(Progress, "mapping/progress", qos.progress()), "mapping")
         self._worker = Worker(
             "mapping",
@@ -113,12 +115,6 @@ class MappingNode(ManagedNode):
             policy=values.frame_policy,
             on_dropped=lambda frame, reason: self._progress.report_dropped(frame.stamp_ns, reason),
             on_error=self._failed,
-        )
-        self._autosave = Autosave(
-            lambda: self._save_copy(self._settings.value.autosave_path),
-            lambda: self._changes if self._sizes["frames"] else 0,
-            lambda: self._settings.value.autosave_period,
-            lambda reason: self.get_logger().error(reason),
         )
         self._services_made = [
             self.create_service(SaveMap, "mapping/save", self._save),
@@ -193,6 +189,9 @@ class MappingNode(ManagedNode):
         self._services_made.clear()
         if "_mapper" in self.__dict__:
             self._mapper.close()
+        if self._resuming is not None:
+            self._resuming.end()
+        self._resuming = None
         self._applied = None
         for name in ("_mapper", "_outputs", "_progress"):
             self.__dict__.pop(name, None)
@@ -345,14 +344,26 @@ class MappingNode(ManagedNode):
         finally:
             copy.close()
 
-    def _resume(self) -> None:
+    def _resume(self) -> Autosave:
+        """Continue a saved map if there is one to continue; return what saves this one."""
         values = self._settings.value
-        folder = map_path(values.map_folder, values.autosave_path)
-        if values.autosave_resume and is_map(folder):
+        name = autosave_name(values.autosave_path, self.get_namespace())
+        resuming = Resuming(map_path(values.map_folder, name), values.run_id, values.autosave_resume)
+
+        def load(folder: Path) -> None:
             self._mapper.load(folder)
             self._outputs.note_replaced()
             self.get_logger().info(f"continuing the map at {folder}")
+
+        resuming.resume(load, self.get_logger().error)
+        self._resuming = resuming
         self._sizes, self._changes = dataclasses.asdict(self._mapper.stats), 0
+        return Autosave(
+            lambda: resuming.save(lambda: self._save_copy(name)),
+            lambda: self._changes if self._sizes["frames"] else 0,
+            lambda: self._settings.value.autosave_period_s,
+            lambda reason: self.get_logger().error(reason),
+        )
 
     def _on_worker(self, action: Callable[[], str]) -> tuple[bool, str]:
         worker = self._worker
@@ -380,6 +391,8 @@ class MappingNode(ManagedNode):
 
     def _empty(self) -> str:
         self._mapper.reset()
+        if self._resuming is not None:
+            self._resuming.end()
         self._outputs.note_replaced()
         self._note_change()
         return "the map is empty"

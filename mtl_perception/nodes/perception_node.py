@@ -96,7 +96,9 @@ class PerceptionNode(ManagedNode):
             torch.set_num_threads(values.threads)
         self._perceiver = self._make_perceiver(values)
         self._demand = Demand(self._perceiver.tasks, TASKS_OF_TOPIC, self._perceiver.comparing_tasks)
-        self._outputs = PerceptionOutputs(self, values.cameras, self._perceiver.tasks, self._perceiver.labels)
+        self._outputs = PerceptionOutputs(
+            self, values.cameras, self._perceiver.tasks, self._perceiver.labels, values.frame_prefix
+        )
         self._apply(values)
         self._progress = ProgressReporter(
             self.create_output(Progress, "perception/progress", qos.progress()), "perception"
@@ -121,7 +123,7 @@ class PerceptionNode(ManagedNode):
         self._input = RigInput(
             self,
             [self._camera_topics(name) for name in values.cameras],
-            base_frame=values.base_frame,
+            base_frame=values.prefixed_base_frame,
             transforms=self._transforms,
             poses=self._pose_source(values),
             companions={} if self._cabin is None else self._cabin.filters,
@@ -320,12 +322,13 @@ class PerceptionNode(ManagedNode):
             return None
         if values.pose_source == "tf":
             assert self._transform_input is not None  # the node is configured
-            return TfPoses(self._transforms, values.world_frame, values.base_frame, self._transform_input.gap)
+            frames = values.prefixed_world_frame, values.prefixed_base_frame
+            return TfPoses(self._transforms, *frames, self._transform_input.gap)
         return TopicPoses(
             self,
             values.pose_source,
             values.odom_topic if values.pose_source == "odom" else values.pose_topic,
-            values.base_frame,
+            values.prefixed_base_frame,
             self._transforms,
             max_gap_s=values.pose_max_gap,
             max_extrapolation_s=values.pose_max_extrapolation,

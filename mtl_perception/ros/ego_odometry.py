@@ -18,10 +18,10 @@ UNPOSED_FRAME = "visual_odom"
 class EgoOdometry:
     """Adds motions up. It begins, and begins anew after a gap, where the robot is known to be, else at the identity."""
 
-    def __init__(self) -> None:
-        """Begin with the next frame."""
+    def __init__(self, unposed_frame: str = UNPOSED_FRAME) -> None:
+        """Begin with the next frame; `unposed_frame` is where the robot is when its pose is not known."""
         self._stamp_ns: int | None = None
-        self._frame = UNPOSED_FRAME
+        self._unposed_frame = self._frame = unposed_frame
         self._world_from_base: Transform = np.eye(4)
 
     def add(self, prediction: Prediction) -> Odometry | None:
@@ -33,7 +33,7 @@ class EgoOdometry:
         motion = prediction.ego_motion
         if motion is None or motion.previous_stamp_ns != self._stamp_ns:
             known = prediction.world_from_base is not None
-            self._frame = prediction.world_frame if known else UNPOSED_FRAME
+            self._frame = prediction.world_frame if known else self._unposed_frame
             self._world_from_base = np.eye(4) if prediction.world_from_base is None else prediction.world_from_base
         else:
             self._world_from_base = self._world_from_base @ motion.previous_base_from_base

@@ -21,6 +21,7 @@ from rclpy.timer import Timer
 
 from mtl_perception.ros import qos
 from mtl_perception.ros.diagnostics import Diagnostics, Level, Status
+from mtl_perception.ros.memory import give_memory_back
 from mtl_perception.ros.notices import Notices
 from mtl_perception.ros.parameters import ParameterNode
 from mtl_perception.ros.process_status import process_status, resident_mib
@@ -50,7 +51,8 @@ class ManagedNode(ParameterNode, LifecycleNode):
         self._clock_moved = (0, time.monotonic())  # what the clock showed when it was last seen to move, and when
         self._output_publishers: list[LifecyclePublisher[Any]] = []
         self.diagnostics = Diagnostics(self, self._statuses)
-        self._diagnostics_timer = self.create_steady_timer(1.0, self.diagnostics.publish)
+        self._looks_until_memory_is_given_back = 0
+        self._diagnostics_timer = self.create_steady_timer(1.0, self._look)
         self._summary_timer = self.create_steady_timer(_SUMMARY_PERIOD_S, self._report_regularly)
         # The clock starting to be simulated is no jump: whatever has been received by then is kept.
         threshold = JumpThreshold(
@@ -68,7 +70,10 @@ class ManagedNode(ParameterNode, LifecycleNode):
         """Stop working, keep what was made."""
 
     def cleanup(self) -> None:
-        """Give back what `configure` made; called also after a `configure` that failed half-way."""
+        """Give back what `configure` made; called also after a `configure` that failed half-way.
+
+        Its memory goes back to the machine within two seconds.
+        """
 
     def clock_jumped_back(self, clock_ns: int) -> None:
         """React to the node's clock having been set back to `clock_ns`, e.g. by a bag that loops."""
@@ -193,6 +198,8 @@ class ManagedNode(ParameterNode, LifecycleNode):
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Make the transition: rclpy calls this."""
+        # The executor lets go of what was destroyed only after this, and with it of all that its callbacks refer to.
+        self._looks_until_memory_is_given_back = 2
         return self._undo()
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -208,6 +215,13 @@ class ManagedNode(ParameterNode, LifecycleNode):
     @property
     def _state_id(self) -> int:
         return int(self._state_machine.current_state[0])
+
+    def _look(self) -> None:
+        self.diagnostics.publish()
+        if self._looks_until_memory_is_given_back:
+            self._looks_until_memory_is_given_back -= 1
+            if not self._looks_until_memory_is_given_back:
+                give_memory_back()
 
     def _attempt(self, what: str, action: Callable[[], None]) -> TransitionCallbackReturn:
         try:

@@ -8,10 +8,15 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from mtl_perception.core.settings import Hertz, Live, Metres, Seconds
+from mtl_perception.core.settings import Hertz, Live, Metres, ReadOnly, Seconds
 from mtl_perception.mapping import MapperConfig
+from mtl_perception.ros.frames import FRAME_PREFIX_TEXT, prefixed
 from mtl_perception.ros.label_colours import LABEL_COLOURS_TEXT, checked_colours
+from mtl_perception.ros.resuming import ResumePolicy
 from mtl_perception.ros.worker import FramePolicy
+
+RESPAWNED_AUTOSAVE_PERIOD_S = 30.0
+"""How often the map of a node is saved that would be started again after a crash, unless parameters say otherwise."""
 
 RATED_TOPICS = (
     "mesh",
@@ -91,15 +96,41 @@ class MappingParameters(MapperConfig):
         5.0, ge=0.1, le=50.0, description="Distances in mapping/esdf_slice end here."
     )
     autosave_period: Annotated[Seconds, Live] = Field(
-        0.0,
-        ge=0.0,
+        -1.0,
+        ge=-1.0,
         le=86400.0,
-        description="The map is saved so often if it has changed, and when the node is deactivated; 0: never.",
+        description="The map is saved so often if it has changed, and when the node is deactivated; 0: never; less: "
+        f"every {RESPAWNED_AUTOSAVE_PERIOD_S:g} s if the node is started again after a crash (it has a run_id), else "
+        "never.",
     )
-    autosave_path: str = Field("autosave", description="Where to, inside of map_folder; one for each mapping node.")
-    autosave_resume: bool = Field(
-        False, description="Whether the node continues the map at autosave_path when it is configured, if there is one."
+    autosave_path: str = Field(
+        "",
+        description="Where to, inside of map_folder; one for each mapping node. Empty: autosave, in a namespace "
+        "autosave-<namespace>.",
     )
+    autosave_resume: ResumePolicy = Field(
+        "run",
+        description="Which map at autosave_path the node continues when it is configured. run: one that it has saved "
+        "itself before it crashed in the same run; always: whichever is there; never: none.",
+    )
+    run_id: Annotated[str, ReadOnly] = Field(
+        "",
+        description="Names the run; who starts the node again after a crash gives it the same one, as the launch file "
+        "and up do. Empty: it is not started again.",
+    )
+    frame_prefix: Annotated[str, ReadOnly] = Field("", description=FRAME_PREFIX_TEXT)
+
+    @property
+    def autosave_period_s(self) -> float:
+        """How often the map is saved, seconds; 0: never."""
+        if self.autosave_period >= 0:
+            return self.autosave_period
+        return RESPAWNED_AUTOSAVE_PERIOD_S if self.run_id else 0.0
+
+    @property
+    def prefixed_map_frame(self) -> str:
+        """`map_frame` as it is called in TF and messages."""
+        return prefixed(self.frame_prefix, self.map_frame)
 
     @property
     def points_reach(self) -> float | None:

@@ -24,7 +24,8 @@ from mtl_perception.messages.predictions import occupancy_points, to_occupancy, 
 from mtl_perception.messages.scene_flow import to_scene_flow
 from mtl_perception.network.config import SCENE_TASKS
 from mtl_perception.ros import qos
-from mtl_perception.ros.ego_odometry import EgoOdometry
+from mtl_perception.ros.ego_odometry import UNPOSED_FRAME, EgoOdometry
+from mtl_perception.ros.frames import prefixed
 from mtl_perception.ros.lifecycle import ManagedNode
 from mtl_perception_msgs.msg import BevMap, DrivingContext, RigPrediction, SemanticOccupancy, Steering
 
@@ -89,14 +90,21 @@ class PerceptionOutputs:
     What nobody watches is not made into a message.
     """
 
-    def __init__(self, node: ManagedNode, cameras: Sequence[str], tasks: Sequence[str], labels: LabelSpace) -> None:
+    def __init__(
+        self,
+        node: ManagedNode,
+        cameras: Sequence[str],
+        tasks: Sequence[str],
+        labels: LabelSpace,
+        frame_prefix: str = "",
+    ) -> None:
         """Make the publishers of the tasks that can be computed, and no others; `label_info` is sent by `announce`."""
         self._node = node
         self._labels, self._palette = labels, labels.palette
         self._marker_score = self._confidence = 0.0
         self._is_announced = False
         self._sequence = 0
-        self._odometry = EgoOdometry()
+        self._odometry = EgoOdometry(prefixed(frame_prefix, UNPOSED_FRAME))
         self._cameras: dict[str, dict[str, Any]] = {
             camera: {
                 topic: node.create_output(Image, f"perception/{camera}/{topic}")

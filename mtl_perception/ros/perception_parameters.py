@@ -9,8 +9,9 @@ from typing import Annotated, Any
 from pydantic import BaseModel, Field, create_model, field_validator, model_validator
 
 from mtl_perception.core import TASKS
-from mtl_perception.core.settings import Hertz, Live, Plain, Seconds, Unit
+from mtl_perception.core.settings import Hertz, Live, Plain, ReadOnly, Seconds, Unit
 from mtl_perception.postprocessing import Thresholds
+from mtl_perception.ros.frames import FRAME_PREFIX_TEXT, prefixed
 from mtl_perception.ros.label_colours import LABEL_COLOURS_TEXT, checked_colours
 from mtl_perception.ros.perception_outputs import CAMERA_TOPICS, FRAME, TASKS_OF_TOPIC
 from mtl_perception.ros.poses import PoseSourceName
@@ -69,6 +70,7 @@ class PerceptionParameters(BaseModel):
         "",
         description="Frame of the poses when pose_source is tf; otherwise the pose messages tell it.",
     )
+    frame_prefix: Annotated[str, ReadOnly] = Field("", description=FRAME_PREFIX_TEXT)
     pose_source: PoseSourceName = Field(
         "odom", description="Where poses come from; none: frame by frame, without mapping."
     )
@@ -197,6 +199,16 @@ class PerceptionParameters(BaseModel):
         if unknown or not tasks:
             raise ValueError(f"'{unknown[0] if unknown else ''}' is none of all, on_demand, {_TASK_NAMES}")
         return tasks
+
+    @property
+    def prefixed_base_frame(self) -> str:
+        """`base_frame` as it is called in TF and messages."""
+        return prefixed(self.frame_prefix, self.base_frame)
+
+    @property
+    def prefixed_world_frame(self) -> str:
+        """`world_frame` as it is called in TF and messages; "" where poses tell it."""
+        return prefixed(self.frame_prefix, self.world_frame)
 
     @model_validator(mode="after")
     def _tf_needs_a_world(self) -> PerceptionParameters:

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 from pathlib import Path
 
 import numpy as np
@@ -43,8 +42,6 @@ def run(arguments: argparse.Namespace) -> int:
     Raises:
         ValueError, OSError: the bag cannot be read, or the world not be written.
     """
-    # A demo is not to meet somebody else's robot; who wants that sets the variable.
-    os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
     bag = arguments.bag if arguments.bag is not None else rendered_world(arguments.scene, arguments.out)
     scene = scene_of(bag)
     print(f"running on {bag}; map settings: {scene}", flush=True)

@@ -14,7 +14,10 @@ from rclpy.context import Context
 from rclpy.node import Node
 
 from mtl_perception.ros.process import Spinning
+from mtl_perception.running.respawning import Respawner
 from mtl_perception.running.supervision import Exit, Supervisor
+
+_RESPAWNED = ("perception", "mapping", "lifecycle_manager")  # half a score, or half a bag, is none
 
 
 class Graph(Protocol):
@@ -36,8 +39,11 @@ class Graph(Protocol):
     def played(self) -> bool:
         """Whether the player has come to the end of its bag."""
 
+    def look_after(self) -> None:
+        """Start again what has died, where that was asked for; to be called a few times a second."""
+
     def failure(self) -> str:
-        """Return which node died and what it said, or ""."""
+        """Return which node died for good and what it said, or ""."""
 
     def close(self) -> str:
         """End everything that runs, in order; return what went wrong on the way, or ""."""
@@ -100,6 +106,9 @@ class OneProcess:
         """Whether the player has come to the end of its bag."""
         return self._played and not self._player_error
 
+    def look_after(self) -> None:
+        """Nothing: in one process no node dies alone."""
+
     def failure(self) -> str:
         """Return which node died and what it said, or ""."""
         if self._player_error:
@@ -124,11 +133,15 @@ class OneProcess:
 class SeparateProcesses:
     """One process a node, supervised: none of them is left behind."""
 
-    def __init__(self, ros_arguments: Sequence[str], *, evaluate: bool = False) -> None:
-        """`ros_arguments` are those of every node; `evaluate` adds the evaluation node."""
+    def __init__(self, ros_arguments: Sequence[str], *, evaluate: bool = False, respawn: bool = False) -> None:
+        """`ros_arguments` are those of every node; `evaluate` adds the evaluation node.
+
+        With `respawn`, perception, mapping and the manager are started again when they die.
+        """
         self._ros_arguments = list(ros_arguments)
         self._evaluate = evaluate
         self._supervisor = Supervisor()
+        self._respawner = Respawner(self._supervisor, _RESPAWNED if respawn else ())
         self._closed = False
 
     def __enter__(self) -> SeparateProcesses:
@@ -153,9 +166,14 @@ class SeparateProcesses:
         """Whether the player has come to the end of its bag."""
         return any(end.name == "player" and end.code == 0 for end in self._supervisor.ended())
 
+    def look_after(self) -> None:
+        """Start again what has died, where that was asked for."""
+        self._respawner.poll()
+
     def failure(self) -> str:
-        """Return which node died and what it said, or ""."""
-        return _report(end for end in self._supervisor.ended() if end.name != "player" or end.code != 0)
+        """Return which node died for good and what it said, or ""."""
+        ends = (end for end in self._supervisor.ended() if not self._respawner.takes_care_of(end.name))
+        return _report(end for end in ends if end.name != "player" or end.code != 0)
 
     @property
     def pids(self) -> dict[str, int]:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,12 @@ from mtl_perception.resources import config_folder
 from mtl_perception.scenes import SCENES
 
 _PROFILE_VARIABLES = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE")  # Fast DDS 3 and 2
+_REACH_VARIABLES = (
+    "ROS_AUTOMATIC_DISCOVERY_RANGE",
+    "ROS_STATIC_PEERS",
+    "ROS_LOCALHOST_ONLY",
+    "ROS_DISCOVERY_SERVER",
+)
 _ROOMY_BYTES = 512 * 2**20
 
 
@@ -36,7 +43,9 @@ class UpSettings:
         realtime: play at the recorded pace and use the newest frame, instead of every frame.
         rate: bag seconds per second, when realtime.
         processes: one process a node instead of one for all.
+        respawn: start nodes again that die; only with `processes`.
         namespace: of all nodes, with leading slash; "" for none.
+        frame_prefix: put before the frames that parameters name; "" as the configuration says.
         out: folder for the results.
         evaluate: score the predictions as they come, and write a report below `out`.
         log_level: of the nodes.
@@ -52,7 +61,9 @@ class UpSettings:
     realtime: bool = False
     rate: float = 1.0
     processes: bool = False
+    respawn: bool = False
     namespace: str = ""
+    frame_prefix: str = ""
     out: Path | None = None
     evaluate: bool = False
     log_level: str = "info"
@@ -113,6 +124,10 @@ def write_parameters(settings: UpSettings, path: Path) -> Path:
         values["cabin_joints_topic"] = "cabin/joints"
     if settings.out is not None:
         values["map_folder"] = str(settings.out.resolve())
+    if settings.respawn:
+        values["run_id"] = uuid.uuid4().hex  # the same for each life of a node
+    if settings.frame_prefix:
+        values["frame_prefix"] = settings.frame_prefix
     if settings.evaluate:
         values["node_names"] = list(settings.managed)
         if settings.out is not None:
@@ -135,24 +150,49 @@ def ros_arguments(settings: UpSettings, parameters: Path) -> list[str]:
     for file in files:
         if file is not None:
             arguments += ["--params-file", str(file)]
-    if settings.namespace:
-        # TF goes below the namespace, too, as the launch file has it.
-        for rule in (f"__ns:={settings.namespace}", "/tf:=tf", "/tf_static:=tf_static"):
-            arguments += ["--remap", rule]
+    rules = [f"__ns:={settings.namespace}"] if settings.namespace else []
+    if settings.namespace and not settings.frame_prefix:
+        # TF goes below the namespace, too, as the launch file has it, unless robots share it.
+        rules += ["/tf:=tf", "/tf_static:=tf_static"]
+    for rule in rules:
+        arguments += ["--remap", rule]
     return [*arguments, "--log-level", settings.log_level]
 
 
-def give_images_room() -> None:
-    """Let Fast DDS use the profile with large shared memory, unless the user chose one or the machine has no room.
+def set_up_middleware() -> None:
+    """Keep ROS on this machine unless the environment says how far it reaches, and give Fast DDS room for images.
 
-    Its default segment is smaller than one VGA image. For this process, before it makes a node, and its children.
+    Fast DDS's default segment of shared memory is smaller than one VGA image, and it listens on all interfaces even
+    where ROS is told to stay on this machine. A profile that the user chose is left alone. For this process, before it
+    makes a node, and its children.
     """
-    if any(os.environ.get(name) for name in _PROFILE_VARIABLES):
+    stays = not any(os.environ.get(name) for name in _REACH_VARIABLES)
+    if stays:
+        os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+    if any(_is_users(os.environ.get(name, "")) for name in _PROFILE_VARIABLES):
         return
-    try:
-        free = shutil.disk_usage("/dev/shm").free
-    except OSError:
-        return  # no shared memory here: the default transport it is
-    if free >= _ROOMY_BYTES:
+    profile = _profile(stays)
+    if profile:
         for name in _PROFILE_VARIABLES:
-            os.environ[name] = str(config_folder() / "fastdds.xml")
+            os.environ.pop(name, None)
+        is_old = os.environ.get("ROS_DISTRO") in ("humble", "iron", "jazzy")
+        os.environ[_PROFILE_VARIABLES[is_old]] = str(config_folder() / profile)
+
+
+def _is_users(profile: str) -> bool:
+    """Whether a profile is none of this suite, which tools/env.sh and the launch file set."""
+    ours = config_folder() / "fastdds.xml"
+    try:
+        return bool(profile) and Path(profile).read_bytes() != ours.read_bytes()
+    except OSError:
+        return True
+
+
+def _profile(loopback: bool) -> str:
+    try:
+        roomy = shutil.disk_usage("/dev/shm").free >= _ROOMY_BYTES
+    except OSError:
+        return ""  # no shared memory here: the default transport it is
+    if loopback:
+        return "fastdds_loopback.xml" if roomy else "fastdds_loopback_small.xml"
+    return "fastdds.xml" if roomy else ""

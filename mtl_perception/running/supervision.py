@@ -69,18 +69,32 @@ class Supervisor:
         Raises:
             OSError: the program cannot be started.
         """
+        self._children.append(self._started(name, list(command), dict(environment or {})))
+
+    def restart(self, name: str) -> None:
+        """Start the children of a name again that have ended, as they were started.
+
+        Raises:
+            OSError: the program cannot be started.
+        """
+        for place, child in enumerate(self._children):
+            if child.name == name and child.process.poll() is not None:
+                _signal_group(child.process, signal.SIGKILL)  # what it has started itself
+                self._children[place] = self._started(name, child.command, child.environment)
+
+    def _started(self, name: str, command: list[str], environment: dict[str, str]) -> _Child:
         process = subprocess.Popen(
-            list(command),
+            command,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            env={**os.environ, "PYTHONUNBUFFERED": "1", **(environment or {})},
+            env={**os.environ, "PYTHONUNBUFFERED": "1", **environment},
             start_new_session=True,
             preexec_fn=_die_with_parent if sys.platform == "linux" else None,
             text=True,
             errors="replace",
         )
-        self._children.append(_Child(name, process, self._print))
+        return _Child(name, process, self._print, command, environment)
 
     def ended(self) -> list[Exit]:
         """Return how those children ended that are no longer running."""
@@ -121,9 +135,17 @@ class Supervisor:
 
 
 class _Child:
-    def __init__(self, name: str, process: subprocess.Popen[str], show: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        name: str,
+        process: subprocess.Popen[str],
+        show: Callable[[str], None],
+        command: list[str],
+        environment: dict[str, str],
+    ) -> None:
         self.name = name
         self.process = process
+        self.command, self.environment = command, environment
         self._show = show
         self._last: deque[str] = deque(maxlen=LAST_LINES)
         self._reader = threading.Thread(target=self._read, name=f"output of {name}", daemon=True)

@@ -19,8 +19,8 @@ from mtl_perception.running.parameter_files import unknown_parameters
 from mtl_perception.running.settings import (
     UpSettings,
     configured_cameras,
-    give_images_room,
     ros_arguments,
+    set_up_middleware,
     write_parameters,
 )
 from mtl_perception.scenes import SCENES
@@ -50,7 +50,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--realtime", action="store_true", help="play at the recorded pace; the newest frame wins")
     parser.add_argument("--rate", type=_positive, default=1.0, help="with --realtime: bag seconds per second")
     parser.add_argument("--processes", action="store_true", help="one process a node (default: all in one)")
+    parser.add_argument("--respawn", action="store_true", help="with --processes: start nodes again that die")
     parser.add_argument("--namespace", default="", metavar="NS", help="namespace of all nodes and topics")
+    parser.add_argument("--frame-prefix", default="", metavar="PREFIX", help="of frames that parameters name, e.g. a/")
     parser.add_argument("--log-level", choices=_LOG_LEVELS, default="info", help="(default: %(default)s)")
 
 
@@ -62,6 +64,8 @@ def run(arguments: argparse.Namespace) -> int:
     """
     if arguments.evaluate and arguments.out is None:
         raise ValueError("--evaluate needs --out: the report goes to OUT/evaluation")
+    if arguments.respawn and not arguments.processes:
+        raise ValueError("--respawn needs --processes: in one process no node can die alone")
     namespace = arguments.namespace.strip("/")
     cabin_cameras, cabin_joints = cabin_of(arguments.bag)
     outcome = run_graph(
@@ -76,7 +80,9 @@ def run(arguments: argparse.Namespace) -> int:
             realtime=arguments.realtime,
             rate=arguments.rate,
             processes=arguments.processes,
+            respawn=arguments.respawn,
             namespace=f"/{namespace}" if namespace else "",
+            frame_prefix=arguments.frame_prefix,
             out=arguments.out,
             evaluate=arguments.evaluate,
             log_level=arguments.log_level,
@@ -104,7 +110,7 @@ def run_graph(settings: UpSettings) -> Outcome:
     began = time.monotonic()
     for line in unknown_parameters(settings.config) if settings.config is not None else ():
         print(f"mtl_perception up: warning: {line}", file=sys.stderr, flush=True)
-    give_images_room()
+    set_up_middleware()
     with _signals() as stop, tempfile.TemporaryDirectory(prefix="mtl_perception_") as folder:
         arguments = ros_arguments(settings, write_parameters(settings, Path(folder) / "parameters.yaml"))
         with _middleware(settings, arguments) as (graph, monitor):
@@ -183,6 +189,7 @@ def _run_until_done(graph: Graph, monitor: MonitorNode, settings: UpSettings, st
         while not condition():
             if stop or trouble() or time.monotonic() > until:
                 return False
+            graph.look_after()
             time.sleep(_POLL_S)
         return True
 
@@ -270,7 +277,7 @@ def _middleware(settings: UpSettings, arguments: list[str]) -> Iterator[tuple[Gr
         listening = Spinning(context, [monitor], name="monitor")
         try:
             if settings.processes:
-                yield SeparateProcesses(arguments, evaluate=settings.evaluate), monitor
+                yield SeparateProcesses(arguments, evaluate=settings.evaluate, respawn=settings.respawn), monitor
             else:
                 yield OneProcess(context, evaluate=settings.evaluate), monitor
         finally:

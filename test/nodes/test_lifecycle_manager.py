@@ -11,6 +11,7 @@ from std_srvs.srv import Trigger
 
 from mtl_perception.nodes.lifecycle_manager import LifecycleManager
 from mtl_perception.ros.lifecycle import ConfigurationError, ManagedNode
+from mtl_perception.ros.process import Spinning
 
 CONFIGURE, ACTIVATE = Transition.TRANSITION_CONFIGURE, Transition.TRANSITION_ACTIVATE
 
@@ -126,6 +127,76 @@ def test_gives_way_to_another_manager(graph, workers):
     graph.until(lambda: two.is_active, "activation of the other node")
     assert one.is_configured
     assert not one.is_active
+
+
+def is_active(graph):
+    return graph.call(Trigger, "lifecycle_manager/is_active")
+
+
+def restarted(graph, worker):
+    """Let a node vanish without a transition, as with its process, and one of its name come."""
+    graph.spinning.stop()
+    graph.nodes.remove(worker)
+    name = worker.get_name()
+    worker.destroy_node()
+    again = Worker(name, graph.context, worker.history)
+    graph.nodes.append(again)
+    graph.spinning = Spinning(graph.context, graph.nodes)
+    return again
+
+
+def test_a_node_that_was_started_again_is_brought_up_again(graph, workers):
+    one, two = workers
+    manage(graph)
+    graph.until(lambda: is_active(graph).success, "activation")
+    one.history.clear()
+    two = restarted(graph, two)
+    graph.until(lambda: two.is_active, "the node again")
+    assert one.history == ["configure two", "activate two"]
+    assert one.is_active
+    graph.until(lambda: is_active(graph).success, "the manager's content")
+
+
+def test_a_node_that_cannot_be_brought_up_again_is_told_of_once_and_another_try_is_a_new_start(graph, workers):
+    one, two = workers
+    manage(graph)
+    graph.until(lambda: is_active(graph).success, "activation")
+    one.history.clear()
+    again = restarted(graph, two)
+    again.fails = True
+    graph.until(lambda: "'two' could not configure" in message(graph, "lifecycle_manager: manager"), "the failure")
+    assert not is_active(graph).success
+    again.fails = False
+    assert graph.call(Trigger, "lifecycle_manager/startup").success
+    graph.until(lambda: again.is_active and is_active(graph).success, "activation when asked for")
+    assert message(graph, "two: lifecycle") != ""
+
+
+def test_a_node_that_somebody_else_cleans_up_is_not_brought_up_again(graph, workers):
+    one, two = workers
+    manager = manage(graph)
+    graph.until(lambda: is_active(graph).success, "activation")
+    assert graph.make_transition(two, Transition.TRANSITION_DEACTIVATE)
+    assert graph.make_transition(two, Transition.TRANSITION_CLEANUP)
+    graph.until(lambda: manager._managed[1].is_left_alone, "notice of the other manager")
+    one.history.clear()
+    one = restarted(graph, one)
+    graph.until(lambda: one.is_active, "the other node, which was started again")
+    assert not two.is_configured
+    assert one.history == ["configure one", "activate one"]
+
+
+def test_a_new_manager_takes_over_what_is_up(graph, workers):
+    one, _ = workers
+    manage(graph)
+    graph.until(lambda: is_active(graph).success, "activation")
+    one.history.clear()
+    graph.spinning.stop()
+    graph.nodes.pop().destroy_node()
+    graph.spinning = Spinning(graph.context, graph.nodes)
+    manage(graph)
+    graph.until(lambda: is_active(graph).success, "the new manager's content")
+    assert one.history == []
 
 
 def test_illegal_transition_is_refused(graph, workers):

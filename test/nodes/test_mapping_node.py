@@ -3,6 +3,7 @@
 """The mapping node: by topic and by reference, its outputs and its services."""
 
 import threading
+import weakref
 
 import numpy as np
 import pytest
@@ -233,7 +234,7 @@ def test_saving_loses_no_frame(graph, start, predictions):
 
 
 def test_the_map_is_saved_by_itself_and_continued(graph, start, predictions, tmp_path):
-    node = start(in_process=True, autosave_period=0.1, autosave_path="home", autosave_resume=True)  # nothing there yet
+    node = start(in_process=True, autosave_period=0.1, autosave_path="home", autosave_resume="always")
     node.submit(predictions[0])
     graph.until(lambda: (tmp_path / "home" / "manifest.json").is_file(), "a saved map")
     graph.until(lambda: "mapping: autosave" in graph.statuses, "diagnostics")
@@ -241,7 +242,9 @@ def test_the_map_is_saved_by_itself_and_continued(graph, start, predictions, tmp
     graph.until(lambda: len(graph.progress["mapping"]) == 2, "progress")
     assert node.trigger_deactivate() == SUCCESS  # saves what has changed since
     before = vertices(node)
+    mapper = weakref.ref(node._mapper)
     assert node.trigger_cleanup() == SUCCESS
+    graph.until(lambda: mapper() is None, "the map's end")
     assert node.trigger_configure() == SUCCESS
     np.testing.assert_array_equal(vertices(node), before)
     assert node._mapper.stats.frames == 2

@@ -2,6 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The perception node over real DDS, on a rendered street, with the network that is shipped."""
 
+import threading
+import weakref
+
 import numpy as np
 import pytest
 from lifecycle_msgs.msg import Transition
@@ -230,7 +233,15 @@ def test_transitions_can_be_repeated(graph, robot, start):
     robot.broadcast()
     node = start()
     for _ in range(2):
-        for transition in (DEACTIVATE, CLEAN_UP, CONFIGURE, ACTIVATE):
+        perceiver = node._perceiver
+        assert graph.make_transition(node, DEACTIVATE)
+        assert "perception" not in [thread.name for thread in threading.enumerate()]  # nothing is computed
+        assert node._perceiver is perceiver  # but nothing has to be loaded again
+        gone = weakref.ref(perceiver)
+        del perceiver
+        assert graph.make_transition(node, CLEAN_UP)
+        graph.until(lambda gone=gone: gone() is None, "the network's end")
+        for transition in (CONFIGURE, ACTIVATE):
             assert graph.make_transition(node, transition)
     robot.wait_for_listeners()
     robot.send(1.0)

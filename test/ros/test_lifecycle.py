@@ -3,6 +3,9 @@
 """What managed nodes share, beyond what the tests of each node and of their manager show."""
 
 import gc
+import os
+import subprocess
+import sys
 import time
 
 import pytest
@@ -70,6 +73,14 @@ def test_a_refused_parameter_is_told_once(ros_context):
     assert told().level == Level.WARN
     assert (told().level, told().values) == (Level.OK, {"refused": 1})
     close([node])
+
+
+def test_a_node_whose_security_cannot_be_had_does_not_start(tmp_path):
+    secure = {"ROS_SECURITY_ENABLE": "true", "ROS_SECURITY_STRATEGY": "Enforce", "ROS_SECURITY_KEYSTORE": str(tmp_path)}
+    command = [sys.executable, "-c", "from mtl_perception.nodes.lifecycle_manager import main; main()"]
+    ended = subprocess.run(command, env={**os.environ, **secure}, capture_output=True, text=True, timeout=WAIT_S)
+    assert ended.returncode != 0
+    assert "security" in ended.stderr.lower()
 
 
 def until(condition):

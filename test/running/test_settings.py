@@ -3,7 +3,10 @@
 """The parameter files of a run say what the command line said."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,11 +16,12 @@ from rclpy.context import Context
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
+from mtl_perception.resources import config_folder
 from mtl_perception.running.settings import (
     UpSettings,
     configured_cameras,
-    give_images_room,
     ros_arguments,
+    set_up_middleware,
     write_parameters,
 )
 
@@ -94,12 +98,73 @@ def test_what_is_no_parameter_file_is_refused_by_name(tmp_path, text):
         configured_cameras(config)
 
 
-def test_a_transport_profile_of_the_users_own_stays(monkeypatch):
-    monkeypatch.setenv("FASTDDS_DEFAULT_PROFILES_FILE", "mine.xml")
-    monkeypatch.delenv("FASTRTPS_DEFAULT_PROFILES_FILE", raising=False)
-    give_images_room()
+VARIABLES = (
+    "FASTDDS_DEFAULT_PROFILES_FILE",
+    "FASTRTPS_DEFAULT_PROFILES_FILE",
+    "ROS_AUTOMATIC_DISCOVERY_RANGE",
+    "ROS_STATIC_PEERS",
+    "ROS_LOCALHOST_ONLY",
+    "ROS_DISCOVERY_SERVER",
+    "ROS_DISTRO",
+)
+
+
+@pytest.fixture
+def environment(monkeypatch):
+    """The process's environment, without what says how ROS is to reach others; as before after the test."""
+    for name in VARIABLES:
+        monkeypatch.setenv(name, "")  # so that it is put back even where it was not set
+        monkeypatch.delenv(name)
+    return monkeypatch
+
+
+def test_a_transport_profile_of_the_users_own_stays(environment):
+    environment.setenv("FASTDDS_DEFAULT_PROFILES_FILE", "mine.xml")
+    set_up_middleware()
     assert os.environ["FASTDDS_DEFAULT_PROFILES_FILE"] == "mine.xml"
     assert "FASTRTPS_DEFAULT_PROFILES_FILE" not in os.environ
+
+
+@pytest.mark.parametrize("room", [2**30, 2**26])
+def test_nothing_but_the_loopback_is_used_unasked(environment, room):
+    environment.setattr("shutil.disk_usage", lambda _folder: SimpleNamespace(free=room))
+    # what tools/env.sh sets is no choice of the user's
+    environment.setenv("FASTDDS_DEFAULT_PROFILES_FILE", str(config_folder() / "fastdds.xml"))
+    set_up_middleware()
+    assert os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] == "LOCALHOST"
+    profile = Path(os.environ["FASTDDS_DEFAULT_PROFILES_FILE"])
+    assert "<address>127.0.0.1</address>" in profile.read_text()
+    assert ("67108864" in profile.read_text()) == (room == 2**30)
+    listens = "import rclpy; from rclpy.node import Node; rclpy.init(); n = Node('x'); " + _LISTENING
+    asked = subprocess.run([sys.executable, "-c", listens], check=True, capture_output=True, text=True, timeout=60)
+    addresses = asked.stdout.split()
+    assert addresses and set(addresses) == {"127.0.0.1"}
+
+
+@pytest.mark.parametrize("name", ["ROS_AUTOMATIC_DISCOVERY_RANGE", "ROS_STATIC_PEERS", "ROS_LOCALHOST_ONLY"])
+def test_who_says_how_far_ros_reaches_is_obeyed(environment, name):
+    environment.setenv(name, "SUBNET")
+    environment.setattr("shutil.disk_usage", lambda _folder: SimpleNamespace(free=2**30))
+    set_up_middleware()
+    assert os.environ.get("ROS_AUTOMATIC_DISCOVERY_RANGE", "") != "LOCALHOST"
+    assert Path(os.environ["FASTDDS_DEFAULT_PROFILES_FILE"]).name == "fastdds.xml"
+
+
+# The addresses of this process's UDP sockets at ports of DDS: those above are where it sends from.
+_LISTENING = """
+import os, socket
+mine = set()
+for number in os.listdir('/proc/self/fd'):
+    try:
+        mine.add(os.readlink(f'/proc/self/fd/{number}'))
+    except OSError:
+        pass
+for line in open('/proc/net/udp').readlines()[1:]:
+    fields = line.split()
+    address, port = fields[1].split(':')
+    if f'socket:[{fields[9]}]' in mine and 7000 <= int(port, 16) < 32768:
+        print(socket.inet_ntoa(bytes.fromhex(address)[::-1]))
+"""
 
 
 def _written(settings: UpSettings, folder: Path) -> dict[str, Any]:
