@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from mtl_perception.core.outside_files import read_json
 from mtl_perception.evaluation.bootstrap import Interval, intervals, rows_of_bags
 from mtl_perception.evaluation.report.markdown import report_markdown
 from mtl_perception.evaluation.result import BagResult
@@ -207,6 +208,9 @@ def load_run(folder: Path, scores: Sequence[Score] | Callable[[Mapping[str, Any]
     )
 
 
+_METRICS_BYTES = 1 << 28
+
+
 def read_metrics(path: Path) -> dict[str, Any]:
     """Read a metrics.json and check its form.
 
@@ -214,10 +218,7 @@ def read_metrics(path: Path) -> dict[str, Any]:
         ValueError: it is not one; names the file and the key that is missing or has another form.
         OSError: it cannot be read.
     """
-    try:
-        content = json.loads(path.read_text())
-    except ValueError as error:
-        raise ValueError(f"{path} is not JSON: {error}") from error
+    content = read_json(path, _METRICS_BYTES)
     if not isinstance(content, dict):
         raise ValueError(f"{path} is not the metrics.json of an evaluation: it holds no object")
     forms: dict[str, type] = {"bags": list, "metrics": dict, "failed": dict, "settings": dict}

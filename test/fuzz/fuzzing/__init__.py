@@ -111,6 +111,7 @@ Read, but not fed here, and why:
     training.driving.clips.load_clip: a cache of this program's own, rendered anew where it is damaged
     training.start.load_start: load_checkpoint
     training.validation.clip_files.read_clip: a cache of this program's own, rendered anew where it is damaged
+    (the metadata of a bag): the YAML reader of rosbags takes minutes for deep brackets; open
     cdr.CdrWriter: only writes; what comes in is deserialised by rclpy, or by rosbags (BagReader.messages)
 
 Called alike, but computing from what has been read:

@@ -13,13 +13,12 @@ from typing import Any
 
 import cv2
 import numpy as np
-import yaml
 from tf2_msgs.msg import TFMessage
 
 from fuzzing import make
 from fuzzing.file_case import file_case, folder_case
 from fuzzing.harness import Case, Target
-from fuzzing.hostile import contents, json_files, trees, yaml_files
+from fuzzing.hostile import contents, json_files, trees
 from fuzzing.message_targets import CAMERA, POSE, STAMP_NS, is_rigid, prediction
 from mtl_perception.core.ground_truth import CameraTruth, GroundTruth, Sample
 from mtl_perception.data.bags import BagReader, BagWriter, bag_cabin, bag_cameras
@@ -65,13 +64,6 @@ def _bag_file(storage: str, suffix: str) -> Callable[[Path], Case]:
         return file_case(folder / f"given{suffix}", contents(content, others=[b"", content[:8]]), _read_bag, [content])
 
     return prepare
-
-
-def _bag_folder(folder: Path) -> Case:
-    path = folder / "bag"
-    write_bag(path, "mcap")
-    document = yaml.safe_load((path / "metadata.yaml").read_text())
-    return folder_case(path, {"metadata.yaml": yaml_files(document)}, _read_bag)
 
 
 def _bag_recording(folder: Path) -> Case:
@@ -278,7 +270,6 @@ TARGETS = (
         _bag_file("mcap", ".mcap"),
     ),
     Target("bag_sqlite3", (), 600, _bag_file("sqlite3", ".db3")),
-    Target("bag_metadata", (), 300, _bag_folder),
     Target("recording_bag", ("data.recordings.bag.read", "data.recordings.open_recording"), 300, _bag_recording),
     _recording("kitti_odometry", 1000, _kitti_odometry, "kitti"),
     _recording("kitti_tracking", 1000, _kitti_tracking, "kitti"),
