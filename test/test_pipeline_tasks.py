@@ -66,11 +66,11 @@ def frames() -> list[RigFrame]:
     """Return three frames of two cameras, 0.2 s apart; the second camera's lens leaves the image's corners empty."""
     whole = load_rig("surround4", (96, 64))
     two = RigLayout(Rig(whole.rig.cameras[:2]), whole.exposure_offsets_ns)
-    street = World.generate("street", 2_000_000, LABELS, cameras=two)
+    street = World.generate("street", 2_000_000, LABELS, cameras=two, duration_s=3.0)
     left = street.rig["left"]
     wide = replace(left, distortion_model="plumb_bob", distortion=np.array([0.35, 0.0, 0.0, 0.0, 0.0]))
     rig = Rig((street.rig["front"], wide))
-    return [replace(street.render(seconds).frame, rig=rig) for seconds in (2.0, 2.2, 2.4)]
+    return [replace(street.look(seconds), rig=rig) for seconds in (2.0, 2.2, 2.4)]
 
 
 @pytest.fixture(scope="module")

@@ -25,7 +25,7 @@ LABELS = LabelSpace.load(config_file("labels", "default"))
 
 @pytest.fixture(scope="module")
 def sample():
-    world = World.generate("street", 3, LABELS, cameras="surround4", image_size=(160, 120))
+    world = World.generate("street", 3, LABELS, cameras="surround4", image_size=(160, 120), duration_s=5.0)
     return world.render(4.0, previous_s=3.9)
 
 

@@ -178,7 +178,7 @@ def test_what_differs_is_not_written(
 
 
 def test_a_compiled_perceiver_gives_the_same(tiny_network: MultiTaskNetwork) -> None:
-    street = World.generate("street", 3, LABELS, cameras="stereo", image_size=(96, 64))
+    street = World.generate("street", 3, LABELS, cameras="stereo", image_size=(96, 64), duration_s=2.0)
     frame = street.look(1.0)
     checkpoint = trained(tiny_network)
     plain = Perceiver(checkpoint)(frame, ("depth",))

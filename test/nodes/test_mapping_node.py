@@ -42,7 +42,7 @@ SUCCESS = TransitionCallbackReturn.SUCCESS
 def predictions():
     """What a perfect perception would say about a rendered room."""
     labels = LabelSpace.load(config_file("labels", "default"))
-    world = World.generate("indoor", 5, labels, cameras="mono", image_size=(96, 72))
+    world = World.generate("indoor", 5, labels, cameras="mono", image_size=(96, 72), duration_s=2.0)
     return [perfect(world, 0.2 * index) for index in range(4)]
 
 
