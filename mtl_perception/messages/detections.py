@@ -142,7 +142,8 @@ def read_detections(message: Any, topic: str = "detections") -> list[Box]:
     boxes = []
     for index, detection in enumerate(message.detections):
         pose = transform_from_pose(detection.bbox.center, f"{topic}: box {index}")
-        size = tuple(float(getattr(detection.bbox.size, axis)) for axis in "xyz")
+        extent = detection.bbox.size
+        size = float(extent.x), float(extent.y), float(extent.z)
         if not np.isfinite(size).all() or min(size) < 0:
             raise ValueError(f"{topic}: box {index}: size {size} must be finite and not negative")
         best = max((result.hypothesis for result in detection.results), key=lambda h: h.score, default=None)
