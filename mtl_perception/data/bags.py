@@ -35,7 +35,7 @@ from rosbags.rosbag2.storage_mcap import McapReader
 from rosbags.typesys import Stores, get_typestore
 from rosbags.typesys.store import Typestore
 
-from mtl_perception.core.outside_files import read_bytes
+from mtl_perception.data.bag_checks import MOST_BYTES, check_chunks, check_files
 from mtl_perception.data.errors import BagError
 from mtl_perception.data.mcap_chunks import McapChunks, decompressed
 from mtl_perception.data.message_types import register_installed, types_of
@@ -50,10 +50,7 @@ LATCHED = ("/tf_static", "/ground_truth/dataset")
 
 # MCAP's message index record: opcode, length, channel, length of the entries (stamp and offset, 8 bytes each).
 _MESSAGE_INDEX = struct.Struct("<BQHI")
-_MOST_METADATA_BYTES = 8 * 2**20
-_MOST_BYTES = 2**30  # of a message, and of a chunk of messages
 _TYPE = re.compile(r"[A-Za-z]\w*(/[A-Za-z]\w*)?/[A-Za-z]\w*")
-_ANCHOR = re.compile(rb"(?:^|[\s,:\[{-])&[^\s,\]}]")
 
 
 @dataclass(frozen=True)
@@ -158,7 +155,7 @@ class BagReader:
         """
         self.path = Path(path)
         try:
-            _check_files(self.path)
+            check_files(self.path)
             self._reader = Reader(self.path)
         except FileNotFoundError as error:
             raise BagError(f"bag {self.path}: {error}") from error
@@ -178,7 +175,7 @@ class BagReader:
             with self._damages_told():
                 self._topics = self._read_topics()
                 storages = self._storages()
-                _check_chunks(storages)
+                check_chunks(storages)
                 self._is_compressed = self._reader.compression_mode == "message"
                 if self._is_compressed:  # what rosbags would do without a bound, `raw_messages` does
                     self._reader.storage.metadata = self._reader.storage.metadata._replace(compression_mode=None)
@@ -269,9 +266,9 @@ class BagReader:
                 yield from self._span(self._chunks, connections, start_ns, stop_ns)
                 return
             for connection, stamp_ns, data in self._reader.messages(connections, start=start_ns, stop=stop_ns):
-                if len(data) > _MOST_BYTES:
+                if len(data) > MOST_BYTES:
                     raise BagError(f"bag {self.path}: {connection.topic}: a message has {len(data)} bytes")
-                content = decompressed(data, _MOST_BYTES) if self._is_compressed else data
+                content = decompressed(data, MOST_BYTES) if self._is_compressed else data
                 yield connection.topic, connection.msgtype, int(stamp_ns), content
 
     def messages(
@@ -327,34 +324,6 @@ class BagReader:
         if missing:
             raise BagError(f"bag {self.path} has no topic {missing[0]}, it has {', '.join(self.topics)}")
         return [connection for connection in self._reader.connections if connection.topic in topics]
-
-
-def _check_files(path: Path) -> None:
-    """Refuse what would hang or exhaust memory already when it is opened; a ValueError says what."""
-    if not path.is_dir():
-        if path.exists() and not path.is_file():
-            raise ValueError("it is not a regular file")
-        return
-    odd = [each.name for each in sorted(path.iterdir()) if not (each.is_file() or each.is_dir())]
-    if odd:
-        raise ValueError(f"{odd[0]} is not a regular file")
-    metadata = path / "metadata.yaml"
-    if metadata.exists() and _ANCHOR.search(read_bytes(metadata, _MOST_METADATA_BYTES)):
-        raise ValueError("metadata.yaml has anchors, which no recorder writes")
-
-
-def _check_chunks(storages: list[Any]) -> None:
-    """Refuse chunks of an .mcap file that are impossibly large; a ReaderError names the first."""
-    for storage in storages:
-        if not isinstance(storage, McapReader):
-            continue
-        size = storage.path.stat().st_size
-        for chunk in storage.chunks:
-            if chunk.uncompressed_size > _MOST_BYTES or chunk.chunk_start_offset + chunk.compressed_size > size:
-                raise ReaderError(
-                    f"the chunk at {chunk.chunk_start_offset} says to have {chunk.uncompressed_size} bytes, "
-                    f"{chunk.compressed_size} compressed, in a file of {size}"
-                )
 
 
 def _indexed_stamps(storage: McapReader, topic: str) -> Iterator[int]:

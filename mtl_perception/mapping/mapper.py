@@ -290,12 +290,6 @@ class Mapper:
             OSError: a new folder for what is not in memory cannot be made; the map is unchanged.
         """
         read = read_map(Path(folder), self.config, self.labels, self._archive_folder)
-        try:
-            if read.saved.centre is not None:
-                read.volume.window.open_at(read.saved.centre)
-        except BaseException:
-            read.volume.close()
-            raise
         self.close()
         self._go_on(read)
 

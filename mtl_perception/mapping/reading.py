@@ -38,7 +38,7 @@ class ReadMap:
 
 
 def read_map(folder: Path, config: MapperConfig, labels: LabelSpace, archive_folder: Path | None) -> ReadMap:
-    """Read a map, checking all of it.
+    """Read a map, checking all of it, and have the blocks about its centre in memory.
 
     Args:
         folder: of the map.
@@ -52,7 +52,10 @@ def read_map(folder: Path, config: MapperConfig, labels: LabelSpace, archive_fol
     volume = Volume(config, labels, archive_folder)
     try:
         saved = storage.load(folder, config, labels, volume.blocks.archive.adopt, volume.aside)
-        return taken_over(volume, Scene(config, labels, archive_folder), saved)
+        read = taken_over(volume, Scene(config, labels, archive_folder), saved)
+        if saved.centre is not None:
+            volume.window.open_at(saved.centre)
+        return read
     except MapFormatError as error:
         volume.close()
         raise error if str(folder) in str(error) else MapFormatError(f"{folder}: {error}") from error

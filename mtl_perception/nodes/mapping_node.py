@@ -7,9 +7,7 @@ from __future__ import annotations
 import dataclasses
 import sys
 import time
-import traceback
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import CancelledError
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +16,7 @@ from std_srvs.srv import Trigger
 
 from mtl_perception.core import LabelSpace, Prediction
 from mtl_perception.core.transforms import Transform
-from mtl_perception.mapping import MapFormatError, Mapper, MappingError
+from mtl_perception.mapping import Mapper, MappingError
 from mtl_perception.mapping.fusion.views import as_published
 from mtl_perception.mapping.graph.scene_graph import OBJECT_SYMBOL
 from mtl_perception.messages.poses import to_pose, transform_from_pose
@@ -33,12 +31,13 @@ from mtl_perception.ros.graph_services import GraphServices
 from mtl_perception.ros.label_colours import label_colours
 from mtl_perception.ros.lifecycle import ManagedNode
 from mtl_perception.ros.losses import Losses
-from mtl_perception.ros.map_outputs import MapOutputs, OutputSettings
-from mtl_perception.ros.mapping_parameters import RATED_TOPICS, MappingParameters
+from mtl_perception.ros.map_outputs import MapOutputs, OutputSettings, output_settings
+from mtl_perception.ros.mapping_parameters import MappingParameters
 from mtl_perception.ros.parameters import Parameters
 from mtl_perception.ros.process import run
 from mtl_perception.ros.progress import FrameClock, ProgressReporter, frame_status
 from mtl_perception.ros.resuming import Resuming, autosave_name
+from mtl_perception.ros.service_answers import attempted
 from mtl_perception.ros.trajectory_corrections import TrajectoryCorrections
 from mtl_perception.ros.worker import Worker
 from mtl_perception_msgs.msg import Progress, RigPrediction
@@ -299,7 +298,7 @@ class MappingNode(ManagedNode):
             self._worker.call(self._outputs.publish)
 
     def _save(self, request: SaveMap.Request, response: SaveMap.Response) -> SaveMap.Response:
-        response.success, response.message = self._attempted(lambda: self._save_copy(request.path))
+        response.success, response.message = attempted(lambda: self._save_copy(request.path), self.get_logger())
         if response.success:
             response.path, response.message = response.message, "saved"
         return response
@@ -369,20 +368,7 @@ class MappingNode(ManagedNode):
         worker = self._worker
         if worker is None:
             return False, "the node is not configured"
-        return self._attempted(lambda: worker.call(action).result())
-
-    def _attempted(self, action: Callable[[], str]) -> tuple[bool, str]:
-        try:
-            return True, action()
-        except (MapFormatError, ValueError, OSError) as error:
-            self.get_logger().error(str(error))
-            return False, str(error)
-        except CancelledError:
-            return False, "the node was cleaned up"
-        except Exception as error:  # the caller must get an answer, and the node go on, whatever a request holds
-            reason = f"internal error: {type(error).__name__}: {error}"
-            self.get_logger().error(f"{reason}\n{traceback.format_exc()}")
-            return False, reason
+        return attempted(lambda: worker.call(action).result(), self.get_logger())
 
     def _correct(self, poses: Sequence[tuple[int, Transform]]) -> None:
         self._mapper.correct(poses)
@@ -402,16 +388,7 @@ class MappingNode(ManagedNode):
         self._changes += 1
 
     def _shown(self) -> OutputSettings:
-        values = self._settings.value
-        rates = {name: getattr(values, f"{name}_rate") for name in RATED_TOPICS}
-        return OutputSettings(
-            rates_hz=rates | {"scene_graph_markers": values.scene_graph_rate},
-            label_palette=self._mapper.labels.palette if values.surface_colours == "labels" else None,
-            points_radius=values.points_reach,
-            band=(values.band_min_height, values.band_max_height),
-            band_radius=values.band_radius,
-            esdf_max_distance=values.esdf_max_distance,
-        )
+        return output_settings(self._settings.value, self._mapper.labels)
 
     def _arrival(self, stamp_ns: int) -> FrameClock:
         return FrameClock(stamp_ns, self.clock_ns, time.monotonic_ns())

@@ -19,6 +19,7 @@ from mtl_perception.pipeline import Perceiver
 from mtl_perception.resources import config_file
 from mtl_perception.ros import qos
 from mtl_perception.ros.cabin_input import CabinInput, CabinTopics
+from mtl_perception.ros.camera_topics import CameraTopics
 from mtl_perception.ros.demand import Demand, Wanted
 from mtl_perception.ros.diagnostics import Level, Status, by_reason
 from mtl_perception.ros.label_colours import label_colours
@@ -33,12 +34,13 @@ from mtl_perception.ros.perception_parameters import (
     OutputRates,
     PerceptionParameters,
 )
-from mtl_perception.ros.poses import PoseSource, TfPoses, TopicPoses, TransformBuffer, Transforms
+from mtl_perception.ros.poses import PoseSource, TfPoses, TopicPoses
 from mtl_perception.ros.process import run
 from mtl_perception.ros.progress import FrameClock, ProgressReporter, frame_status
-from mtl_perception.ros.rig_input import CameraTopics, DroppedFrameError, RigInput
+from mtl_perception.ros.rig_input import DroppedFrameError, RigInput
 from mtl_perception.ros.synchronizer import CLOCK_JUMPED, RigSet
 from mtl_perception.ros.transform_input import TransformInput
+from mtl_perception.ros.transforms import TransformBuffer, Transforms
 from mtl_perception.ros.worker import Worker
 from mtl_perception_msgs.msg import Progress
 

@@ -13,7 +13,7 @@ import numpy as np
 from sensor_msgs.msg import CameraInfo
 
 from mtl_perception.messages.stamps import stamp_ns_from
-from mtl_perception.ros.poses import NotYetError
+from mtl_perception.ros.pose_history import NotYetError
 
 _IN_STEP = 2  # so many images in a row had a CameraInfo of their own stamp: the next one will have one, too
 _KEPT_INFOS = 10

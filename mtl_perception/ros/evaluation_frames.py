@@ -33,7 +33,7 @@ from mtl_perception.ros.ego_odometry import has_motion
 from mtl_perception.ros.evaluation_topics import PREDICTED_IMAGES, RIG_TRUTH, SWEEP_TRUTH, TRUTH, prediction_topics
 from mtl_perception.ros.message_store import MessageStore
 from mtl_perception.ros.perception_outputs import CAMERA_TOPICS
-from mtl_perception.ros.poses import NoPoseError, PoseHistory
+from mtl_perception.ros.pose_history import NoPoseError, PoseHistory
 
 
 @dataclass(frozen=True)

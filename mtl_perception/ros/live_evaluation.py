@@ -35,7 +35,7 @@ from mtl_perception.ros.evaluation_queue import FrameQueue, Waiting
 from mtl_perception.ros.evaluation_topics import FRAME, TRUTH
 from mtl_perception.ros.live_runtime import LiveRuntime
 from mtl_perception.ros.message_store import MessageStore
-from mtl_perception.ros.poses import PoseHistory
+from mtl_perception.ros.pose_history import PoseHistory
 from mtl_perception_msgs.msg import Progress, RigPrediction
 
 DATASET = f"{TRUTH}/dataset"

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from sensor_msgs.msg import PointCloud2
 from visualization_msgs.msg import MarkerArray
 
+from mtl_perception.core import LabelSpace
 from mtl_perception.mapping import Key, Mapper, MapUpdate, OccupancyFollower, SceneGraphFollower
 from mtl_perception.mapping import SceneGraphChanges as MapGraphChanges
 from mtl_perception.mapping.slices.height_band import Bounds
@@ -27,6 +28,7 @@ from mtl_perception.messages.points import to_point_cloud
 from mtl_perception.messages.scene_graph import SceneGraphMessages, changes_message
 from mtl_perception.ros import qos
 from mtl_perception.ros.lifecycle import ManagedNode
+from mtl_perception.ros.mapping_parameters import RATED_TOPICS, MappingParameters
 from mtl_perception_msgs.msg import SceneGraph, SceneGraphChanges
 
 # From when a publisher knows a subscription to when that knows the publisher, too; what is sent before may get lost.
@@ -83,6 +85,19 @@ class OutputSettings:
     def of_band(self) -> tuple[object, ...]:
         """What concerns `occupancy_band` and `esdf_slice`."""
         return self.band, self.band_radius, self.esdf_max_distance
+
+
+def output_settings(values: MappingParameters, labels: LabelSpace) -> OutputSettings:
+    """Return what topics show as the parameters have it."""
+    rates = {name: getattr(values, f"{name}_rate") for name in RATED_TOPICS}
+    return OutputSettings(
+        rates_hz=rates | {"scene_graph_markers": values.scene_graph_rate},
+        label_palette=labels.palette if values.surface_colours == "labels" else None,
+        points_radius=values.points_reach,
+        band=(values.band_min_height, values.band_max_height),
+        band_radius=values.band_radius,
+        esdf_max_distance=values.esdf_max_distance,
+    )
 
 
 class MapOutputs:

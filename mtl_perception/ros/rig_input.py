@@ -24,10 +24,13 @@ from mtl_perception.messages.raw_images import Announced, ImageError
 from mtl_perception.messages.stamps import stamp_ns_from
 from mtl_perception.ros import qos
 from mtl_perception.ros.camera_infos import CameraInfos
+from mtl_perception.ros.camera_topics import CameraTopics
 from mtl_perception.ros.diagnostics import Level, Status, TopicMonitor
 from mtl_perception.ros.losses import Losses
-from mtl_perception.ros.poses import NoPoseError, NotYetError, PoseSource, Transforms
+from mtl_perception.ros.pose_history import NoPoseError, NotYetError
+from mtl_perception.ros.poses import PoseSource
 from mtl_perception.ros.synchronizer import RigSet, RigSynchronizer
+from mtl_perception.ros.transforms import Transforms
 from mtl_perception.ros.worker import STOPPED
 
 _POLL_S = 0.005  # how often something that has not arrived yet is looked for
@@ -36,39 +39,6 @@ _NO_POSE = "no pose or transform"
 _UNMATCHED = 3  # so many images of a camera in a row that are in no frame are worth a warning
 _LACK_SHOWS_S = 1.0  # diagnostics warn of a camera that was missing from a frame for so long
 _OTHER_CLOCK_S = 10.0  # stamps that are so far from the node's clock are of another clock
-_COMPRESSED_SUFFIX = "/compressed"  # as image_transport names them
-_RAW_TYPE, _COMPRESSED_TYPE = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
-
-
-@dataclass(frozen=True)
-class CameraTopics:
-    """Where one camera's images and calibration come from.
-
-    Attributes:
-        rectified: the images are undistorted already, as those of image_proc, though the CameraInfo has coefficients.
-    """
-
-    name: str
-    image_topic: str
-    info_topic: str
-    compressed: bool = False
-    rectified: bool = False
-
-    def advice(self) -> dict[tuple[str, str], str]:
-        """Return what to set where the images are, by topic and type, raw instead of compressed or the reverse."""
-        longer = self.image_topic + _COMPRESSED_SUFFIX
-        flip, move = f"set {self.name}.compressed to", f"{self.name}.image_topic to"
-        if not self.compressed:
-            return {
-                (longer, _COMPRESSED_TYPE): f"{flip} true and {move} {longer}",
-                (self.image_topic, _COMPRESSED_TYPE): f"{flip} true",
-            }
-        shorter = self.image_topic.removesuffix(_COMPRESSED_SUFFIX)
-        return {
-            (longer, _COMPRESSED_TYPE): f"set {move} {longer}",
-            (shorter, _RAW_TYPE): f"{flip} false and {move} {shorter}",
-            (self.image_topic, _RAW_TYPE): f"{flip} false",
-        }
 
 
 @dataclass(frozen=True)

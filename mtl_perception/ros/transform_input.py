@@ -18,7 +18,7 @@ from tf2_ros import Buffer, TransformListener
 from mtl_perception.messages.stamps import stamp_ns_from
 from mtl_perception.ros.diagnostics import Level, Status, TopicMonitor
 from mtl_perception.ros.notices import Notices
-from mtl_perception.ros.poses import is_jump
+from mtl_perception.ros.pose_history import is_jump
 
 _NORM_TOLERANCE = 0.01  # of a quaternion's length
 _HEARD_S = 1.0  # a moving frame that has not been heard of for so long is in no loop any more

@@ -8,7 +8,7 @@ import pytest
 from mtl_perception.core import Camera
 from mtl_perception.messages.cameras import to_camera_info
 from mtl_perception.ros.camera_infos import CameraInfos
-from mtl_perception.ros.poses import NotYetError
+from mtl_perception.ros.pose_history import NotYetError
 
 SECOND = 1_000_000_000
 

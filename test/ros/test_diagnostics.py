@@ -14,10 +14,10 @@ from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import CompressedImage, Image
 
 from mtl_perception.ros import diagnostics, progress
+from mtl_perception.ros.camera_topics import CameraTopics
 from mtl_perception.ros.diagnostics import Diagnostics, Level, Status, TopicMonitor
 from mtl_perception.ros.process import Spinning
 from mtl_perception.ros.progress import FrameClock, ProgressReporter, frame_status
-from mtl_perception.ros.rig_input import CameraTopics
 
 WAIT_S = 20.0
 

@@ -17,10 +17,11 @@ from mtl_perception.messages.cameras import to_camera_info
 from mtl_perception.messages.images import array_to_image
 from mtl_perception.messages.poses import StampedTransform, to_transform
 from mtl_perception.messages.stamps import to_header
+from mtl_perception.ros.camera_topics import CameraTopics
 from mtl_perception.ros.diagnostics import Level
-from mtl_perception.ros.poses import Transforms
 from mtl_perception.ros.process import Spinning
-from mtl_perception.ros.rig_input import CameraTopics, DroppedFrameError, RigInput
+from mtl_perception.ros.rig_input import DroppedFrameError, RigInput
+from mtl_perception.ros.transforms import Transforms
 
 PERIOD_NS = 100_000_000
 PICTURE = np.random.default_rng(0).integers(0, 256, (12, 16, 3), dtype=np.uint8)

@@ -11,8 +11,10 @@ from tf2_ros import Buffer
 
 from mtl_perception.messages.poses import StampedTransform, to_transform
 from mtl_perception.ros.diagnostics import Level
-from mtl_perception.ros.poses import NoPoseError, TfPoses, Transforms
+from mtl_perception.ros.pose_history import NoPoseError
+from mtl_perception.ros.poses import TfPoses
 from mtl_perception.ros.transform_input import TransformInput
+from mtl_perception.ros.transforms import Transforms
 
 SECOND = 10**9
 
