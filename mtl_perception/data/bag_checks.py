@@ -15,6 +15,8 @@ from mtl_perception.core.outside_files import read_bytes
 
 MOST_BYTES = 2**30  # of a message, and of a chunk of messages
 _MOST_METADATA_BYTES = 8 * 2**20
+_MOST_BRACKETS = 40  # within each other
+_BRACKET = re.compile(rb"[\[\]{}]")
 _ANCHOR = re.compile(rb"(?:^|[\s,:\[{-])&[^\s,\]}]")
 
 
@@ -28,8 +30,16 @@ def check_files(path: Path) -> None:
     if odd:
         raise ValueError(f"{odd[0]} is not a regular file")
     metadata = path / "metadata.yaml"
-    if metadata.exists() and _ANCHOR.search(read_bytes(metadata, _MOST_METADATA_BYTES)):
+    if not metadata.exists():
+        return
+    content = read_bytes(metadata, _MOST_METADATA_BYTES)
+    if _ANCHOR.search(content):
         raise ValueError("metadata.yaml has anchors, which no recorder writes")
+    depth = 0
+    for bracket in _BRACKET.findall(content):
+        depth += 1 if bracket in b"[{" else -1
+        if depth > _MOST_BRACKETS:  # the parser looks at each open one again with every token
+            raise ValueError("metadata.yaml has brackets nested too deeply")
 
 
 def check_chunks(storages: list[Any]) -> None:

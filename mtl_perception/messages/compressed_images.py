@@ -61,6 +61,15 @@ def decode(message: Any, topic: str, announced: Announced | None = None) -> NDAr
     return _decode_file(bytes(message.data), message.format, topic, announced)
 
 
+def decode_file(content: bytes, name: str) -> NDArray:
+    """Return what the content of a JPEG or PNG file holds: (h, w) or (h, w, channels), colours as BGR or BGRA.
+
+    Raises:
+        ImageError: it is neither, not whole, broken or too large; names the file by `name`.
+    """
+    return _decode_file(content, "file", name, None)
+
+
 def decode_depth(message: Any, topic: str, announced: Announced | None = None) -> NDArray:
     """Return the depth image of a CompressedImage: (h, w), uint16 in millimetres or float32 in metres.
 

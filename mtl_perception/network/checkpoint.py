@@ -22,6 +22,7 @@ from safetensors.torch import save_file
 
 from mtl_perception.core import LabelSpace
 from mtl_perception.core.outside_files import parse_json
+from mtl_perception.core.validation_text import validation_text
 from mtl_perception.network.config import NetworkConfig
 from mtl_perception.network.multi_task import MultiTaskNetwork
 from mtl_perception.resources import checkpoint_file
@@ -185,7 +186,7 @@ def _network(metadata: Mapping[str, str], weights: int, path: Path) -> MultiTask
     try:
         config = NetworkConfig.model_validate_json(metadata.get("network", ""))
     except ValidationError as error:
-        raise ValueError(f"checkpoint {path}: its network configuration is wrong: {error}") from error
+        raise ValueError(f"checkpoint {path}: its network configuration is wrong: {validation_text(error)}") from error
     # The weights are in the file: what the backbone was first initialised with need not be there any more.
     backbone = config.backbone.model_copy(update={"pretrained": None})
     try:

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from mtl_perception.core import VoxelGrid
 from mtl_perception.core.outside_files import read_yaml
 from mtl_perception.core.prediction import Task
+from mtl_perception.core.validation_text import validation_text
 
 Branches = Literal["both", "shared", "specific"]
 """Of UV-M3TL's dual-branch embedding."""
@@ -336,7 +337,7 @@ class NetworkConfig(_Section):
         try:
             return cls.model_validate(read_yaml(Path(path)))
         except ValidationError as error:
-            raise ValueError(f"network configuration {path}: {error}") from error
+            raise ValueError(f"network configuration {path}: {validation_text(error)}") from error
 
     def restricted(self, tasks: Collection[str]) -> NetworkConfig:
         """Return the same network for some of its tasks only.

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from mtl_perception.core.outside_files import read_yaml
 from mtl_perception.core.prediction import Task
+from mtl_perception.core.validation_text import validation_text
 from mtl_perception.network import NetworkConfig
 from mtl_perception.resources import config_file
 from mtl_perception.training.distillation.schedule import TeacherConfig
@@ -167,7 +168,7 @@ class TrainingConfig(BaseModel):
         try:
             return cls.model_validate(read_yaml(Path(path)))
         except ValidationError as error:
-            raise ValueError(f"training configuration {path}: {error}") from error
+            raise ValueError(f"training configuration {path}: {validation_text(error)}") from error
 
     def network_config(self) -> NetworkConfig:
         """Return the network: the preset with its changes, restricted to the tasks that are trained.
@@ -181,7 +182,7 @@ class TrainingConfig(BaseModel):
         try:
             config = NetworkConfig.model_validate(merged(content, self.network_changes))
         except ValidationError as error:
-            raise ValueError(f"network configuration {path} with network_changes: {error}") from error
+            raise ValueError(f"network configuration {path} with network_changes: {validation_text(error)}") from error
         untrained = sorted(set(self.tasks or ()) - set(SUPERVISED))
         if untrained:
             raise ValueError(f"there is no loss for task '{untrained[0]}'")

@@ -13,7 +13,6 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -21,6 +20,7 @@ from mtl_perception.core.camera import Camera, Rig
 from mtl_perception.core.ground_truth import CameraTruth, GroundTruth, Sample
 from mtl_perception.core.labels import UNKNOWN
 from mtl_perception.core.transforms import BODY_FROM_OPTICAL
+from mtl_perception.data.recordings.picture_files import read_pixels
 from mtl_perception.data.recordings.recording import (
     EPOCH_NS,
     Recording,
@@ -97,7 +97,7 @@ def _clip_and_number(path: Path) -> tuple[str, int]:
 
 
 def _read_labels(path: Path) -> NDArray[np.uint8]:
-    ids = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
-    if ids is None or ids.dtype != np.uint8 or ids.ndim != 2:
+    ids = read_pixels(path)
+    if ids.dtype != np.uint8 or ids.ndim != 2:
         raise ValueError(f"{path} is not a readable 8-bit label image")
     return np.where(ids == VOID, np.uint8(UNKNOWN), ids).astype(np.uint8)

@@ -23,6 +23,7 @@ from mtl_perception.core.ground_truth import Box, Sample
 from mtl_perception.core.prediction import EgoMotion
 from mtl_perception.core.transforms import Transform, inverse, quaternion_from_rotation, transform_from
 from mtl_perception.data.errors import BagError
+from mtl_perception.data.recordings.picture_files import read_pixels
 
 DAMAGES = (
     ValueError,
@@ -164,8 +165,8 @@ def read_image(path: Path) -> NDArray[np.uint8]:
     Raises:
         ValueError: the file is missing or no picture.
     """
-    image = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
-    if image is None or image.dtype != np.uint8:
+    image = read_pixels(path)
+    if image.dtype != np.uint8:
         raise ValueError(f"{path} is not a readable 8-bit picture")
     channels = 1 if image.ndim == 2 else image.shape[2]
     conversion = {1: cv2.COLOR_GRAY2RGB, 3: cv2.COLOR_BGR2RGB, 4: cv2.COLOR_BGRA2RGB}[channels]
@@ -178,8 +179,8 @@ def read_depth(path: Path, units_per_metre: float = 1000.0) -> NDArray[np.float3
     Raises:
         ValueError: the file is missing or no such image.
     """
-    raw = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
-    if raw is None or raw.dtype != np.uint16 or raw.ndim != 2:
+    raw = read_pixels(path)
+    if raw.dtype != np.uint16 or raw.ndim != 2:
         raise ValueError(f"{path} is not a readable 16-bit depth image")
     metres = raw.astype(np.float32) * np.float32(1.0 / units_per_metre)
     return np.where((raw == 0) | (raw == 65535), np.float32(np.nan), metres)

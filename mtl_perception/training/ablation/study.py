@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from mtl_perception.core.outside_files import read_yaml
 from mtl_perception.core.prediction import Task
+from mtl_perception.core.validation_text import validation_text
 from mtl_perception.resources import config_file, config_folder
 from mtl_perception.training.ablation.metrics import Metric
 from mtl_perception.training.ablation.statistics import Relation
@@ -174,7 +175,7 @@ class Study(_Section):
         try:
             return cls.model_validate(read_yaml(path))
         except ValidationError as error:
-            raise ValueError(f"study {path}: {error}") from error
+            raise ValueError(f"study {path}: {validation_text(error)}") from error
 
     def seeds(self) -> dict[str, int]:
         """Return how many seeds each variant needs: as many as the claims that compare it, directly or not."""

@@ -10,6 +10,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from mtl_perception.core.outside_files import read_yaml
+from mtl_perception.core.validation_text import validation_text
 from mtl_perception.training.config import BalancingConfig
 from mtl_perception.training.validation.clips import FIRST_UNSEEN_SEED
 
@@ -82,7 +83,7 @@ class DrivingStageConfig(BaseModel):
         try:
             return cls.model_validate(read_yaml(Path(path)))
         except ValidationError as error:
-            raise ValueError(f"training configuration {path}: {error}") from error
+            raise ValueError(f"training configuration {path}: {validation_text(error)}") from error
 
 
 def is_driving_stage(path: str | Path) -> bool:

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from mtl_perception.core.outside_files import read_yaml
 from mtl_perception.core.prediction import Task
+from mtl_perception.core.validation_text import validation_text
 from mtl_perception.files import write_whole
 from mtl_perception.network import load_checkpoint
 from mtl_perception.resources import config_file
@@ -56,7 +57,7 @@ class SingleTaskConfig(BaseModel):
         try:
             return cls.model_validate(read_yaml(path))
         except ValidationError as error:
-            raise ValueError(f"single-task configuration {path}: {error}") from error
+            raise ValueError(f"single-task configuration {path}: {validation_text(error)}") from error
 
 
 @dataclass(frozen=True)

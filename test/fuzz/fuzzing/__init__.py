@@ -27,6 +27,7 @@ The entry points, each with the target that feeds it (`test_entry_points` looks 
     data.recordings.nuscenes.read: recording_nuscenes
     data.recordings.nyu.read: recording_nyu
     data.recordings.open_recording: recording_bag
+    data.recordings.picture_files.read_pixels: pictures
     data.recordings.pickles.read_pickle: pickles
     data.recordings.recording.read_depth: pictures
     data.recordings.recording.read_image: pictures
@@ -51,6 +52,7 @@ The entry points, each with the target that feeds it (`test_entry_points` looks 
     messages.cameras.camera_from_info: calibration
     messages.compressed_images.decode: compressed_images
     messages.compressed_images.decode_depth: compressed_images
+    messages.compressed_images.decode_file: pictures
     messages.compressed_images.format_of: compressed_images
     messages.detections.read_detections: detections
     messages.detections.with_velocities: detections
@@ -111,7 +113,7 @@ Read, but not fed here, and why:
     training.driving.clips.load_clip: a cache of this program's own, rendered anew where it is damaged
     training.start.load_start: load_checkpoint
     training.validation.clip_files.read_clip: a cache of this program's own, rendered anew where it is damaged
-    (the metadata of a bag): the YAML reader of rosbags takes minutes for deep brackets; open
+    (the QoS texts in an .mcap or .db3 file): the YAML reader of rosbags takes minutes for deep brackets; open
     cdr.CdrWriter: only writes; what comes in is deserialised by rclpy, or by rosbags (BagReader.messages)
 
 Called alike, but computing from what has been read:

@@ -283,7 +283,12 @@ TARGETS = (
     Target("pickles", ("data.recordings.pickles.read_pickle",), 3000, _pickles),
     Target(
         "pictures",
-        ("data.recordings.recording.read_image", "data.recordings.recording.read_depth"),
+        (
+            "data.recordings.recording.read_image",
+            "data.recordings.recording.read_depth",
+            "data.recordings.picture_files.read_pixels",
+            "messages.compressed_images.decode_file",
+        ),
         2000,
         _pictures,
     ),
