@@ -22,7 +22,8 @@ class Losses:
     """What one subscription has lost.
 
     Attributes:
-        count: so many messages so far; 0 for ever where the middleware does not number messages.
+        count: so many messages so far; 0 for ever where the middleware does not number messages, or rclpy (Jazzy's) does
+            not tell whose they are.
     """
 
     def __init__(self) -> None:
@@ -38,10 +39,10 @@ class Losses:
 
     def note(self, info: Mapping[str, Any]) -> None:
         """Note the arrival of a message with rclpy's information on it."""
-        number = info["publication_sequence_number"]
-        if number is None:
+        number, source = info.get("publication_sequence_number"), info.get("publisher_gid")
+        if number is None or source is None:
             return
-        publisher = info["publisher_gid"]["data"]
+        publisher = source["data"]
         newest = self._newest.pop(publisher, number - 1)
         self._newest[publisher] = max(number, newest)
         if len(self._newest) > _MAX_PUBLISHERS:
