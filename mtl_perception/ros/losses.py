@@ -22,8 +22,8 @@ class Losses:
     """What one subscription has lost.
 
     Attributes:
-        count: so many messages so far; 0 for ever where the middleware does not number messages, or rclpy (Jazzy's) does
-            not tell whose they are.
+        count: so many messages so far; 0 for ever where the middleware does not number messages, or where rclpy does not
+            tell whose they are (in Jazzy).
     """
 
     def __init__(self) -> None:
