@@ -22,8 +22,8 @@ class Losses:
     """What one subscription has lost.
 
     Attributes:
-        count: so many messages so far; 0 for ever where the middleware does not number messages, or where rclpy does not
-            tell whose they are (in Jazzy).
+        count: so many messages so far; 0 for ever where the middleware does not number messages, or where rclpy, as in
+            Jazzy, does not tell whose they are.
     """
 
     def __init__(self) -> None:
