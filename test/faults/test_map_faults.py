@@ -212,7 +212,7 @@ def test_damaged_autosave(system, case):
     path = shutil.copytree(system.folder / "good", system.folder / "home") / "objects.json"
     good = path.read_bytes()
     path.write_bytes(good + b" ")
-    other = MapSystem(system.folder, autosave_resume=True, autosave_path="home", autosave_period=0.1)
+    other = MapSystem(system.folder, autosave_resume="always", autosave_path="home", autosave_period=0.1)
     try:
         assert other.node.trigger_configure().name == "FAILURE"
         status = next(each for each in other.node._statuses() if each.name == "lifecycle")

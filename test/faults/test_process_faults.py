@@ -53,7 +53,7 @@ class Robot:
             "voxel_size": 0.2,
             "frame_policy": "every",
             "autosave_period": 0.3,
-            "autosave_resume": "true",
+            "autosave_resume": "always",
         }
         arguments = [word for name, value in parameters.items() for word in ("-p", f"{name}:={value}")]
         self.process = subprocess.Popen(

@@ -109,7 +109,7 @@ def rendered_world(kind, cameras):
     labels = LabelSpace.load(config_file("labels", "default"))
     whole = load_rig("surround4", (128, 96))
     layout = RigLayout(Rig(whole.rig.cameras[:cameras]), whole.exposure_offsets_ns)
-    return World.generate(kind, 3, labels, cameras=layout, duration_s=2.0)
+    return World.generate(kind, 3, labels, cameras=layout)
 
 
 class Robot(Node):

@@ -43,7 +43,7 @@ def test_what_is_neither_is_refused_by_name(argument: str, message: str) -> None
         ("- {topic: /a}", r"entry 1: topic and task are needed, it is \{'topic': '/a'\}"),
         ("- {topic: /a, task: depth, camara: x}", "entry 1: 'camara' is not one of camera, dataset, task, topic"),
         ("- {topic: /a, task: depth, dataset: x}", "entry 1: mapping of '/a': depth has no dataset 'x'"),
-        ("- [", "is not YAML"),
+        ("- [", "is not usable YAML"),
     ],
 )
 def test_files_are_checked_entry_by_entry(tmp_path: Path, content: str, message: str) -> None:
