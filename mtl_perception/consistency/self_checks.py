@@ -88,6 +88,11 @@ class SelfChecks:
             self._begin(prediction)
         self.problems = tuple(self._problems())
 
+    @property
+    def has_verdict(self) -> bool:
+        """Whether images of a camera were compared often enough for the photometric test, which takes longest."""
+        return any(len(each.matches) >= _ENOUGH for each in self._results.values())
+
     def values(self) -> Mapping[str, float]:
         """Return the figures behind the verdicts, by name."""
         result: dict[str, float] = {}
