@@ -21,7 +21,9 @@ _ENOUGH = 5  # of them for a verdict
 _MIN_GAIN = 0.1
 _MAX_BETTER = 0.08
 _MAX_DIFFERENCE = 0.3
+_DOUBT = 0.5  # standard errors of the gain in the depth's favour
 _AS_IT_IS = SCALES.index(1.0)
+_TOLD = [index for index, scale in enumerate(SCALES) if not 0.75 < scale < 1.4]  # a network may well be wrong by less
 
 
 @dataclass
@@ -168,14 +170,15 @@ class SelfChecks:
 
 
 def _photometric_problems(name: str, matches: deque[Match]) -> list[str]:
-    correlations = np.mean([each.correlations for each in matches], axis=0)
-    gain = correlations[_AS_IT_IS] - np.mean([each.without_depth for each in matches])
-    best = int(correlations.argmax())
-    if best != _AS_IT_IS and correlations[best] - correlations[_AS_IT_IS] > _MAX_BETTER:
-        factor = SCALES[best]
+    correlations = np.array([each.correlations for each in matches])
+    better = (correlations[:, _TOLD] - correlations[:, _AS_IT_IS, None]).mean(axis=0)
+    if better.max() > _MAX_BETTER:
+        factor = SCALES[_TOLD[int(better.argmax())]]
         return [
             f"camera {name}: the images fit better with all depths times {factor:g}: depth or motion has a wrong scale"
         ]
-    if gain < _MIN_GAIN:
+    gains = correlations[:, _AS_IT_IS] - np.array([each.without_depth for each in matches])
+    # Some pairs of images match in no way at all, and a few of them must not outweigh those that do.
+    if gains.mean() + _DOUBT * gains.std(ddof=1) / np.sqrt(len(gains)) < _MIN_GAIN:
         return [f"camera {name}: depth and poses do not explain how its images change"]
     return []
