@@ -90,7 +90,7 @@ def run_suite(recording: Recording, *, advanced: Callable[[str], None] = lambda 
 
     Args:
         recording: with depth images, and poses.
-        advanced: gets the disturbance-free run's progress, in words, after each frame.
+        advanced: gets the name of the recording after each frame.
 
     Raises:
         ValueError: the recording cannot be read, has no depth, or is too short for a verdict.
