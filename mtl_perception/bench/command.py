@@ -15,10 +15,11 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from mtl_perception.bench import drive, evaluation, mapping, network, soak, sync, transport, world
+from mtl_perception.bench import drive, evaluation, mapping, network, self_checks, soak, sync, transport, world
 from mtl_perception.bench.describe import comma_separated, image_size, positive, positive_number, report_console
 from mtl_perception.bench.results import Result, write_results
 from mtl_perception.bench.sync_streams import bag_stream, rig_stream
+from mtl_perception.data.recordings import open_recording
 from mtl_perception.data.world.command import write_world
 from mtl_perception.data.world.frames import WorldSettings
 from mtl_perception.network import NetworkConfig
@@ -33,6 +34,7 @@ SUITES = (
     drive.SUITE,
     transport.SUITE,
     sync.SUITE,
+    self_checks.SUITE,
     soak.SUITE,
 )
 SIZES = {
@@ -43,13 +45,16 @@ SIZES = {
     drive.SUITE: (160, 120),
     transport.SUITE: (640, 480),
     sync.SUITE: (0, 0),
+    self_checks.SUITE: (160, 120),
     soak.SUITE: (96, 72),
 }
 """Of the images, pixels; of none where only stamps count."""
 _MINUTES = {drive.SUITE: 30.0, soak.SUITE: 10.0}
 _STREET_S = 8.0
+_ROOM_S = 20.0
 _STREAM_S = 60.0  # long enough that queues of 30 fill up with what finds no partner
 _SEEDS = (1, 2, 3)
+_RIGS = {world.SUITE: "surround4", self_checks.SUITE: "mono"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -60,7 +65,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--size",
         type=image_size,
         metavar="WxH",
-        help="size of the images (default: 640x480; world: 224x128; a rendered bag: 256x192; mapping, drive: 160x120)",
+        help="size of the images (default: 640x480; world: 224x128; a rendered bag: 256x192; "
+        "mapping, drive, self-checks: 160x120)",
     )
     of_network = parser.add_argument_group("network")
     of_network.add_argument(
@@ -79,15 +85,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     of_transport.add_argument(
         "--rounds", type=positive, default=50, metavar="N", help="in which all take turns (default: %(default)s)"
     )
-    of_evaluation = parser.add_argument_group("evaluation, sync")
+    of_evaluation = parser.add_argument_group("evaluation, sync, self-checks")
     of_evaluation.add_argument(
         "--bag",
         type=Path,
-        help="to replay, with ground truth (default: a rendered street); sync: whose stamps are taken, too",
+        help="to replay, with ground truth (default: a rendered street; self-checks: a rendered room); "
+        "sync: whose stamps are taken, too",
     )
     of_evaluation.add_argument(
         "--scene", choices=tuple(SCENES), default="street", help="map settings (default: %(default)s)"
     )
+    of_recording = parser.add_argument_group("self-checks")
+    of_recording.add_argument(
+        "--recording",
+        nargs=2,
+        metavar=("KIND", "SOURCE"),
+        help="instead of a bag: what `convert` reads, with depth images and poses",
+    )
+    of_recording.add_argument("--first", type=int, metavar="ID", help="rgbd: the first frame's id")
+    of_recording.add_argument("--last", type=int, metavar="ID", help="rgbd: the last frame's id")
     of_mapping = parser.add_argument_group("mapping")
     of_mapping.add_argument(
         "--small-map", type=positive, default=1000, metavar="N", help="blocks of a small map (default: %(default)s)"
@@ -106,7 +122,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     of_world.add_argument("--worlds", type=positive, default=6, metavar="N", help="of each kind (default: %(default)s)")
     of_world.add_argument("--frames", type=positive, default=10, metavar="N", help="of each (default: %(default)s)")
-    of_world.add_argument("--rig", default="surround4", help="of config/rigs, by name or path (default: %(default)s)")
+    of_world.add_argument(
+        "--rig", help="of config/rigs, by name or path (default: surround4; self-checks, in a rendered room: mono)"
+    )
     of_world.add_argument(
         "--workers", type=positive, default=2, metavar="N", help="processes at the same time (default: %(default)s)"
     )
@@ -148,7 +166,7 @@ def _world_results(arguments: argparse.Namespace, size: tuple[int, int], progres
         arguments.kinds,
         worlds=arguments.worlds,
         frames=arguments.frames,
-        cameras=arguments.rig,
+        cameras=arguments.rig or _RIGS[world.SUITE],
         size=size,
         processes=arguments.workers,
         advanced=_bar(progress, len(arguments.kinds) * arguments.worlds),
@@ -195,6 +213,20 @@ def _sync_results(arguments: argparse.Namespace, size: tuple[int, int], progress
     return sync.run_suite(streams, reference, rounds=arguments.rounds, advanced=advanced)
 
 
+def _self_check_results(arguments: argparse.Namespace, size: tuple[int, int], progress: Progress) -> list[Result]:
+    if arguments.bag is not None and arguments.recording is not None:
+        raise ValueError("--bag and --recording: only one of them can be taken")
+    with tempfile.TemporaryDirectory(prefix="mtl_perception_") as folder:
+        kind, source = arguments.recording or ("bag", arguments.bag)
+        if source is None:
+            source = Path(folder) / "room"
+            rig = arguments.rig or _RIGS[self_checks.SUITE]
+            write_world(WorldSettings("indoor", seconds=_ROOM_S, cameras=rig, image_size=size), source)
+        chosen = {name: getattr(arguments, name) for name in ("first", "last") if getattr(arguments, name) is not None}
+        recording = open_recording(kind, source, **chosen)
+        return self_checks.run_suite(recording, advanced=_bar(progress, len(recording)))
+
+
 def _soak_results(arguments: argparse.Namespace, size: tuple[int, int], progress: Progress) -> list[Result]:
     minutes = arguments.minutes or _MINUTES[soak.SUITE]
     results, record = soak.run_suite(size, minutes, advanced=_bar(progress, soak.SAMPLES))
@@ -210,6 +242,7 @@ _MEASURES: dict[str, Callable[[argparse.Namespace, tuple[int, int], Progress], l
     drive.SUITE: _drive_results,
     transport.SUITE: _transport_results,
     sync.SUITE: _sync_results,
+    self_checks.SUITE: _self_check_results,
     soak.SUITE: _soak_results,
 }
 

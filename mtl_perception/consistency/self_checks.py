@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import median
 
@@ -21,7 +21,9 @@ _ENOUGH = 5  # of them for a verdict
 _MIN_GAIN = 0.1
 _MAX_BETTER = 0.08
 _MAX_DIFFERENCE = 0.3
+_DOUBT = 0.5  # standard errors of the gain in the depth's favour
 _AS_IT_IS = SCALES.index(1.0)
+_TOLD = [index for index, scale in enumerate(SCALES) if not 0.75 < scale < 1.4]  # a network may well be wrong by less
 
 
 @dataclass
@@ -45,17 +47,18 @@ class SelfChecks:
 
     * Photometric: does an earlier image, warped by depth and poses, look like this one (see `photometric`)? Two
       complaints are possible: the depth explains the image no better than none at all (the correlation gains less than
-      0.1), or all depths times some factor explain it better (by more than 0.08), as if depths or motion had the wrong
-      scale.
+      0.1, half a standard error in favour of the depth), or all depths times 0.5, 0.67, 1.5 or 2 explain it better (by
+      more than 0.08), as if depths or motion had the wrong scale. Cameras with too few results each are judged
+      together.
     * Depth over time: do the depths of two images of a camera agree (by less than 30 %, in the median)?
     * Depth between cameras: do those of two cameras where they overlap? That needs no poses.
 
-    A verdict is of the newest 12 results and takes at least 5, so one frame alone does not alarm. The thresholds are
-    from a recorded room (200 frames of a hand-held camera, 640x480 at 7.5 Hz, with its recorded depth and poses), by
-    the share of frames with an alarm: 0 with the depth as recorded, with noise of 10 % and with smooth errors of 20 %;
-    0.65 with all depths times 1.5, 0.9 with all times 0.67, with random depth and with poses of other moments. The
-    first alarm came after 2 to 3 s. In rendered rooms each of those faults is told, too. Not seen: a wrong scale while
-    the robot stands still, and whatever is wrong where there is no texture.
+    A verdict is of the newest 12 results and takes at least 5, so one frame alone does not alarm. docs/diagnostics.md
+    says how often there is an alarm where nothing is wrong and where something is; `bench --suite self-checks` measures
+    it. The thresholds were chosen on frames 0 to 796 of the room of 7-Scenes there, and on rendered worlds of seed 3;
+    the half standard error after false alarms in the frames from 798 on, which are held out no more for that. Not
+    seen: a wrong scale while the robot stands still or moves little for what its image resolves, one of less than some
+    40 %, and whatever is wrong where there is no texture.
 
     Bounded: one image and its prediction of one camera, and a few hundred numbers. No clock is read: the same
     predictions give the same verdicts.
@@ -87,6 +90,11 @@ class SelfChecks:
         elif prediction.stamp_ns >= self._due_ns:
             self._begin(prediction)
         self.problems = tuple(self._problems())
+
+    @property
+    def has_verdict(self) -> bool:
+        """Whether images were compared often enough for the photometric test, which takes longest."""
+        return sum(len(each.matches) for each in self._results.values()) >= _ENOUGH
 
     def values(self) -> Mapping[str, float]:
         """Return the figures behind the verdicts, by name."""
@@ -158,19 +166,22 @@ class SelfChecks:
                 else:
                     found.append(f"camera {name}: depth changes by {percent:.0f} % from image to image")
             if len(results.matches) >= _ENOUGH:
-                found += _photometric_problems(name, results.matches)
+                found += _photometric_problems(f"camera {name}", results.matches)
+        few = {name: each.matches for name, each in self._results.items() if 0 < len(each.matches) < _ENOUGH}
+        together = [each for matches in few.values() for each in matches]
+        if len(together) >= _ENOUGH:
+            found += _photometric_problems(f"cameras {', '.join(sorted(few))} together", together)
         return found
 
 
-def _photometric_problems(name: str, matches: deque[Match]) -> list[str]:
-    correlations = np.mean([each.correlations for each in matches], axis=0)
-    gain = correlations[_AS_IT_IS] - np.mean([each.without_depth for each in matches])
-    best = int(correlations.argmax())
-    if best != _AS_IT_IS and correlations[best] - correlations[_AS_IT_IS] > _MAX_BETTER:
-        factor = SCALES[best]
-        return [
-            f"camera {name}: the images fit better with all depths times {factor:g}: depth or motion has a wrong scale"
-        ]
-    if gain < _MIN_GAIN:
-        return [f"camera {name}: depth and poses do not explain how its images change"]
+def _photometric_problems(whose: str, matches: Sequence[Match]) -> list[str]:
+    correlations = np.array([each.correlations for each in matches])
+    better = (correlations[:, _TOLD] - correlations[:, _AS_IT_IS, None]).mean(axis=0)
+    if better.max() > _MAX_BETTER:
+        factor = SCALES[_TOLD[int(better.argmax())]]
+        return [f"{whose}: the images fit better with all depths times {factor:g}: depth or motion has a wrong scale"]
+    gains = correlations[:, _AS_IT_IS] - np.array([each.without_depth for each in matches])
+    # Some pairs of images match in no way at all, and a few of them must not outweigh those that do.
+    if gains.mean() + _DOUBT * gains.std(ddof=1) / np.sqrt(len(gains)) < _MIN_GAIN:
+        return [f"{whose}: depth and poses do not explain how the images change"]
     return []

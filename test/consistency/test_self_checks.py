@@ -116,6 +116,20 @@ def test_poses_of_other_moments_are_told(walk):
     assert problems(walk, shuffled) != ""
 
 
+@pytest.mark.parametrize("factor", [1.0, 0.67])
+def test_cameras_with_few_results_each_are_judged_together(walk, factor):
+    checks = SelfChecks()
+    for index, cameras in enumerate(walk):
+        name = ("left", "right")[index // 2 % 2]
+        camera = scaled(factor, index, cameras["front"])
+        camera = dataclasses.replace(camera, camera=dataclasses.replace(camera.camera, name=name))
+        checks.add(prediction({name: camera}))
+    assert checks.has_verdict
+    told = ["cameras left, right together: the images fit better with all depths times 1.5"] if factor < 1 else []
+    assert len(checks.problems) == len(told)
+    assert all(problem.startswith(each) for problem, each in zip(checks.problems, told, strict=True))
+
+
 def test_a_time_that_begins_anew_forgets_the_old_one(walk):
     checks = SelfChecks()
     for index, cameras in enumerate(walk):
