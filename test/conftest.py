@@ -23,9 +23,13 @@ def free_domain() -> int:
     first = os.getpid() % len(DOMAINS)
     for offset in range(len(DOMAINS)):
         domain = DOMAINS[(first + offset) % len(DOMAINS)]
-        if all(is_free_udp_port(7400 + 250 * domain + port) for port in (0, 10, 11)):
+        if is_free_domain(domain):
             return domain
     raise RuntimeError("every ROS domain from 1 to 100 is in use on this machine")
+
+
+def is_free_domain(domain: int) -> bool:
+    return all(is_free_udp_port(7400 + 250 * domain + port) for port in (0, 10, 11))
 
 
 def is_free_udp_port(port: int) -> bool:
@@ -54,6 +58,16 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 def recordings() -> Path:
     """The folder with the real recordings beside the checkout. Tests that use it carry the marker `recordings`."""
     return RECORDINGS
+
+
+@pytest.fixture(scope="module")
+def own_domain() -> Iterator[int]:
+    """A ROS domain in which nothing is left of other modules' processes, for this process and those that it starts."""
+    before = os.environ["ROS_DOMAIN_ID"]
+    domain = next(each for each in DOMAINS if str(each) != before and is_free_domain(each))
+    os.environ["ROS_DOMAIN_ID"] = str(domain)
+    yield domain
+    os.environ["ROS_DOMAIN_ID"] = before
 
 
 @pytest.fixture

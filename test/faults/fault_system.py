@@ -322,17 +322,21 @@ class Seen:
         """Wait for a status of at least a level (1: WARN) whose message has a pattern, and return the message."""
 
         def find() -> str:
-            self.system.check_alive()
-            for each in list(self.system.watcher.snapshots.get(node, ())):
-                if each.at_s < self.began_s or each.levels.get(status, 0) < at_least:
-                    continue
-                if re.search(pattern, each.messages[status]):
-                    return each.messages[status]
-            return ""
+            return self.message(status, pattern, node, at_least)
 
         found = until(find, lambda: f"/{pattern}/ in {status} ({self.system.newest(node).messages.get(status)})")
         self.case.saw(f"{node}: {status}: {found}")
         return found
+
+    def message(self, status: str, pattern: str, node: str = "perception", at_least: int = 1) -> str:
+        """Return the first such message so far, or ""."""
+        self.system.check_alive()
+        for each in list(self.system.watcher.snapshots.get(node, ())):
+            if each.at_s < self.began_s or each.levels.get(status, 0) < at_least:
+                continue
+            if re.search(pattern, each.messages[status]):
+                return each.messages[status]
+        return ""
 
     def count(self, status: str, key: str, more: int = 1, node: str = "perception") -> int:
         """Wait until a counter has risen by `more` since the beginning, and return by how much it has."""

@@ -114,9 +114,9 @@ class Suite:
 
 
 @pytest.fixture(scope="module")
-def team(tmp_path_factory):
+def team(tmp_path_factory, own_domain):
     context = Context()
-    rclpy.init(context=context, signal_handler_options=SignalHandlerOptions.NO)
+    rclpy.init(context=context, domain_id=own_domain, signal_handler_options=SignalHandlerOptions.NO)
     robots = {name: Robot(name, context) for name in ROBOTS}
     spinning = Spinning(context, list(robots.values()))
     folder = tmp_path_factory.mktemp("robots")
