@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Two robots on one network, one in several processes and one in one; nodes that are killed come back and carry on."""
 
+import json
 import os
 import signal
 import subprocess
@@ -175,9 +176,11 @@ def test_killed_nodes_come_back_and_the_map_goes_on(team):
         os.kill(pid, signal.SIGKILL)
     a.drives = False
     a.statuses.clear()
+    saved = json.loads((maps / "autosave-a" / "manifest.json").read_text())["frames"]
+    assert saved >= 1
     until(lambda: suite.heard("active again: "), "the nodes again", suite)
     until(lambda: suite.heard(f"continuing the map at {maps / 'autosave-a'}"), "the saved map", suite)
-    until(lambda: a.mapped() >= before, "the saved map's size", suite)
+    until(lambda: a.mapped() >= saved, "the saved map's size", suite)
     progress, mapped = len(a.progress), a.mapped()
     a.drives = True
     until(lambda: len(a.progress) > progress and a.mapped() > mapped, "mapping that goes on", suite)
