@@ -152,7 +152,7 @@ class Walkers:
             points[-1] + leads * (points[-1] - points[-2]),
         )
         path, ways = path_through([Leg(points, 1, _SMOOTHING_M, lead_in, lead_out)])
-        if np.isin(_cells(np.stack([path.x, path.y], axis=1)), self._blocked).any():
+        if _has_any(self._blocked, _cells(np.stack([path.x, path.y], axis=1))):
             return
         limit = np.minimum(speed, np.sqrt(_SIDEWAYS_M_S2 / np.maximum(np.abs(path.curvature), 1e-6)))
         rolling = start - 2.6 * speed > -0.1
@@ -222,8 +222,15 @@ def _is_roadway(plan: StreetPlan, index: int, s: NDArray[np.float64], d: NDArray
     return result
 
 
+def _has_any(ordered: NDArray[np.int64], numbers: NDArray[np.int64]) -> bool:
+    """Return whether any of the numbers is among ascending ones; np.isin would sort or hash them all at each call."""
+    at = np.searchsorted(ordered, numbers)
+    found = at < len(ordered)
+    return bool((ordered[at[found]] == numbers[found]).any())
+
+
 def _cells_of_things(scene: Scene) -> NDArray[np.int64]:
-    """Return the numbers of all cells in which something stands, and of their neighbours."""
+    """Return the numbers of all cells in which something stands, and of their neighbours; ascending."""
     corners = [thing.mesh.corners.reshape(-1, 3) for thing in scene.still]
     points = np.concatenate([np.zeros((0, 3), np.float32), *corners])
     inside = (points[:, 2] > _BODY_M[0]) & (points[:, 2] < _BODY_M[1])
