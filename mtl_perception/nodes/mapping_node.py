@@ -93,11 +93,8 @@ class MappingNode(ManagedNode):
         if worker is None or not self.is_active:
             return
         prediction = as_published(prediction)
-        worker.submit(
-            _Frame(
-                prediction.stamp_ns, clock.fork() if clock else self._arrival(prediction.stamp_ns), lambda: prediction
-            )
-        )
+        clock = clock.fork() if clock else self._arrival(prediction.stamp_ns)
+        worker.submit(_Frame(prediction.stamp_ns, clock, lambda: prediction))
 
     def configure(self) -> None:
         """Make an empty map, the publishers and the services."""
@@ -151,9 +148,7 @@ class MappingNode(ManagedNode):
             qos_overriding_options=qos.overridable(),
         )
         self._subscriptions_made.append(frames)
-        self._monitor = TopicMonitor(
-            self, frames, paced=self._settings.value.frame_policy == "every", losses=losses
-        )
+        self._monitor = TopicMonitor(self, frames, paced=self._settings.value.frame_policy == "every", losses=losses)
 
     def deactivate(self) -> None:
         """Stop listening, finish the frame at hand and publish what has not been published; the map stays."""
