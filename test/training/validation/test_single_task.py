@@ -163,5 +163,5 @@ def test_the_comparison_is_written_with_its_intervals(tmp_path: Path) -> None:
 def test_a_wrong_key_is_named(tmp_path: Path) -> None:
     path = tmp_path / "wrong.yaml"
     path.write_text(json.dumps({"training": "nano", "tasks": {"depth": ["depth"]}, "speed": 1}))
-    with pytest.raises(ValueError, match=r"wrong\.yaml.*\n.*speed"):
+    with pytest.raises(ValueError, match=r"wrong\.yaml.*speed"):
         SingleTaskConfig.load(path)
