@@ -272,6 +272,7 @@ def _print_soak(console: Console, record: soak.Record) -> None:
     for name in soak.NODES:
         for column in (f"{name}: memory", "age p50 / p99", "used + dropped"):
             table.add_column(column, justify="right")
+    table.add_column("others had", justify="right")
     for row in soak.table(record):
         table.add_row(*row)
     console.print(table)

@@ -5,8 +5,10 @@
 Perception, mapping and their manager run in processes of their own, as `up --processes` starts them, and get images of
 six cameras at 10 Hz from a robot in another process. The network is that of the package, working on images as small as
 they come, so that two cores can keep up. The robot goes to and fro, so that its map is soon complete: what grows then,
-leaks. The first fifth of the time is warm-up; the rest has eight windows, of which the first and the last
-are compared. Ages are those of `<node>/progress`, which diagnostics take their percentiles of.
+leaks. The first fifth of the time is warm-up; the rest has eight windows, and the median of the last three is compared
+with that of the first three: a machine that others use, too, may be slower for a minute, and that is no growth. How much
+of the processors the hypervisor gave to others is told beside it. Ages are those of `<node>/progress`, which
+diagnostics take their percentiles of.
 """
 
 from __future__ import annotations
@@ -55,7 +57,8 @@ _FRAMES = 20  # of the way to and fro
 _START_TIMEOUT_S = 300.0
 _WARM_UP = 0.2  # of the time
 _WINDOWS = 8
-_MEMORY_GROWTH = 1.05  # what the last window may be of the first
+_COMPARED = 3  # of the windows, at the begin and at the end
+_MEMORY_GROWTH = 1.05  # what the last windows may be of the first
 _AGE_GROWTH, _AGE_NOISE_MS = 1.25, 20.0  # likewise; less than so many ms is noise
 _AGES = ("stamp_age_p50", "stamp_age_p99")
 
@@ -70,6 +73,8 @@ class Record:
         ages_ms: per node, when a frame was done and how old its stamp was then, ms.
         dropped: per node and reason, when frames were dropped.
         sent: when frames were sent.
+        processors: when they were looked at, and all time of the processors until then: what others were given, and
+            all together, ticks of the kernel.
     """
 
     seconds: float
@@ -77,6 +82,7 @@ class Record:
     ages_ms: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
     dropped: dict[tuple[str, str], list[float]] = field(default_factory=dict)
     sent: list[float] = field(default_factory=list)
+    processors: list[tuple[float, tuple[int, int]]] = field(default_factory=list)
 
     def windows(self) -> list[tuple[float, float]]:
         """Return the begin and the end of each window after the warm-up."""
@@ -129,6 +135,7 @@ def run_suite(
             for number in range(1, SAMPLES + 1):
                 time.sleep(max(0.0, number / SAMPLES * record.seconds - watcher.elapsed_s))
                 check()
+                record.processors.append((watcher.elapsed_s, processor_times()))
                 for name, pid in pids.items():
                     record.memory_mb.setdefault(name, []).append((watcher.elapsed_s, proportional_set_mb(pid)))
                 advanced(", ".join(f"{name} {samples[-1][1]:.0f} MB" for name, samples in record.memory_mb.items()))
@@ -136,18 +143,18 @@ def run_suite(
 
 
 def compared(record: Record) -> list[Result]:
-    """Return the last window beside the first, and how many frames were used of those sent after the warm-up."""
+    """Return the last windows beside the first, and how many frames were used of those sent after the warm-up."""
     windows = record.windows()
-    first, last = windows[0], windows[-1]
     results = []
     for name, samples in record.memory_mb.items():
-        values = [median(_within(samples, window)) for window in (last, first)]
-        results.append(Result(SUITE, f"memory_of_{name}", values[0], "MB", "after warm-up", values[1]))
+        value, before = _last_and_first([median(_within(samples, window)) for window in windows])
+        results.append(Result(SUITE, f"memory_of_{name}", value, "MB", "after warm-up", before))
     for name, ages in record.ages_ms.items():
-        at_the_end, at_first = (np.percentile(_within(ages, window), [50, 99]) for window in (last, first))
-        for age, value, before in zip(_AGES, at_the_end, at_first, strict=True):
-            results.append(Result(SUITE, f"{age}_of_{name}", float(value), "ms", "after warm-up", float(before)))
-        begin, end = first[0], last[1]
+        percentiles = np.array([np.percentile(_within(ages, window), [50, 99]) for window in windows])
+        for age, values in zip(_AGES, percentiles.T, strict=True):
+            value, before = _last_and_first(values.tolist())
+            results.append(Result(SUITE, f"{age}_of_{name}", value, "ms", "after warm-up", before))
+        begin, end = windows[0][0], windows[-1][1]
         used, sent = len(_within(ages, (begin, end))), sum(begin <= at < end for at in record.sent)
         results.append(Result(SUITE, f"frames_of_{name}", float(used), "", "sent", float(sent)))
     return results
@@ -166,7 +173,9 @@ def problems(results: Iterable[Result]) -> list[str]:
 
 
 def table(record: Record) -> list[list[str]]:
-    """Return a row a window: its end; per node memory, p50 and p99 of stamp ages, frames used and dropped."""
+    """Return a row a window: its end; per node memory, p50 and p99 of stamp ages, frames used and dropped; what others
+    had of the processors.
+    """
     rows = []
     for window in record.windows():
         row = [f"{window[1]:.0f} s"]
@@ -176,7 +185,8 @@ def table(record: Record) -> list[list[str]]:
             memory = median(_within(record.memory_mb[name], window))
             dropped = sum(_count(at, window) for (node, _), at in record.dropped.items() if node == name)
             row += [f"{memory:.1f} MB", f"{p50:.0f} / {p99:.0f} ms", f"{len(ages)} + {dropped}"]
-        rows.append(row)
+        (others, all_), *_, (others_then, all_then) = [times for at, times in record.processors if _is_in(at, window)]
+        rows.append([*row, f"{(others_then - others) / max(all_then - all_, 1):.1%}"])
     return rows
 
 
@@ -194,6 +204,16 @@ def proportional_set_mb(pid: int) -> float:
     """
     lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("Pss:")) * 1024 / 1e6
+
+
+def processor_times() -> tuple[int, int]:
+    """Return how much time of the processors others were given by the hypervisor, and all of it, ticks since the start.
+
+    Raises:
+        OSError: the system is not Linux.
+    """
+    times = [int(word) for word in Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
+    return times[7], sum(times)
 
 
 class _Watcher(Node):
@@ -278,10 +298,17 @@ def _robot_command(size: tuple[int, int], ros: Sequence[str]) -> list[str]:
     return [sys.executable, "-c", "from mtl_perception.bench.soak_robot import main; main()", *options, *ros]
 
 
+def _last_and_first(of_windows: Sequence[float]) -> tuple[float, float]:
+    return median(of_windows[-_COMPARED:]), median(of_windows[:_COMPARED])
+
+
 def _within(samples: Sequence[tuple[float, float]], window: tuple[float, float]) -> list[float]:
-    begin, end = window
-    return [value for at, value in samples if begin <= at < end]
+    return [value for at, value in samples if _is_in(at, window)]
 
 
 def _count(times: Sequence[float], window: tuple[float, float]) -> int:
-    return sum(window[0] <= at < window[1] for at in times)
+    return sum(_is_in(at, window) for at in times)
+
+
+def _is_in(at: float, window: tuple[float, float]) -> bool:
+    return window[0] <= at < window[1]

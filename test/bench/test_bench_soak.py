@@ -12,29 +12,38 @@ from nav_msgs.msg import Odometry
 from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo, Image
 
-from mtl_perception.bench.soak import Record, compared, problems, proportional_set_mb, slope_mb_per_hour, table
+from mtl_perception.bench.soak import (
+    Record,
+    compared,
+    problems,
+    processor_times,
+    proportional_set_mb,
+    slope_mb_per_hour,
+    table,
+)
 from mtl_perception.bench.soak_robot import Robot, to_and_fro
 from mtl_perception.messages.stamps import stamp_ns_from
 from mtl_perception.ros.process import Spinning, close
 
 
 def record(memory_growth=1.0, age_growth=1.0) -> Record:
-    """A minute of 10 Hz in which memory and ages grow by a factor, in a straight line, after the warm-up."""
+    """A minute of 10 Hz in which memory and ages grow by a factor, in a straight line, from window 2 to window 7."""
     seen = Record(60.0)
     times = [0.1 * tick for tick in range(600)]
 
     def grown(at, by):
-        return 1.0 + (by - 1.0) * max(0.0, at - 15.0) / 42.0  # middles of the first and the last window
+        return 1.0 + (by - 1.0) * max(0.0, at - 21.0) / 30.0  # their middles
 
     for node in ("perception", "mapping"):
         seen.memory_mb[node] = [(at, 500.0 * grown(at, memory_growth)) for at in times[::5]]
         seen.ages_ms[node] = [(at, 200.0 * grown(at, age_growth)) for at in times[::2]]
         seen.dropped[node, "too slow"] = times[1::2]
     seen.sent = times
+    seen.processors = [(at, (round(3 * at), round(200 * at))) for at in times[::5]]
     return seen
 
 
-def test_the_first_window_after_the_warm_up_is_compared_with_the_last():
+def test_the_first_windows_after_the_warm_up_are_compared_with_the_last():
     results = {result.name: result for result in compared(record(memory_growth=1.2))}
     memory = results["memory_of_mapping"]
     assert memory.reference_value == pytest.approx(500, rel=0.01) and memory.ratio == pytest.approx(1.2, rel=0.02)
@@ -58,7 +67,26 @@ def test_a_row_a_window_and_the_slope():
     rows = table(seen)
     assert [row[0] for row in rows] == [f"{end} s" for end in range(18, 61, 6)]
     assert rows[3][3] == "30 + 30" and rows[0][2] == "200 / 200 ms" and rows[0][1].endswith(" MB")
-    assert slope_mb_per_hour(seen.memory_mb["mapping"], 16.0) == pytest.approx(50 / 42 * 3600, rel=0.05)
+    assert {row[-1] for row in rows} == {"1.5%"}
+    assert slope_mb_per_hour(seen.memory_mb["mapping"], 21.0) == pytest.approx(50 / 30 * 3600, rel=0.05)
+
+
+def test_one_window_in_which_the_machine_was_slow_is_no_growth_and_two_are():
+    def slow_from(begin):
+        seen = record()
+        seen.ages_ms = {
+            node: [(at, age * (2.0 if at >= begin else 1.0)) for at, age in ages] for node, ages in seen.ages_ms.items()
+        }
+        return problems(compared(seen))
+
+    assert slow_from(54.0) == [] and len(slow_from(48.0)) == 4
+
+
+def test_what_others_have_of_the_processors_is_less_than_all_and_both_only_grow():
+    others, all_ = processor_times()
+    assert 0 <= others < all_
+    others_then, all_then = processor_times()
+    assert others <= others_then and all_ <= all_then
 
 
 def test_the_memory_of_a_process_is_that_of_the_kernel():
