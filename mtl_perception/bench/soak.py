@@ -4,11 +4,11 @@
 
 Perception, mapping and their manager run in processes of their own, as `up --processes` starts them, and get images of
 six cameras at 10 Hz from a robot in another process. The network is that of the package, working on images as small as
-they come, so that two cores can keep up. The robot goes to and fro, so that its map is soon complete: what grows then,
+they come. The robot goes to and fro, so that its map is soon complete: what grows then,
 leaks. The first fifth of the time is warm-up; the rest has eight windows, and the median of the last three is compared
-with that of the first three: a machine that others use, too, may be slower for a minute, and that is no growth. How much
-of the processors the hypervisor gave to others is told beside it. Ages are those of `<node>/progress`, which
-diagnostics take their percentiles of.
+with that of the first three: a machine that others use, too, may be slower for a minute, and that is no growth. What
+the hypervisor gave to others is told beside it. Ages are those of `<node>/progress`, which diagnostics take their
+percentiles of.
 """
 
 from __future__ import annotations
