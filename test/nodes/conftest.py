@@ -207,5 +207,11 @@ def graph(ros_context):
 
 
 @pytest.fixture
-def robot(graph):
-    return graph.add(Robot(graph.context))
+def new_robot(graph):
+    """Returns what makes a robot when the test wants it."""
+    return lambda: graph.add(Robot(graph.context))
+
+
+@pytest.fixture
+def robot(new_robot):
+    return new_robot()

@@ -179,6 +179,45 @@ def test_what_is_missing_is_named_within_five_seconds(graph, robot, start):
     graph.until(lambda: "'base_link' <- 'front_optical_frame'" in _inputs(graph), "a complaint about the transform")
 
 
+@pytest.mark.parametrize("last", ["node", "robot", "transforms"])
+def test_it_does_not_matter_what_starts_last(graph, new_robot, last):
+    def start_node():
+        values = {"cameras": ["front", "left"], "tasks": ["depth"], "frame_policy": "every"}
+        node = PerceptionNode(context=graph.context, parameter_overrides=graph.overrides(**values))
+        assert node.trigger_configure() == node.trigger_activate() == SUCCESS
+        graph.add(node)
+
+    if last != "node":
+        start_node()
+    robot = new_robot()
+    if last != "transforms":
+        robot.broadcast()
+    if last == "node":
+        robot.send(0.9)  # to nobody
+        start_node()
+    robot.wait_for_listeners()
+    graph.until(lambda: graph.watcher.count_publishers("perception/progress") == 1, "who reports progress")
+    robot.send(1.0)
+    if last == "transforms":
+        graph.until(lambda: "'base_link' <- 'front_optical_frame'" in _inputs(graph), "a complaint about the transform")
+        robot.broadcast()
+    seconds = iter(1.0 + 0.1 * number for number in range(1, 100))
+
+    def is_used():
+        stamp_ns = robot.send(next(seconds))
+        told = []
+
+        def is_told():
+            told[:] = [p for p in graph.progress["perception"] if stamp_ns_from(p.header.stamp) == stamp_ns]
+            return told
+
+        graph.until(is_told, "progress")
+        return told[0].used
+
+    graph.until(is_used, "a frame that is used")
+    assert last == "transforms" or all(progress.used for progress in graph.progress["perception"])
+
+
 def test_nothing_is_computed_that_nobody_wants(graph, robot, start):
     robot.broadcast()
     start(tasks=["on_demand"])
