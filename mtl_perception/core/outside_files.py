@@ -16,6 +16,8 @@ from typing import Any
 
 import yaml
 
+from mtl_perception.core.validation_text import error_text
+
 _YAML_BYTES = 512 * 2**10
 _YAML_ITEMS = 100_000
 _YAML_DEPTH = 40
@@ -89,7 +91,7 @@ def read_yaml(path: Path) -> Any:
     except RecursionError:
         raise ValueError(f"{path} is not usable YAML: it is nested too deeply") from None
     except (yaml.YAMLError, *_UNFIT) as error:
-        raise ValueError(f"{path} is not usable YAML: {' '.join(str(error).split())}") from error
+        raise ValueError(f"{path} is not usable YAML: {error_text(error)}") from error
     finally:
         loader.dispose()
 

@@ -35,6 +35,7 @@ from rosbags.rosbag2.storage_mcap import McapReader
 from rosbags.typesys import Stores, get_typestore
 from rosbags.typesys.store import Typestore
 
+from mtl_perception.core.validation_text import error_text
 from mtl_perception.data.bag_checks import MOST_BYTES, check_chunks, check_files
 from mtl_perception.data.errors import BagError
 from mtl_perception.data.mcap_chunks import McapChunks, decompressed
@@ -290,9 +291,8 @@ class BagReader:
             try:
                 message = self._types.deserialize_cdr(data, message_type)
             except Exception as error:  # rosbags makes the code that reads a type from the bag's own definition of it
-                raise BagError(
-                    f"bag {self.path}: {topic}: the message of {stamp_ns} is no {message_type}: {error}"
-                ) from error
+                no_message = f"{topic}: the message of {stamp_ns} is no {message_type}"
+                raise BagError(f"bag {self.path}: {no_message}: {error_text(error)}") from error
             yield topic, stamp_ns, message
 
     def _span(
@@ -312,7 +312,7 @@ class BagReader:
             raise
         except Exception as error:  # there is no end of kinds: of sqlite, of yaml, of decompressors, of numbers too big
             damage = "" if isinstance(error, (ReaderError, OSError)) else f"it is damaged: {type(error).__name__}: "
-            raise BagError(f"bag {self.path}: {damage}{' '.join(str(error).split())}") from error
+            raise BagError(f"bag {self.path}: {damage}{error_text(error)}") from error
 
     def _storages(self) -> list[Any]:
         return list(getattr(self._reader.storage, "storages", [self._reader.storage]))

@@ -5,7 +5,7 @@
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from mtl_perception.core.validation_text import validation_text
+from mtl_perception.core.validation_text import error_text, validation_text
 
 
 class _Part(BaseModel):
@@ -29,3 +29,9 @@ def test_what_is_no_mapping_at_all_is_said_of_all() -> None:
     with pytest.raises(ValidationError) as caught:
         _Whole.model_validate(7)
     assert validation_text(caught.value).startswith("all of it: ")
+
+
+def test_the_text_of_any_error_is_one_line_and_no_longer_than_anybody_reads() -> None:
+    assert error_text(ValueError("cannot\n  read")) == "cannot read"
+    text = error_text(ValueError("x " * 10_000))
+    assert text.startswith("x x x") and text.endswith("...") and len(text) == 503
