@@ -11,10 +11,15 @@ from __future__ import annotations
 import json
 import os
 import stat
+import struct
+import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import yaml
+from numpy.typing import NDArray
 
 from mtl_perception.core.validation_text import error_text
 
@@ -23,6 +28,7 @@ _YAML_ITEMS = 100_000
 _YAML_DEPTH = 40
 _NUMBER_LENGTH = 64  # characters; Python's own conversions of long ones take a time that grows with their square
 _UNFIT = (ArithmeticError, LookupError, TypeError, AttributeError, RecursionError, ValueError)
+_UNFIT_ARCHIVES = (OSError, EOFError, MemoryError, RuntimeError, zipfile.BadZipFile, zlib.error, struct.error)
 """What the constructors of YAML's types raise for values that are none, beside their own errors."""
 
 
@@ -68,6 +74,22 @@ def parse_json(text: str | bytes) -> Any:
         return json.loads(text)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
+
+
+def read_npz(path: Path) -> dict[str, NDArray]:
+    """Return the arrays of an .npz file: no objects, which could run anything.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is none, or damaged; names it.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+    except FileNotFoundError:
+        raise
+    except (*_UNFIT, *_UNFIT_ARCHIVES) as error:
+        raise ValueError(f"{path} is damaged: {type(error).__name__}: {error_text(error)}") from error
 
 
 def read_yaml(path: Path) -> Any:

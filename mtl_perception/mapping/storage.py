@@ -72,6 +72,7 @@ _ERRORS = (
     ArithmeticError,
     MemoryError,
     RuntimeError,  # of zipfile: encrypted or of an unknown kind
+    EOFError,
     struct.error,
     zipfile.BadZipFile,
 )

@@ -61,7 +61,7 @@ class _Scene(Recording):
         content = json.loads(path.read_text())
         data = {entry["key"]: entry for entry in content["data"]}
         self._samples: list[dict[str, Any]] = [
-            {data[key]["id"]["name"]: next(iter(data[key]["datum"].values())) for key in sample["datum_keys"]}
+            {data[key]["id"]["name"]: _datum(data[key]) for key in sample["datum_keys"]}
             for sample in content["samples"]
         ]
         key = content["samples"][0]["calibration_key"]
@@ -150,6 +150,14 @@ class _Scene(Recording):
 
 def _stamp_ns(datum: dict[str, Any]) -> int:
     return int(Path(datum["filename"]).stem) * _FILE_STAMP_NS
+
+
+def _datum(entry: dict[str, Any]) -> Any:
+    """Return what is under an entry's "datum", whose key is the sensor's kind."""
+    kinds = list(entry["datum"].values())
+    if not kinds:
+        raise ValueError(f"entry {entry['key']} has no datum")
+    return kinds[0]
 
 
 def _transform(pose: dict[str, Any]) -> Transform:

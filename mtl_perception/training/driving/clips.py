@@ -7,7 +7,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from tqdm import tqdm
 from mtl_perception.core import Camera, LabelSpace, Rig, RigFrame, Sample
 from mtl_perception.core.frame import CabinFrame
 from mtl_perception.core.ground_truth import GroundTruth
+from mtl_perception.core.outside_files import read_npz
 from mtl_perception.data.processes import Workers
 from mtl_perception.resources import config_file
 from mtl_perception.training.driving.config import ClipsConfig
@@ -129,10 +130,10 @@ def load_clip(path: Path) -> list[Sample]:
     """Return what `save_clip` wrote, to the last bit.
 
     Raises:
-        OSError, zipfile.BadZipFile, ValueError, KeyError: the file is not there or damaged.
+        FileNotFoundError: there is no such file.
+        ValueError, KeyError: the file is damaged.
     """
-    with np.load(path) as file:
-        stored: Mapping[str, NDArray] = {name: file[name] for name in file.files}
+    stored = read_npz(path)
     count = len(stored["stamp_ns"])
     cameras: list[Camera] = []
     images: list[NDArray[np.uint8]] = []

@@ -20,6 +20,7 @@ from tqdm import tqdm
 
 from mtl_perception.core import Sample
 from mtl_perception.core.frame import GESTURE_JOINTS, POSTURE_JOINTS
+from mtl_perception.core.outside_files import read_npz
 from mtl_perception.core.scene_classes import SCENE_CLASSES
 from mtl_perception.data.processes import Workers
 from mtl_perception.network import MultiTaskNetwork
@@ -68,9 +69,17 @@ class ClipFeatures:
 
     @classmethod
     def load(cls, path: Path) -> ClipFeatures:
-        """Read what `save` wrote."""
-        with np.load(path) as file:
-            return cls(**{field.name: file[field.name] for field in fields(cls)})
+        """Read what `save` wrote.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+            ValueError: the file is damaged; names it.
+        """
+        stored = read_npz(path)
+        missing = [field.name for field in fields(cls) if field.name not in stored]
+        if missing:
+            raise ValueError(f"{path} is damaged: it has no {missing[0]}")
+        return cls(**{field.name: stored[field.name] for field in fields(cls)})
 
 
 def clip_features(perceiver: Perceiver, samples: Sequence[Sample]) -> ClipFeatures:

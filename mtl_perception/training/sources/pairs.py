@@ -12,6 +12,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from mtl_perception.core.outside_files import read_npz
+from mtl_perception.core.validation_text import error_text
 from mtl_perception.training.samples import BoxTruth, TrainingSample, class_borders
 
 _UNKNOWN_CELL = 255
@@ -60,14 +62,13 @@ def read_pair(path: Path, layers: Sequence[str]) -> TrainingSample:
 
     Raises:
         FileNotFoundError: there is no such file.
-        zipfile.BadZipFile, ValueError, KeyError, EOFError: the file is damaged.
+        ValueError: the file is damaged; names it.
     """
-    with np.load(path) as file:
-        stored = {name: file[name] for name in file.files}
+    stored = read_npz(path)
     try:
         return _sample(stored, layers)
-    except (TypeError, IndexError, AttributeError) as error:
-        raise ValueError(f"{path} is damaged: {error}") from error
+    except (TypeError, LookupError, AttributeError, ValueError) as error:
+        raise ValueError(f"{path} is damaged: {error_text(error)}") from error
 
 
 def _sample(stored: Mapping[str, NDArray], layers: Sequence[str]) -> TrainingSample:

@@ -8,7 +8,6 @@ import hashlib
 import json
 import math
 import warnings
-import zipfile
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from functools import partial
@@ -29,7 +28,6 @@ from mtl_perception.training.sources.windows import Window, cut, random_window
 
 _FORMAT = "v1"
 """Of the files: another one when what they hold for the same settings changes."""
-_DAMAGED = (zipfile.BadZipFile, ValueError, KeyError, EOFError, OSError)
 _NARROWEST = 0.75
 """A window's share of the image's sides: focal lengths up to 1/3 longer."""
 
@@ -150,8 +148,8 @@ class WorldSource:
             return read_pair(path, self.layers)
         except FileNotFoundError:
             self._render_world(index // self.PAIRS_PER_WORLD)
-        except _DAMAGED as error:
-            warnings.warn(f"{path} is damaged ({error}): it is rendered again", stacklevel=2)
+        except ValueError as error:
+            warnings.warn(f"{error}: it is rendered again", stacklevel=2)
             self.keep(index, self.dataset[index])
         return read_pair(path, self.layers)
 

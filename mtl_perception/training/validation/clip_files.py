@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar
-from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +18,7 @@ from mtl_perception.core import BevMap, Camera, CameraTruth, EgoMotion, GroundTr
 from mtl_perception.core.camera import Rig
 from mtl_perception.core.frame import CabinFrame, RigFrame
 from mtl_perception.core.ground_truth import Box, Sweep
+from mtl_perception.core.outside_files import read_npz
 
 FORMAT = 1
 """Changes with the files' content."""
@@ -58,11 +58,10 @@ def read_clip(path: Path, kind: type[_Content]) -> _Content:
         OSError: it cannot be read.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
+        arrays = read_npz(path)
         description = json.loads(str(arrays[_DESCRIPTION]))
         return kind(**{name: _built(value, arrays) for name, value in description.items()})
-    except (KeyError, TypeError, EOFError, BadZipFile, json.JSONDecodeError) as error:
+    except (KeyError, TypeError, json.JSONDecodeError) as error:
         raise ValueError(f"{path} is not a clip of frames: {error!r}") from error
 
 

@@ -12,6 +12,7 @@ The entry points, each with the target that feeds it (`test_entry_points` looks 
     core.labels.LabelSpace.from_dict: label_dict
     core.labels.LabelSpace.load: label_space
     core.outside_files.read_json: metrics
+    core.outside_files.read_npz: training_pair
     core.outside_files.read_yaml: label_space
     core.ply.read_vertices: ply
     data.bags.BagReader: bag_mcap
@@ -100,7 +101,7 @@ The entry points, each with the target that feeds it (`test_entry_points` looks 
 
 Read, but not fed here, and why:
 
-    core.outside_files.read_bytes: what the two beside it begin with
+    core.outside_files.read_bytes: what those of JSON and YAML begin with
     data.world.mesh_scene._read: Open3D's readers of meshes end the process on some damaged files (PLY); open
     data.world.truth.world_truth.load_world_truth: likewise
     running.report.read_map: likewise

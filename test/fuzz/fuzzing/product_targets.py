@@ -52,7 +52,6 @@ _NETWORK = {
     "dense": {"width": 8},
     "grid": {"origin": [-8.0, -8.0, -1.0], "voxel_size": 4.0, "shape": [4, 4, 4]},
 }
-_OF_CACHES = (ValueError, OSError, KeyError, EOFError, zipfile.BadZipFile)
 
 
 def small_map(folder: Path) -> tuple[Path, MapperConfig, LabelSpace]:
@@ -246,13 +245,13 @@ def _pair(folder: Path) -> Case:
     write_pair(path, _sample(), ("road",))
     with np.load(path) as stored:
         valid = dict(stored)
-    return file_case(path, npz_files(valid), lambda p: read_pair(p, ("road",)), [as_npz(valid)], _OF_CACHES, names="")
+    return file_case(path, npz_files(valid), lambda p: read_pair(p, ("road",)), [as_npz(valid)])
 
 
 def _features(folder: Path) -> Case:
     valid = {field.name: np.zeros((2, 3), np.float16) for field in fields(ClipFeatures)}
     path = folder / "features.npz"
-    return file_case(path, npz_files(valid), ClipFeatures.load, [as_npz(valid)], _OF_CACHES, names="")
+    return file_case(path, npz_files(valid), ClipFeatures.load, [as_npz(valid)])
 
 
 TARGETS = (
@@ -266,7 +265,7 @@ TARGETS = (
     Target("training_state", ("training.state.load_state",), 1500, _state),
     Target("ply", ("core.ply.read_vertices",), 3000, _ply_file),
     Target("world_json", ("running.demo.scene_of",), 1000, _scene_of),
-    Target("training_pair", ("training.sources.pairs.read_pair",), 1500, _pair),
+    Target("training_pair", ("training.sources.pairs.read_pair", "core.outside_files.read_npz"), 1500, _pair),
     Target("clip_features", ("training.driving.features.ClipFeatures.load",), 1000, _features),
 )
 
