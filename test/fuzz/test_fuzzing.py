@@ -121,13 +121,17 @@ def test_a_hang_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_much_memory_is_found(tmp_path: Path) -> None:
     kept: list[bytearray] = []
-    read = only_after_the_first(lambda: kept.append(bytearray(b"x") * (80 << 20)))
-    [finding] = fuzz(tmp_path, read, count=3).findings
+
+    def read(value: int) -> None:
+        if value != 0:  # whatever the few inputs are: they depend on the modules that hypothesis finds loaded
+            kept.append(bytearray(b"x") * (80 << 20))
+
+    [finding] = fuzz(tmp_path, read, count=4).findings
     assert "MiB more memory" in finding.what
 
 
 def test_memory_that_is_asked_for_but_not_there_is_found(tmp_path: Path) -> None:
-    [finding] = fuzz(tmp_path, only_after_the_first(lambda: bytearray(1 << 34)), count=8).findings
+    [finding] = fuzz(tmp_path, only_after_the_first(lambda: bytearray(1 << 34)), count=20).findings
     assert finding.what.startswith("MemoryError")
 
 
