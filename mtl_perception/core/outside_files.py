@@ -102,18 +102,32 @@ def read_yaml(path: Path) -> Any:
         OSError: it cannot be read.
     """
     content = read_bytes(path, _YAML_BYTES)
+    try:
+        return parse_yaml(content)
+    except ValueError as error:
+        raise ValueError(f"{path} is not usable YAML: {error}") from error
+
+
+def parse_yaml(text: bytes) -> Any:
+    """Return what a text of YAML holds, within the bounds of `read_yaml`.
+
+    Raises:
+        ValueError: it is none, or is too much.
+    """
+    if len(text) > _YAML_BYTES:
+        raise ValueError(f"it has {len(text)} bytes, at most {_YAML_BYTES} are read")
     loader = _Loader(b"")
     try:
-        loader = _Loader(content)
+        loader = _Loader(text)
         node = loader.get_single_node()
         if node is None:
             return None
         _Bounds().check(node)
         return loader.construct_document(node)
     except RecursionError:
-        raise ValueError(f"{path} is not usable YAML: it is nested too deeply") from None
+        raise ValueError("it is nested too deeply") from None
     except (yaml.YAMLError, *_UNFIT) as error:
-        raise ValueError(f"{path} is not usable YAML: {error_text(error)}") from error
+        raise ValueError(error_text(error)) from error
     finally:
         loader.dispose()
 

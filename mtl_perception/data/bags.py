@@ -36,7 +36,7 @@ from rosbags.typesys import Stores, get_typestore
 from rosbags.typesys.store import Typestore
 
 from mtl_perception.core.validation_text import error_text
-from mtl_perception.data.bag_checks import MOST_BYTES, check_chunks, check_files
+from mtl_perception.data.bag_checks import MOST_BYTES, check_chunks, check_files, check_unpacked
 from mtl_perception.data.errors import BagError
 from mtl_perception.data.mcap_chunks import McapChunks, decompressed
 from mtl_perception.data.message_types import register_installed, types_of
@@ -170,6 +170,7 @@ class BagReader:
             BagError: the bag is damaged or of an unknown kind.
         """
         with self._damages_told():
+            check_unpacked(self.path)
             self._reader.open()
         self._types: Typestore | None = None
         try:

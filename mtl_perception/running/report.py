@@ -4,19 +4,19 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import open3d as o3d
 from diagnostic_msgs.msg import DiagnosticStatus
 from rich.console import Console
 from rich.table import Table
 
-from mtl_perception.core import UNKNOWN, LabelSpace, Prediction
+from mtl_perception.core import UNKNOWN, LabelSpace, Prediction, ply
+from mtl_perception.core.outside_files import read_json
+from mtl_perception.core.validation_text import error_text
 from mtl_perception.drawing.images import Image
 from mtl_perception.drawing.mesh import Surface
 from mtl_perception.mapping import MapperConfig, MeshArrays
@@ -33,6 +33,7 @@ from mtl_perception.running.settings import UpSettings
 from mtl_perception.running.summary import NetworkFacts, summary, write_summary
 
 _MAP_SIZES = ("blocks", "vertices", "objects", "places", "rooms")
+_MANIFEST_BYTES = 2**26
 _IMAGE_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
 
 
@@ -181,22 +182,26 @@ def read_map(folder: Path) -> SavedMap:
 
     Raises:
         OSError: there is no map.
+        ValueError: a file is not what it should be; names it.
     """
-    manifest = json.loads((folder / "manifest.json").read_text())
-    with o3d.utility.VerbosityContextManager(o3d.utility.VerbosityLevel.Error):  # an empty map is no reason to warn
-        mesh = o3d.io.read_triangle_mesh(folder / "mesh.ply")
+    manifest = read_json(folder / "manifest.json", _MANIFEST_BYTES)
+    mesh = ply.read_mesh(folder / "mesh.ply", ("x", "y", "z", "red", "green", "blue"))
     count = len(mesh.vertices)
+    try:
+        config, labels = MapperConfig(**manifest["config"]), LabelSpace.from_dict(manifest["labels"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{folder / 'manifest.json'} is not that of a map: {error_text(error)}") from error
     return SavedMap(
         MeshArrays(
-            vertices=np.asarray(mesh.vertices, dtype=np.float32).reshape(-1, 3),
-            triangles=np.asarray(mesh.triangles, dtype=np.int32).reshape(-1, 3),
-            colours=np.rint(np.asarray(mesh.vertex_colors).reshape(-1, 3) * 255.0).astype(np.uint8),
+            vertices=ply.columns(mesh.vertices, "x", "y", "z").astype(np.float32),
+            triangles=mesh.triangles,
+            colours=ply.columns(mesh.vertices, "red", "green", "blue").astype(np.uint8),
             labels=np.full(count, UNKNOWN, dtype=np.uint8),
             confidence=np.zeros(count, dtype=np.float32),
             instances=np.zeros(count, dtype=np.uint16),
         ),
-        MapperConfig(**manifest["config"]),
-        LabelSpace.from_dict(manifest["labels"]),
+        config,
+        labels,
     )
 
 

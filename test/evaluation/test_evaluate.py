@@ -14,7 +14,7 @@ import torch
 import yaml
 
 from mtl_perception import cli
-from mtl_perception.core.ply import read_vertices
+from mtl_perception.core.ply import read_mesh
 from mtl_perception.data.bags import BagReader, BagWriter
 from mtl_perception.data.recordings import open_recording
 from mtl_perception.data.recordings.bag_rig import CameraTopics
@@ -123,7 +123,7 @@ def test_a_parameter_file_names_the_cameras_and_their_topics(bag, tmp_path):
 def test_the_same_bag_gives_the_same_bytes(run_folder, command, tmp_path):
     assert cli.main([*command, "--out", str(tmp_path / "again")]) == 0
     assert (tmp_path / "again" / "metrics.json").read_bytes() == (run_folder / "metrics.json").read_bytes()
-    maps = [read_vertices(folder / "bags" / "street" / "map.ply") for folder in (tmp_path / "again", run_folder)]
+    maps = [read_mesh(folder / "bags" / "street" / "map.ply").vertices for folder in (tmp_path / "again", run_folder)]
     assert len(maps[0]) > 100 and np.array_equal(np.sort(maps[0]), np.sort(maps[1]))
 
 

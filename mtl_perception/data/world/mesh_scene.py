@@ -4,8 +4,10 @@
 
 from __future__ import annotations
 
+import struct
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import unquote
 
 import numpy as np
 import open3d as o3d
@@ -13,6 +15,8 @@ from numpy.typing import NDArray
 
 from mtl_perception.core import ply
 from mtl_perception.core.labels import LabelSpace
+from mtl_perception.core.outside_files import parse_json, read_bytes
+from mtl_perception.core.validation_text import error_text
 from mtl_perception.data.world.conditions import Conditions
 from mtl_perception.data.world.mesh_path import MeshPath, path_from_file, path_in_free_space
 from mtl_perception.data.world.rendering.light import (
@@ -29,9 +33,12 @@ LAYERS = ("road", "pavement", "floor")
 """Labels whose surface is a BEV layer of the same name."""
 
 _GREY = 0.6  # what has no colour, on a screen
+_NO_LABEL = 255
 _CEILING_M = 8.0  # a robot with something above it, no higher than this, is indoors
 _LAMP_EVERY_M = 5.0
 _TOUCHING_M = 0.02
+_MOST_BYTES = 1 << 33
+_GLB_HEAD = struct.Struct("<4sIIII")  # magic, version, length; length and kind of the chunk that describes the rest
 _Y_UP_SUFFIXES = (".glb", ".gltf")  # glTF's axes; the others are taken as they are
 _Z_UP_FROM_Y_UP = np.array([[1.0, 0.0, 0.0], [0.0, 0.0, -1.0], [0.0, 1.0, 0.0]])
 
@@ -107,18 +114,26 @@ def _read(path: Path) -> _Surface:
 
 
 def _from_ply(path: Path) -> _Surface:
-    mesh = o3d.io.read_triangle_mesh(path)
-    triangles = np.asarray(mesh.triangles)
-    colours = np.asarray(mesh.vertex_colors) if mesh.has_vertex_colors() else np.full((len(mesh.vertices), 3), _GREY)
-    vertices = ply.read_vertices(path)
-    label = np.full(len(triangles), 255)
-    if "label" in (vertices.dtype.names or ()) and len(triangles):
-        label = np.median(vertices["label"][triangles].astype(int), axis=1).astype(int)
-    corners = np.asarray(mesh.vertices)[triangles].astype(np.float32)
+    vertices, triangles = ply.read_mesh(path, ("x", "y", "z"))
+    names = vertices.dtype.names or ()
+    colours = np.full((len(vertices), 3), _GREY)
+    with np.errstate(over="ignore", invalid="ignore"):  # what is too large or no number is refused, or has no label
+        if {"red", "green", "blue"} <= {*names}:
+            colours = np.clip(np.nan_to_num(ply.columns(vertices, "red", "green", "blue") / 255.0), 0.0, 1.0)
+        label = np.full(len(triangles), _NO_LABEL)
+        if "label" in names and len(triangles):
+            label = np.median(vertices["label"][triangles].astype(int), axis=1).astype(int)
+            label[label < 0] = _NO_LABEL
+        corners = ply.columns(vertices, "x", "y", "z")[triangles].astype(np.float32)
     return _Surface(corners, linear_from_screen(colours)[triangles].astype(np.float32), label)
 
 
 def _from_model(path: Path) -> _Surface:
+    if path.suffix.lower() in _Y_UP_SUFFIXES:
+        try:
+            _check_gltf(path)
+        except (LookupError, TypeError, AttributeError, ValueError, OSError, struct.error) as error:
+            raise ValueError(f"{path} is no glTF file that can be read: {error_text(error)}") from error
     model = o3d.io.read_triangle_model(str(path))  # type: ignore[arg-type]  # Open3D's stub is wrong
     corners, colours = [np.zeros((0, 3, 3))], [np.zeros((0, 3, 3))]
     for part in model.meshes:
@@ -130,7 +145,27 @@ def _from_model(path: Path) -> _Surface:
     if path.suffix.lower() in _Y_UP_SUFFIXES:
         points = points @ _Z_UP_FROM_Y_UP.T
     everything = np.concatenate(colours).astype(np.float32)
-    return _Surface(points.astype(np.float32), everything, np.full(len(points), 255))
+    return _Surface(points.astype(np.float32), everything, np.full(len(points), _NO_LABEL))
+
+
+def _check_gltf(path: Path) -> None:
+    """Refuse what says to have more than there is: memory for it is allocated before that is noticed."""
+    text = content = read_bytes(path, _MOST_BYTES)
+    if path.suffix.lower() == ".glb":
+        _, _, _, length, _ = _GLB_HEAD.unpack_from(content)
+        if length > len(content) - _GLB_HEAD.size:
+            raise ValueError(f"its description has {length} bytes, the file {len(content)}")
+        text = content[_GLB_HEAD.size :][:length]
+    document, everything = parse_json(text), 0
+    for buffer in document.get("buffers", []):
+        address = buffer.get("uri", "data:")
+        there = len(content) if address.startswith("data:") else (path.parent / unquote(address)).stat().st_size
+        if buffer["byteLength"] > there:
+            raise ValueError(f"a buffer says to have {buffer['byteLength']} bytes, there are {there}")
+        everything += there
+    for accessor in document.get("accessors", []):
+        if accessor["count"] > everything:
+            raise ValueError(f"an accessor counts {accessor['count']} of something, there are {everything} bytes")
 
 
 def _colours(

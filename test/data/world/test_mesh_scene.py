@@ -233,6 +233,25 @@ def test_a_wrong_trajectory_says_where(tmp_path: Path, content: str, message: st
         path_from_file(path)
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.glb", struct.pack("<4sIIII", b"glTF", 2, 24, 1 << 27, 0) + b"{}  ", "134217728 bytes"),
+        ("a.glb", b"glTF", "no glTF"),
+        ("a.gltf", b"[" * 20_000, "nested too deeply"),
+        ("a.gltf", b'{"buffers": [{"byteLength": 1099511627776, "uri": "data:,x"}]}', "a buffer says"),
+        ("a.gltf", b'{"buffers": [{"byteLength": 8, "uri": "b.bin"}]}', "b.bin"),
+        ("a.gltf", b'{"accessors": [{"count": 1099511627776}]}', "an accessor counts"),
+    ],
+)
+def test_gltf_that_says_to_have_more_than_there_is_is_refused_by_name(
+    tmp_path: Path, name: str, content: bytes, message: str
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ValueError, match=rf"{name} .*{message}"):
+        load(tmp_path / name)
+
+
 def test_what_is_no_mesh_is_refused_by_name(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"none\.ply"):
         load(tmp_path / "none.ply")

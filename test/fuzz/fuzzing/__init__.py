@@ -14,7 +14,7 @@ The entry points, each with the target that feeds it (`test_entry_points` looks 
     core.outside_files.read_json: metrics
     core.outside_files.read_npz: training_pair
     core.outside_files.read_yaml: label_space
-    core.ply.read_vertices: ply
+    core.ply.read_mesh: ply
     data.bags.BagReader: bag_mcap
     data.bags.BagReader.messages: serialised_messages
     data.bags.bag_cabin: bag_mcap
@@ -36,6 +36,8 @@ The entry points, each with the target that feeds it (`test_entry_points` looks 
     data.recordings.shift.read: recording_shift
     data.world.cameras.rigs.load_rig: rig
     data.world.mesh_path.path_from_file: trajectory_file
+    data.world.mesh_scene._read: mesh_ply
+    data.world.truth.world_truth.load_world_truth: world_truth
     evaluation.command._cameras: parameter_files
     evaluation.gate.read_baseline: metrics
     evaluation.result.BagResult.load: bag_result
@@ -88,6 +90,7 @@ The entry points, each with the target that feeds it (`test_entry_points` looks 
     ros.label_colours.label_colours: arguments
     ros.player.header_stamp_ns: stamps
     running.demo.scene_of: world_json
+    running.report.read_map: map_mesh
     running.settings.configured_cameras: parameter_files
     training.ablation.study.Study.load: study
     training.config.TrainingConfig.load: training_configuration
@@ -102,9 +105,6 @@ The entry points, each with the target that feeds it (`test_entry_points` looks 
 Read, but not fed here, and why:
 
     core.outside_files.read_bytes: what those of JSON and YAML begin with
-    data.world.mesh_scene._read: Open3D's readers of meshes end the process on some damaged files (PLY); open
-    data.world.truth.world_truth.load_world_truth: likewise
-    running.report.read_map: likewise
     evaluation.run.load_run: read_metrics, a number from a file of its own, and BagResult.load
     network.teacher.MultiBackboneTeacher.load: a checkpoint of this program's own training, beside the run
     training.ablation.command.read_stored: figures that this program has written beside the study
@@ -114,7 +114,6 @@ Read, but not fed here, and why:
     training.driving.clips.load_clip: a cache of this program's own, rendered anew where it is damaged
     training.start.load_start: load_checkpoint
     training.validation.clip_files.read_clip: a cache of this program's own, rendered anew where it is damaged
-    (the QoS texts in an .mcap or .db3 file): the YAML reader of rosbags takes minutes for deep brackets; open
     cdr.CdrWriter: only writes; what comes in is deserialised by rclpy, or by rosbags (BagReader.messages)
 
 Called alike, but computing from what has been read:

@@ -23,7 +23,6 @@ from fuzzing.hostile import arrays, as_npz, contents, edited, json_files, npz_fi
 from fuzzing.make import Maker
 from fuzzing.message_targets import CAMERA, POSE, prediction
 from fuzzing.settings_targets import LABELS
-from mtl_perception.core import ply
 from mtl_perception.core.labels import LabelSpace
 from mtl_perception.mapping import MapFormatError, Mapper, MapperConfig
 from mtl_perception.mapping.fusion.blocks import ATTRIBUTES, VOXELS, pack
@@ -192,23 +191,6 @@ def _state(folder: Path) -> Case:
     return file_case(path, _safetensors(valid), lambda where: load_state(where, config, {"network": "x"}), [valid])
 
 
-def _ply_file(folder: Path) -> Case:
-    text = (
-        b"ply\nformat ascii 1.0\nelement vertex 3\nproperty float x\nproperty float y\nproperty float z\n"
-        b"property uchar label\nelement face 1\nproperty list uchar int vertex_indices\nend_header\n"
-        b"0 0 0 1\n1 0 0 1\n0 1 0 1\n3 0 1 2\n"
-    )
-    head, body = text.replace(b"ascii", b"binary_little_endian").split(b"end_header\n")
-    del body
-    rows = b"".join(struct.pack("<3fB", *row, 1) for row in ((0, 0, 0), (1, 0, 0), (0, 1, 0)))
-    binary = head + b"end_header\n" + rows + struct.pack("<B3i", 3, 0, 1, 2)
-
-    def read(path: Path) -> None:
-        assert ply.read_vertices(path).ndim == 1
-
-    return file_case(folder / "mesh.ply", contents(text, binary), read, [text, binary])
-
-
 def _scene_of(folder: Path) -> Case:
     (folder / "world.json").write_text(json.dumps({"seed": 1, "kind": "indoor", "cameras": ["front"], "frames": 3}))
     files = {"world.json": json_files(json.loads((folder / "world.json").read_text()))}
@@ -263,9 +245,7 @@ TARGETS = (
     Target("region", ("mapping.window.region_file.read",), 3000, _region),
     Target("checkpoint", ("network.checkpoint.load_checkpoint",), 1000, _checkpoint),
     Target("training_state", ("training.state.load_state",), 1500, _state),
-    Target("ply", ("core.ply.read_vertices",), 3000, _ply_file),
     Target("world_json", ("running.demo.scene_of",), 1000, _scene_of),
     Target("training_pair", ("training.sources.pairs.read_pair", "core.outside_files.read_npz"), 1500, _pair),
     Target("clip_features", ("training.driving.features.ClipFeatures.load",), 1000, _features),
 )
-

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """All targets."""
 
-from fuzzing import image_targets, message_targets, product_targets, recording_targets, settings_targets
+from fuzzing import image_targets, mesh_targets, message_targets, product_targets, recording_targets, settings_targets
 
 TARGETS = (
     *image_targets.TARGETS,
@@ -10,4 +10,5 @@ TARGETS = (
     *settings_targets.TARGETS,
     *recording_targets.TARGETS,
     *product_targets.TARGETS,
+    *mesh_targets.TARGETS,
 )

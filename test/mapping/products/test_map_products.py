@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import spark_dsg
 
-from mtl_perception.core.ply import read_vertices
+from mtl_perception.core.ply import read_mesh
 from mtl_perception.mapping import Mapper, MapperConfig
 from mtl_perception.mapping.products import map_products
 
@@ -33,7 +33,7 @@ def test_vertices_have_the_instances_of_the_objects(folder):
     objects = json.loads((folder / "objects.json").read_text())["objects"]
     instances = {item["instance"] for item in objects}
     assert len(instances) == 2 and 0 not in instances
-    vertices = read_vertices(folder / "mesh.ply")
+    vertices = read_mesh(folder / "mesh.ply").vertices
     assert set(vertices["instance"].tolist()) == {0, *instances}
     for item in objects:
         own = vertices[vertices["instance"] == item["instance"]]
@@ -46,7 +46,7 @@ def test_vertices_have_the_instances_of_the_objects(folder):
 def test_both_files_of_the_scene_graph_have_the_same_nodes(folder):
     binary, text = (spark_dsg.DynamicSceneGraph.load(folder / f"scene_graph.{kind}") for kind in ("sparkdsg", "json"))
     assert {str(node.id) for node in binary.nodes} == {str(node.id) for node in text.nodes} != set()
-    assert binary.mesh.num_vertices() == len(read_vertices(folder / "mesh.ply")) and not text.has_mesh()
+    assert binary.mesh.num_vertices() == len(read_mesh(folder / "mesh.ply").vertices) and not text.has_mesh()
 
 
 def test_a_mesh_that_is_too_large_for_gltf_is_left_out(folder, labels, tmp_path, monkeypatch, caplog):

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import open3d as o3d
 from numpy.typing import NDArray
 
 from mtl_perception.core import ply
 from mtl_perception.core.ground_truth import Box
+from mtl_perception.core.outside_files import read_json
 from mtl_perception.core.transforms import quaternion_from_rotation, transform_from
 from mtl_perception.data.world.rendering.textures import MaterialTable
 from mtl_perception.data.world.scene import Region, Scene, merged
@@ -24,6 +24,7 @@ from mtl_perception.data.world.truth.boxes import box_of_actor, box_of_thing, ex
 from mtl_perception.data.world.truth.places import Places, places_of
 
 MESH_FILE, OBJECTS_FILE = "world.ply", "world_objects.json"
+_MOST_BYTES = 2**28  # of the objects
 FORMAT, VERSION = "mtl_perception.world_truth", 1
 _ABOUT = {
     "frame": "world: z up (REP-103); the poses that the world's recording calls 'odom' are in it",
@@ -130,25 +131,24 @@ def load_world_truth(folder: Path) -> WorldTruth:
         ValueError: a file is not what it should be; names it.
     """
     path = folder / OBJECTS_FILE
+    content = read_json(path, _MOST_BYTES)
     try:
-        content = json.loads(path.read_text())
         if (content["format"], content["version"]) != (FORMAT, VERSION):
             raise ValueError(f"format {content['format']} {content['version']}, expected {FORMAT} {VERSION}")
         objects = tuple(_object(entry) for entry in content["objects"])
         regions = tuple(_region(entry) for entry in content["regions"])
         places = _places(content["places"])
         labels = tuple(content["labels"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{path}: {error!r}") from error
-    vertices = ply.read_vertices(folder / MESH_FILE)
+    except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        raise ValueError(f"{path}: {error!r:.500}") from error
+    vertices, triangles = ply.read_mesh(folder / MESH_FILE)
     if vertices.dtype != np.dtype([(name, f"<{kind}") for name, kind in _VERTEX]):
-        raise ValueError(f"{folder / MESH_FILE}: its vertices have {vertices.dtype.names}")
-    triangles = np.asarray(o3d.io.read_triangle_mesh(folder / MESH_FILE).triangles)
+        raise ValueError(f"{folder / MESH_FILE}: its vertices have {vertices.dtype.names!r:.500}")
     mesh = WorldMesh(
-        np.stack([vertices[axis] for axis in "xyz"], axis=1),
-        triangles.astype(np.int32),
+        ply.columns(vertices, "x", "y", "z"),
+        triangles,
         vertices["label"].copy(),
-        np.stack([vertices[colour] for colour in ("red", "green", "blue")], axis=1),
+        ply.columns(vertices, "red", "green", "blue"),
     )
     return WorldTruth(labels, mesh, objects, regions, places)
 
