@@ -123,11 +123,12 @@ def group(context: LaunchContext, share: Path) -> list[GroupAction]:
         of_robot["run_id"] = ParameterValue(uuid.uuid4().hex, value_type=str)
     # Without evaluation, as the parameter file says.
     managed: dict[str, object] = {}
-    waits: dict[str, object] = {}
+    waits: dict[str, object] = {"clock_listeners": ["perception", "mapping"]}
     scoring: list[Node] = []
     if is_true(context, "evaluation"):
         names = ["perception", "mapping", "evaluation"]
-        managed, waits = {"node_names": names}, {"wait_for": [f"{name}/progress" for name in names]}
+        managed = {"node_names": names}
+        waits = {"wait_for": [f"{name}/progress" for name in names], "clock_listeners": names}
         report = ParameterValue(LaunchConfiguration("report"), value_type=str)
         called = {"report_name": Path(bag).resolve().stem} if bag else {}
         scoring = [evaluation({**of_bag, **called, "report_folder": report})]

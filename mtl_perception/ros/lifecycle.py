@@ -20,6 +20,7 @@ from rclpy.qos import QoSProfile
 from rclpy.timer import Timer
 
 from mtl_perception.ros import qos
+from mtl_perception.ros.clock_watch import CLOCK_STATUS, STAMP_KEY
 from mtl_perception.ros.diagnostics import Diagnostics, Level, Status
 from mtl_perception.ros.memory import give_memory_back
 from mtl_perception.ros.notices import Notices
@@ -268,10 +269,12 @@ class ManagedNode(ParameterNode, LifecycleNode):
 
     def _clock_status(self) -> Status:
         noted = self._clock_notices.take()
-        problem = self._clock_problem() if self.get_clock().ros_time_is_active else ""
+        is_simulated = self.get_clock().ros_time_is_active
+        problem = self._clock_problem() if is_simulated else ""
         level = Level.ERROR if problem and not self.clock_ns else Level.WARN if problem or noted else Level.OK
-        source = "simulated, from /clock" if self.get_clock().ros_time_is_active else "the machine's own"
-        return Status("clock", level, "; ".join(filter(None, (problem, *noted))) or source, self._clock_notices.counts)
+        source = "simulated, from /clock" if is_simulated else "the machine's own"
+        values = {**self._clock_notices.counts, **({STAMP_KEY: self.clock_ns} if is_simulated else {})}
+        return Status(CLOCK_STATUS, level, "; ".join(filter(None, (problem, *noted))) or source, values)
 
     def _clock_problem(self) -> str:
         clock_ns, now = self.clock_ns, time.monotonic()

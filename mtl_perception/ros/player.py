@@ -26,6 +26,7 @@ from mtl_perception.data.bags import BagReader
 from mtl_perception.data.errors import BagError
 from mtl_perception.messages.stamps import NANOSECONDS, to_time
 from mtl_perception.ros import qos
+from mtl_perception.ros.clock_watch import ClockWatch
 from mtl_perception.ros.player_parameters import PlayerParameters
 from mtl_perception.ros.player_topics import PlayerTopics, relative_name
 from mtl_perception.ros.progress_watch import ProgressWatch
@@ -92,6 +93,7 @@ class BagPlayer:
             self.summary.error = f"bag {settings.bag} cannot be played: {type(error).__name__}: {error}"
         names = settings.wait_for if settings.mode == "every" else []
         self._progress = ProgressWatch(node, names, self._stop)
+        self._clocks = ClockWatch(node, settings.clock_listeners if settings.mode == "every" else [])
         self._thread = threading.Thread(target=self._run, name="player", daemon=True)
 
     def start(self) -> None:
@@ -208,14 +210,19 @@ class BagPlayer:
             changed = now if counts != before else changed
             heard = not images or counts.get(images[0], 0) > 0
             heard = heard and not self._unheard(topics)
-            if heard and self._progress.connected() and now - changed > _SETTLE_S:
+            heard = heard and self._progress.connected() and not self._clocks.late(start_ns)
+            changed = changed if heard else now
+            if heard and now - changed > _SETTLE_S:
                 return
             if now > until:
                 break
         if every and not self._stop.is_set():
-            missing = self._progress.unconnected() or self._unheard(topics) or [f"subscription of {images[0]}"]
+            missing = self._progress.unconnected() or self._unheard(topics)
+            late = self._clocks.late(start_ns)
+            missing = missing or [f"report on /diagnostics that {name} has the time" for name in late]
             self._node.get_logger().warning(
-                f"after {timeout} s there is still no {', '.join(missing)}: playing all the same"
+                f"after {timeout} s there is still no {', '.join(missing or [f'subscription of {images[0]}'])}: "
+                "playing all the same"
             )
 
     def _unheard(self, topics: PlayerTopics) -> list[str]:

@@ -32,6 +32,11 @@ class PlayerParameters(BaseModel):
         [""],
         description="Full names of nodes that must receive every topic of the bag before it starts; empty: none.",
     )
+    clock_listeners: Annotated[list[str], ReadOnly] = Field(
+        [""],
+        description="Names of nodes that must tell in /diagnostics that they have the bag's time before it starts, for "
+        "mode every: they then receive all that is sent; empty: none.",
+    )
     progress_timeout: Annotated[Seconds, ReadOnly] = Field(
         30.0, ge=0.1, le=3600.0, description="How long to wait for progress on one instant before going on without it."
     )

@@ -137,6 +137,7 @@ def write_parameters(settings: UpSettings, path: Path) -> Path:
         values["mode"] = "realtime" if settings.realtime else "every"
         values["rate"] = float(settings.rate)
         values["wait_for"] = [f"{name}/progress" for name in settings.managed]
+        values["clock_listeners"] = list(settings.managed)
         values["report_name"] = settings.bag.resolve().stem
         values["listeners"] = [settings.full_name("monitor")]  # which is to count every message
     path.write_text(yaml.safe_dump({"/**": {"ros__parameters": values}}, sort_keys=False))

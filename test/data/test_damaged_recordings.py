@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mtl_perception.core.outside_files import read_yaml
-from mtl_perception.core.ply import read_vertices
+from mtl_perception.core.ply import read_mesh
 from mtl_perception.data.recordings import open_recording
 from mtl_perception.data.world.mesh_path import path_from_file
 from mtl_perception.evaluation.result import BagResult
@@ -43,10 +43,10 @@ def test_descriptions_of_data_sets_that_are_none(tmp_path: Path, content: str) -
 def test_a_mesh_without_a_format(tmp_path: Path) -> None:
     (tmp_path / "a.ply").write_text("ply\nelement vertex 1\nproperty float x\nend_header\n0\n")
     with pytest.raises(ValueError, match=r"a\.ply is not a PLY file"):
-        read_vertices(tmp_path / "a.ply")
+        read_mesh(tmp_path / "a.ply")
     (tmp_path / "a.ply").write_text("ply\nformat ascii 1.0\nelement vertex -1\nproperty float x\nend_header\n0\n")
     with pytest.raises(ValueError, match=r"a\.ply is not a PLY file"):
-        read_vertices(tmp_path / "a.ply")
+        read_mesh(tmp_path / "a.ply")
 
 
 def test_a_trajectory_that_is_no_text(tmp_path: Path) -> None:

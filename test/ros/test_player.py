@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from nav_msgs.msg import Odometry
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
@@ -217,6 +218,41 @@ def test_it_starts_when_a_named_node_receives_every_topic(graph: Graph, bag: Pat
         graph.wait_for_images(frame + 1)
         graph.listener.report("perception", START_NS + frame * PERIOD_NS)
     graph.wait(lambda: graph.finished)
+
+
+def test_it_starts_when_named_nodes_say_that_they_have_the_time(graph: Graph, bag: Path) -> None:
+    teller = Node("teller", context=graph.context)
+    publisher = teller.create_publisher(DiagnosticArray, "/diagnostics", 10)
+    graph.others.append(Spinning(graph.context, teller))
+
+    def tell(name: str, **values: str) -> None:
+        status = DiagnosticStatus(name=f"{name}: clock", values=[KeyValue(key=k, value=v) for k, v in values.items()])
+        publisher.publish(DiagnosticArray(status=[status]))
+        time.sleep(1.0)
+
+    graph.play(bag, clock_listeners=["perception", "/robot/mapping"], progress_timeout=60.0)
+    graph.wait(lambda: publisher.get_subscription_count() == 1)
+    tell("perception", stamp_ns=str(START_NS))
+    tell("robot/mapping", stamp_ns="0")
+    assert graph.listener.arrived == []
+    tell("robot/mapping", stamp_ns=str(START_NS))
+    graph.wait_for_images(1)
+    graph.players[0].close()
+    del graph.players[0]
+    graph.listener.arrived.clear()
+    graph.play(bag, clock_listeners=["perception"], progress_timeout=60.0)
+    graph.wait(lambda: publisher.get_subscription_count() == 1)
+    assert graph.listener.arrived == []
+    tell("perception")  # it has no use for the bag's time
+    graph.wait_for_images(1)
+
+
+def test_nodes_that_never_have_the_time_are_named(
+    graph: Graph, bag: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    graph.play(bag, clock_listeners=["perception"], progress_timeout=1.0)
+    graph.wait_for_images(1)
+    assert "no report on /diagnostics that /perception has the time" in capfd.readouterr().err
 
 
 def test_realtime_keeps_the_pace_times_the_rate(graph: Graph, bag: Path) -> None:

@@ -43,7 +43,7 @@ def test_the_player_waits_for_the_evaluation_where_there_is_one(tmp_path):
     assert plain["wait_for"] == ["perception/progress", "mapping/progress"] and "report_folder" not in plain
     values = _written(UpSettings(bag=tmp_path / "walk.mcap", out=tmp_path, evaluate=True), tmp_path)
     assert values["wait_for"] == ["perception/progress", "mapping/progress", "evaluation/progress"]
-    assert values["node_names"] == ["perception", "mapping", "evaluation"]
+    assert values["node_names"] == values["clock_listeners"] == ["perception", "mapping", "evaluation"]
     assert (values["report_folder"], values["report_name"]) == (str(tmp_path / "evaluation"), "walk")
 
 

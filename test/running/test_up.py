@@ -50,6 +50,7 @@ def test_a_bag_is_processed_whole(bag, tmp_path, mark, options):
     config.write_text(EAGER)
     done = _finish(_up(mark, "--bag", str(bag), "--out", str(out), "--config", str(config), *options))
     assert done.returncode == 0, done.stdout
+    assert "playing all the same" not in done.stdout
     summary = json.loads((out / "summary.json").read_text())
     prefix = "/robot" if options else ""
     with BagReader(bag) as reader:
