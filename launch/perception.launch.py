@@ -123,7 +123,7 @@ def group(context: LaunchContext, share: Path) -> list[GroupAction]:
         of_robot["run_id"] = ParameterValue(uuid.uuid4().hex, value_type=str)
     # Without evaluation, as the parameter file says.
     managed: dict[str, object] = {}
-    waits: dict[str, object] = {"clock_listeners": ["perception", "mapping"]}
+    waits: dict[str, object] = {}
     scoring: list[Node] = []
     if is_true(context, "evaluation"):
         names = ["perception", "mapping", "evaluation"]
