@@ -273,7 +273,7 @@ def test_colour_images_are_made_only_for_those_who_watch(graph, start, monkeypat
         ("label_colours", ["raod=#000000"], "there is no class 'raod' (there are: sky, road,"),
         ("label_colours", ["road"], "'road' is not of the form class=#rrggbb, e.g. road=#804080"),
         ("tasks", ["smell"], "'smell' is none of all, on_demand, depth,"),
-        ("tasks", ["bev_map"], "task 'bev_map': "),
+        ("tasks", ["steering"], "task 'steering': "),
         ("edge_min_probability", 1.5, "0.0 to 1.0 is allowed (double)"),
         ("sync_slop", 0.1, "it is applied when the node is configured: clean the node up first"),
     ],
@@ -282,7 +282,7 @@ def test_what_cannot_be_is_refused_with_the_reason(graph, robot, name, value, re
     node = PerceptionNode(context=graph.context, parameter_overrides=graph.overrides(cameras=robot.names))
     graph.add(node)
     assert node.trigger_configure() == SUCCESS
-    assert "bev_map" in node._perceiver.tasks_left_out
+    assert "steering" in node._perceiver.tasks_left_out
     message = graph.overrides(**{name: value})[0].to_parameter_msg()
     (result,) = graph.call(SetParameters, "perception/set_parameters", parameters=[message]).results
     expected = f"node '/perception': parameter '{name}' = {value!r} is refused: {reason}"
