@@ -117,11 +117,11 @@ class _Element:
 
 
 def _mesh(content: bytes) -> PlyMesh:
-    head, end, body = content.partition(b"end_header")
-    lines = [line.split() for line in head.decode("ascii", "replace").split("\n")]
-    if lines[0] != ["ply"] or not end:
+    end = content.find(b"end_header")
+    lines = [line.split() for line in content[: max(end, 0)].decode("ascii", "replace").split("\n")]
+    if lines[0] != ["ply"] or end < 0:
         raise ValueError("its header is not that of one")
-    body = body[body.index(b"\n") + 1 :]
+    start = content.index(b"\n", end) + 1
     form = next((words[1] for words in lines if words[:1] == ["format"]), "")
     order = _ORDER[form]
     first, *others = _elements(lines)
@@ -129,20 +129,20 @@ def _mesh(content: bytes) -> PlyMesh:
         raise ValueError("vertices must come first and be plain numbers")
     kind = np.dtype([(name, order + type_) for name, type_, _ in first.properties])
     if form == "ascii":  # the same rows, all of whose numbers are doubles
-        body = np.array(body.split(), dtype=np.float64).tobytes()
-        rows = _rows(body, 0, first, np.dtype([(name, "<f8") for name, _, _ in first.properties]))
+        content, start = np.array(content[start:].split(), dtype=np.float64).tobytes(), 0
+        rows = _rows(content, start, first, np.dtype([(name, "<f8") for name, _, _ in first.properties]))
         vertices = np.empty(first.count, dtype=kind)
         with np.errstate(invalid="ignore", over="ignore"):
             for name in kind.names or ():
                 vertices[name] = rows[name]
     else:
-        rows = vertices = _rows(body, 0, first, kind)
-    polygons = _polygons(body, rows.nbytes, others, order, "f8" if form == "ascii" else None)
+        rows = vertices = _rows(content, start, first, kind)
+    polygons = _polygons(content, start + rows.nbytes, others, order, "f8" if form == "ascii" else None)
     triangles = [np.stack([p[:, 0], p[:, k], p[:, k + 1]], axis=1) for p in polygons for k in range(1, p.shape[1] - 1)]
-    corners = np.concatenate([np.zeros((0, 3)), *triangles])
+    corners = np.concatenate([np.zeros((0, 3), np.int32), *triangles])
     if len(corners) and not (corners >= 0).all() & (corners < len(vertices)).all() & (corners % 1 == 0).all():
         raise ValueError(f"a face has a corner that is none of its {len(vertices)} vertices")
-    return PlyMesh(vertices, corners.astype(np.int32))
+    return PlyMesh(vertices, corners.astype(np.int32, copy=False))
 
 
 def _elements(lines: list[list[str]]) -> list[_Element]:
@@ -173,7 +173,7 @@ def _rows(body: bytes, start: int, element: _Element, kind: np.dtype) -> NDArray
 
 def _polygons(
     body: bytes, start: int, elements: list[_Element], order: str, type_of_all: str | None
-) -> Iterator[NDArray[np.float64]]:
+) -> Iterator[NDArray]:
     """Give the corners (faces, corners of each) of faces that follow each other and have as many corners."""
     for element in elements:
         properties = [
@@ -186,7 +186,7 @@ def _polygons(
             for rows in _alike(body, start, element, properties):
                 if rows[corners].shape[1] < 3:
                     raise ValueError(f"a face has {rows[corners].shape[1]} corners")
-                yield rows[corners].astype(np.float64)
+                yield rows[corners]
             return
         if lists:
             raise ValueError(f"lists of '{element.name}' come before the faces")

@@ -207,23 +207,23 @@ class BagPlayer:
         while not self._stop.wait(_CLOCK_PERIOD_S):
             self._tell_time(start_ns)
             before, counts, now = counts, topics.listeners(), time.monotonic()
-            changed = now if counts != before else changed
-            heard = not images or counts.get(images[0], 0) > 0
-            heard = heard and not self._unheard(topics)
-            heard = heard and self._progress.connected() and not self._clocks.late(start_ns)
-            changed = changed if heard else now
-            if heard and now - changed > _SETTLE_S:
+            missing = self._missing(topics, images, start_ns)
+            changed = now if missing or counts != before else changed
+            if now - changed > _SETTLE_S:
                 return
             if now > until:
                 break
         if every and not self._stop.is_set():
-            missing = self._progress.unconnected() or self._unheard(topics)
-            late = self._clocks.late(start_ns)
-            missing = missing or [f"report on /diagnostics that {name} has the time" for name in late]
+            missing = self._missing(topics, images, start_ns) or ["end of new connections"]
             self._node.get_logger().warning(
-                f"after {timeout} s there is still no {', '.join(missing or [f'subscription of {images[0]}'])}: "
-                "playing all the same"
+                f"after {timeout} s there is still no {', '.join(missing)}: playing all the same"
             )
+
+    def _missing(self, topics: PlayerTopics, images: list[str], start_ns: int) -> list[str]:
+        """Return what there must be before the bag starts, and is not."""
+        unseen = [f"subscription of {image}" for image in images[:1] if not topics.listeners().get(image)]
+        late = [f"report on /diagnostics that {name} has the time" for name in self._clocks.late(start_ns)]
+        return [*unseen, *self._unheard(topics), *self._progress.unconnected(), *late]
 
     def _unheard(self, topics: PlayerTopics) -> list[str]:
         return [

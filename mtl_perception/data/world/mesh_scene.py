@@ -150,16 +150,19 @@ def _from_model(path: Path) -> _Surface:
 
 def _check_gltf(path: Path) -> None:
     """Refuse what says to have more than there is: memory for it is allocated before that is noticed."""
-    text = content = read_bytes(path, _MOST_BYTES)
+    size = path.stat().st_size
     if path.suffix.lower() == ".glb":
-        _, _, _, length, _ = _GLB_HEAD.unpack_from(content)
-        if length > len(content) - _GLB_HEAD.size:
-            raise ValueError(f"its description has {length} bytes, the file {len(content)}")
-        text = content[_GLB_HEAD.size :][:length]
+        with path.open("rb") as file:  # only the description: the rest is large, and Open3D reads it
+            _, _, _, length, _ = _GLB_HEAD.unpack(file.read(_GLB_HEAD.size))
+            if length > size - _GLB_HEAD.size:
+                raise ValueError(f"its description has {length} bytes, the file {size}")
+            text = file.read(length)
+    else:
+        text = read_bytes(path, _MOST_BYTES)
     document, everything = parse_json(text), 0
     for buffer in document.get("buffers", []):
         address = buffer.get("uri", "data:")
-        there = len(content) if address.startswith("data:") else (path.parent / unquote(address)).stat().st_size
+        there = size if address.startswith("data:") else (path.parent / unquote(address)).stat().st_size
         if buffer["byteLength"] > there:
             raise ValueError(f"a buffer says to have {buffer['byteLength']} bytes, there are {there}")
         everything += there
