@@ -13,7 +13,7 @@ import pytest
 from std_msgs.msg import String
 
 from mtl_perception.core.ground_truth import CameraTruth, GroundTruth, Sample
-from mtl_perception.data.bags import STORAGES, BagWriter
+from mtl_perception.data.bags import STORAGES, BagReader, BagWriter
 from mtl_perception.data.errors import BagError
 from mtl_perception.data.recordings.bag import BagRecording, read
 from mtl_perception.data.sample_messages import sample_messages, static_messages
@@ -117,6 +117,22 @@ def test_ego_motion_follows_from_the_poses_where_it_is_not_told(samples: list[Sa
     assert expected is not None
     np.testing.assert_allclose(motion.previous_base_from_base, expected.previous_base_from_base, atol=1e-9)
     assert recording.sample(0).truth.ego_motion is None
+
+
+def test_a_frame_that_cannot_be_read_costs_the_next_one_only_how_it_moved_since(
+    bag: Path, samples: list[Sample], tmp_path: Path
+) -> None:
+    image = f"/{samples[0].frame.rig.names[0]}/image"
+    with BagReader(bag) as source, BagWriter(tmp_path / "damaged") as target:
+        for topic, kind, stamp_ns, data in source.raw_messages():
+            damaged = topic == image and stamp_ns == source.stamps_ns(image)[1]
+            target.write_raw(topic, kind, data[: len(data) // 2] if damaged else data, stamp_ns)
+    recording = read(tmp_path / "damaged")
+    with pytest.raises(BagError, match=image):
+        recording.sample(1)
+    after, expected = recording.sample(2), samples[2]
+    assert_same(dataclasses.replace(after.truth, ego_motion=expected.truth.ego_motion), expected.truth, "truth")
+    assert after.truth.ego_motion is None and recording.sample(3).truth.ego_motion is not None
 
 
 def test_a_pause_is_no_motion(make_sample: Callable[[int], Sample], tmp_path: Path) -> None:

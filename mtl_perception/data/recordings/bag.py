@@ -258,9 +258,13 @@ class BagRecording(Recording):
     def _moved(self, index: int, message: Any | None) -> EgoMotion | None:
         if not self._tells_motion or not self.follows(index):
             return None
+        try:
+            since_ns = self.stamp_ns(index - 1)
+        except BagError:  # told where that frame itself is read; here only its stamp is lacking
+            return None
         if message is None:
             return self.ego_motion(index)
-        return read_ego_motion(message, self.stamp_ns(index - 1), f"{GROUND_TRUTH}/ego_motion")
+        return read_ego_motion(message, since_ns, f"{GROUND_TRUTH}/ego_motion")
 
     def _sweep(self, index: int, frame: RigFrame, around: Mapping[str, Sequence[Any]]) -> Sweep | None:
         candidates = [message for name in _SWEEP_TRUTH for message in around[f"{GROUND_TRUTH}/{name}"]]
