@@ -8,10 +8,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 import open3d as o3d
 from numpy.typing import NDArray
+from scipy.ndimage import distance_transform_edt
 
 from mtl_perception.core.transforms import Transform, interpolate, transform_from
 from mtl_perception.data.world.paths import upright
@@ -126,9 +126,8 @@ def _surveyed(
         chosen = np.abs(z - _level(z, corners, step)) < _LEVEL_M
         height.reshape(-1)[column[chosen]] = z[chosen]
     there = np.isfinite(height)
-    # Where the ground ends, the room does.
-    padded = np.pad(there.astype(np.uint8), 1)
-    room = cv2.distanceTransform(padded, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)[1:-1, 1:-1].astype(np.float64) * step
+    # Where the ground ends, the room does. Not by OpenCV, whose last bits differ from call to call (its issue 24082).
+    room = distance_transform_edt(np.pad(there, 1))[1:-1, 1:-1] * step
     obstacles = corners[corners[..., 2].max(axis=1) > np.nanmin(height, initial=np.inf) + _LEVEL_M]
     if there.any() and len(obstacles):
         points = np.stack([x[there], y[there], height[there]], axis=1)

@@ -11,6 +11,7 @@ from functools import cached_property
 import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.ndimage import distance_transform_edt
 
 from mtl_perception.data.world.indoor.footprint import Footprint
 
@@ -39,8 +40,9 @@ class FreeSpace:
             columns = slice(*np.searchsorted(x, (reach[:, 0].min(), reach[:, 0].max())))
             covered = footprint.covers(x[None, columns], y[rows, None], CELL_M / 2)
             free[rows, columns] &= ~covered
-        distance = cv2.distanceTransform(free, cv2.DIST_L2, cv2.DIST_MASK_PRECISE) * CELL_M
-        self.grid = np.maximum(distance - CELL_M / 2, 0.0).astype(np.float64)
+        # Not OpenCV's: its last bits differ from call to call (opencv/opencv issue 24082), and a seed is one world.
+        distance = distance_transform_edt(free) * CELL_M
+        self.grid = np.maximum(distance - CELL_M / 2, 0.0)
         """(rows along y, columns along x): metres to the nearest wall or piece of furniture."""
 
     def clearance(self, points: ArrayLike) -> NDArray[np.float64]:
