@@ -47,14 +47,15 @@ class Gallery:
             if score.task in drawn
         }
 
-    def consider(self, judged: JudgedFrame, values: Mapping[str, float]) -> None:
+    def consider(self, judged: JudgedFrame, values: Mapping[str, float], stamp_ns: int | None = None) -> None:
         """Keep the frame where it is among the best or worst.
 
         Args:
             judged: the frame.
             values: per task its key metric on this frame; tasks that are not scored here are missing or NaN.
+            stamp_ns: what tells it from others, at least a second apart; None: the prediction's stamp.
         """
-        stamp_ns = judged.prediction.stamp_ns
+        stamp_ns = judged.prediction.stamp_ns if stamp_ns is None else stamp_ns
         kept: list[_Kept] = []
         for task, shelves in self._shelves.items():
             value = values.get(task, math.nan)

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import cv2
@@ -76,7 +76,7 @@ class Shots:
         # Worlds have the same stamps; the gallery takes frames with near stamps for the same.
         number = len(self._places) * APART_NS
         self._places[number] = place
-        self._gallery.consider(replace(frame, prediction=replace(frame.prediction, stamp_ns=number)), values)
+        self._gallery.consider(frame, values, number)
 
     def shots(self) -> list[Shot]:
         """Return what was kept."""
