@@ -95,11 +95,23 @@ def test_a_missing_camera_is_named_and_its_motion_comes_back_later(
     assert third.cameras["left"].motion_mask is not None
 
 
-def test_without_poses_there_is_no_motion_mask(perceiver: Perceiver, frames: list[RigFrame]) -> None:
+def test_without_poses_the_ego_motion_that_the_network_tells_stands_for_them(
+    perceiver: Perceiver, frames: list[RigFrame]
+) -> None:
     blind = [replace(frame, world_from_base=None, world_from_camera={}) for frame in frames]
-    prediction = [perceiver(frame) for frame in blind][1]
-    assert "motion_mask" not in prediction.tasks and prediction.cameras["front"].motion_mask is None
-    assert prediction.cameras["front"].depth is not None
+    second = [perceiver(frame) for frame in blind][1]
+    assert {"ego_motion", "motion_mask", "scene_flow"} <= set(second.tasks) and second.ego_motion is not None
+    assert second.cameras["front"].motion_mask is not None and second.cameras["front"].depth is not None
+
+
+def test_with_neither_poses_nor_ego_motion_nothing_is_said_of_motion(frames: list[RigFrame]) -> None:
+    checkpoint = load_checkpoint(default_checkpoint())
+    tasks = tuple(task for task in checkpoint.trained_tasks if task != "ego_motion")
+    perceiver = Perceiver(replace(checkpoint, trained_tasks=tasks))
+    blind = [replace(frame, world_from_base=None, world_from_camera={}) for frame in frames]
+    second = [perceiver(frame) for frame in blind][1]
+    assert not {"motion_mask", "scene_flow"} & set(second.tasks) and second.cameras["front"].motion_mask is None
+    assert second.cameras["front"].depth is not None
 
 
 def test_time_that_runs_back_or_stands_too_long_forgets_the_past(

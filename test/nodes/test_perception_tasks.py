@@ -21,9 +21,11 @@ from mtl_perception.messages.poses import read_ego_motion
 from mtl_perception.messages.predictions import from_occupancy
 from mtl_perception.messages.scene_flow import from_scene_flow
 from mtl_perception.messages.stamps import stamp_ns_from
+from mtl_perception.network import load_checkpoint, save_checkpoint
 from mtl_perception.network.config import SCENE_TASKS
 from mtl_perception.nodes.perception_node import PerceptionNode
 from mtl_perception.pipeline import Perceiver
+from mtl_perception.resources import default_checkpoint
 from mtl_perception.ros.diagnostics import Level
 from mtl_perception.ros.ego_odometry import has_motion
 from mtl_perception_msgs.msg import BevMap, CabinJoints, DrivingContext, RigPrediction, SemanticOccupancy, Steering
@@ -191,13 +193,14 @@ def test_whoever_watches_a_task_has_it_computed(graph, robot, start):
     assert set(frames[0].tasks) == {"steering", "bev_map", *MAPPED_TASKS}
 
 
-def test_there_are_only_topics_of_what_the_network_knows(graph, robot):
-    node = PerceptionNode(context=graph.context, parameter_overrides=graph.overrides(cameras=robot.names))
+def test_there_are_only_topics_of_what_the_network_knows(graph, robot, tmp_path):
+    whole, file = load_checkpoint(default_checkpoint()), tmp_path / "three.safetensors"
+    save_checkpoint(file, whole.network, whole.labels, ("depth", "semantic", "occupancy"), {})
+    overrides = graph.overrides(cameras=robot.names, checkpoint=str(file))
+    node = PerceptionNode(context=graph.context, parameter_overrides=overrides)
     graph.add(node)
     assert node.trigger_configure() == TransitionCallbackReturn.SUCCESS
     topics = {name for name, _ in node.get_publisher_names_and_types_by_node("perception", "/")}
     assert {"/perception/front/depth", "/perception/occupancy", "/perception/frame"} <= topics
     unknown = {"steering", "driving_context", "bev_map", "detections", "odometry", "scene_flow", "front/normals"}
-    trained = set(node._perceiver.tasks)
-    assert not trained & {"steering", "bev_map", "detections", "ego_motion", "scene_flow", "normals"}
     assert not topics & {f"/perception/{name}" for name in unknown}
