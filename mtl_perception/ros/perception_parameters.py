@@ -97,8 +97,8 @@ class PerceptionParameters(BaseModel):
     )
     checkpoint: str = Field(
         "",
-        description="File of the network, its name if it is one of the package (nano, nano_world), or "
-        "its id on the Hugging Face hub; empty: nano.",
+        description="File of the network, its name if it is one of the package (nano, nano_world), or its id on the "
+        "Hugging Face hub; empty: nano.",
     )
     rehearse: str = Field(
         "",
