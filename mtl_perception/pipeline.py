@@ -7,7 +7,7 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import cv2
@@ -230,13 +230,24 @@ class Perceiver:
         twist = base_twist(features.ego_motion, previous, batch)
         return features.own[-1], cabin_maps, inside, twist
 
+    @torch.inference_mode()
+    def encode_cabins(self, cabins: Sequence[CabinFrame], shape: tuple[int, int]) -> Tensor:
+        """Return what `encode` returns of the cabins of T frames, (T, S, C, h, w), beside outside images of that shape.
+
+        Args:
+            cabins: at least one, all with the same views, at least one.
+            shape: (height, width) of the rig's images, pixels.
+        """
+        size = self._input_size(shape[1] / shape[0])
+        images = np.concatenate([_resized(cabin, size) for cabin in cabins])
+        return self.network.encode_cabin(self._images(images)).unflatten(0, (len(cabins), -1))
+
     def _prepare(self, frame: RigFrame) -> tuple[dict[str, tuple[Camera, NDArray[np.uint8]]], CameraBatch]:
         """Rectify all images to one size and put them into one batch."""
         cameras = [frame.rig[name] for name in frame.present]
         # One size for the whole rig, so that one batch holds it: that of the mean aspect ratio.
         ratio = float(np.exp(np.mean([np.log(c.width / c.height) for c in frame.rig])))
-        ratio = min(max(ratio, 1 / MAX_ASPECT_RATIO), MAX_ASPECT_RATIO)  # the input of a strip would be very large
-        width, height = self.network.config.input_size(round(1000 * ratio), 1000)
+        width, height = self._input_size(ratio)
         rectified = {}
         for camera in cameras:
             known = self._rectifications.get(camera.name)
@@ -253,6 +264,11 @@ class Perceiver:
             num_frames=1,
         )
         return rectified, batch
+
+    def _input_size(self, ratio: float) -> tuple[int, int]:
+        """Return width and height of the network's input for images of a width of `ratio` heights."""
+        ratio = min(max(ratio, 1 / MAX_ASPECT_RATIO), MAX_ASPECT_RATIO)  # the input of a strip would be very large
+        return self.network.config.input_size(round(1000 * ratio), 1000)
 
     def _why_not(self, task: str) -> str:
         """Return why the checkpoint cannot do a task, or nothing."""
@@ -285,15 +301,14 @@ class Perceiver:
 
     def _cabin_batch(self, cabin: CabinFrame, batch: CameraBatch) -> CabinBatch:
         height, width = batch.images.shape[-2:]
-        resized = [cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA) for image in cabin.images.values()]
         # Without an image there is a black one that is marked as none.
-        images = np.stack(resized) if resized else np.zeros((1, height, width, 3), np.uint8)
+        images = _resized(cabin, (width, height)) if cabin.images else np.zeros((1, height, width, 3), np.uint8)
         posture = np.full((POSTURE_JOINTS, 3), np.nan) if cabin.posture is None else cabin.posture
         gestures = np.full((GESTURE_JOINTS, 3), np.nan) if cabin.gestures is None else cabin.gestures
         joints = cabin.posture is not None or cabin.gestures is not None
         return CabinBatch(
             images=self._images(images)[None],
-            valid=torch.full((1, len(images)), bool(resized), device=self.device),
+            valid=torch.full((1, len(images)), bool(cabin.images), device=self.device),
             posture=self._tensor(posture[None]),
             gestures=self._tensor(gestures[None]),
             joints_valid=torch.tensor([joints], device=self.device),
@@ -324,6 +339,11 @@ class Perceiver:
 
     def _tensor(self, array: NDArray) -> Tensor:
         return torch.from_numpy(array).float().to(self.device)
+
+
+def _resized(cabin: CabinFrame, size: tuple[int, int]) -> NDArray[np.uint8]:
+    """Return the views of a cabin, (S, height, width, 3) with `size` as (width, height)."""
+    return np.stack([cv2.resize(image, size, interpolation=cv2.INTER_AREA) for image in cabin.images.values()])
 
 
 def _compile(network: MultiTaskNetwork, device: torch.device) -> None:

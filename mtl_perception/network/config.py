@@ -236,6 +236,7 @@ class DrivingConfig(_Section):
 
     width: int = Field(64, ge=8)
     dual_branch: bool = Field(True, description="UV-M3TL's embedding; off: pooled streams and a linear layer per task")
+    motion: bool = Field(False, description="a stream more: the network's own estimate of how the rig moved of late")
 
 
 class NetworkConfig(_Section):
@@ -301,9 +302,9 @@ class NetworkConfig(_Section):
                 raise ValueError("volume.prototypes has no use for volume.box_grid and volume.ground_width")
             if volume.box_width is not None and volume.box_grid is None:
                 raise ValueError("volume.box_width needs volume.box_grid")
-        moves = self.steering is not None and self.steering.motion and "steering" in self.tasks
-        if moves and "ego_motion" not in self.tasks:
-            raise ValueError("steering.motion needs the task 'ego_motion'")
+        for name in self.sections_with_motion(self.tasks):
+            if "ego_motion" not in self.tasks:
+                raise ValueError(f"{name}.motion needs the task 'ego_motion'")
         by_matches = self.scene_flow == "matches"
         if by_matches and (self.alignment is None or self.reprojection_motion is None):
             raise ValueError("scene_flow 'matches' needs the sections 'alignment' and 'reprojection_motion'")
@@ -320,6 +321,12 @@ class NetworkConfig(_Section):
         if self.dense.decoder == "coarse" and beyond and self.dense.semantic_from == "head":
             raise ValueError(f"dense.decoder 'coarse' decodes depth only, not '{beyond[0]}'")
         return self
+
+    def sections_with_motion(self, tasks: Collection[str]) -> tuple[str, ...]:
+        """Return the sections that take, for these tasks, what the network tells of the rig's motion for an input."""
+        steers = self.steering is not None and self.steering.motion and "steering" in tasks
+        classifies = self.driving is not None and self.driving.motion and not set(tasks).isdisjoint(SCENE_TASKS)
+        return ("steering",) * steers + ("driving",) * classifies
 
     @property
     def box_grid(self) -> GridConfig:

@@ -74,6 +74,14 @@ def geometry_channels(batch: CameraBatch, canonical_focal: float) -> Tensor:
     )
 
 
+def no_geometry_channels(images: Tensor) -> Tensor:
+    """Return the channels (N, 5, H, W) of a cabin's images (N, 3, H, W), whose calibration is not known.
+
+    They are zeros, which is what a camera without a known ground has in three of them, too.
+    """
+    return images.new_zeros(len(images), GEOMETRY_CHANNELS, *images.shape[-2:])
+
+
 def depth_scale(K: Tensor, canonical_focal: float) -> Tensor:
     """Return (N,), metric over canonical depth: through a longer lens things look nearer (Metric3D)."""
     return torch.sqrt(K[:, 0, 0] * K[:, 1, 1]) / canonical_focal

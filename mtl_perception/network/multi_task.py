@@ -28,9 +28,9 @@ from mtl_perception.network.dense.dense_tasks import EMBEDDED_LEVEL, DenseTasks
 from mtl_perception.network.driving.driving_tasks import DrivingTasks
 from mtl_perception.network.driving.streams import CabinBatch
 from mtl_perception.network.encoding.feature_pyramid import FeaturePyramid
-from mtl_perception.network.encoding.shared_encoder import SharedEncoder
+from mtl_perception.network.encoding.shared_encoder import EncoderOutput, SharedEncoder
 from mtl_perception.network.encoding.token_reassembly import TokenReassembly
-from mtl_perception.network.geometry import GEOMETRY_CHANNELS, depth_scale, geometry_channels
+from mtl_perception.network.geometry import GEOMETRY_CHANNELS, depth_scale, geometry_channels, no_geometry_channels
 from mtl_perception.network.motion.alignment import Alignment
 from mtl_perception.network.motion.ego_motion import EgoMotion, base_twist
 from mtl_perception.network.motion.motion_tasks import MotionTasks
@@ -212,13 +212,9 @@ class MultiTaskNetwork(nn.Module):
         if cabin is not None:
             inside = functional.interpolate(cabin.images.flatten(0, 1), images.shape[-2:], mode="bilinear")
             images = torch.cat([images, inside.to(images.dtype)])
-            # A cabin camera's calibration is not known; zeros are what a camera without a known ground has, too.
-            geometry = torch.cat([geometry, geometry.new_zeros(len(inside), *geometry.shape[1:])])
+            geometry = torch.cat([geometry, no_geometry_channels(inside)])
         encoded = self.encoder(images, geometry.to(images.dtype))  # calibration is exact up to here
-        if isinstance(self.neck, TokenReassembly):
-            levels = self.neck(encoded.maps, encoded.summaries)
-        else:
-            levels = self.neck(encoded.maps)
+        levels = self._levels(encoded)
         count = len(batch.images)
         own = [level[:count] for level in levels]
         needed = self._needed(self.config.tasks if tasks is None else tasks)
@@ -230,6 +226,11 @@ class MultiTaskNetwork(nn.Module):
             features = self._triangulated(features, batch)
         cabin_maps = None if cabin is None else levels[-1][count:].unflatten(0, cabin.images.shape[:2])
         return features, cabin_maps
+
+    def encode_cabin(self, images: Tensor) -> Tensor:
+        """Return the coarsest level (N, C, h, w) of a cabin's images (N, 3, H, W) alone, as `encode` has it."""
+        coarsest: Tensor = self._levels(self.encoder(images, no_geometry_channels(images)))[-1]
+        return coarsest
 
     def looks_back(self, task: str) -> bool:
         """Return whether what it says of a task depends on the frames before, where there are any."""
@@ -297,8 +298,15 @@ class MultiTaskNetwork(nn.Module):
             temporal=frozenset(temporal),
             volume=frozenset(volume),
             driving=frozenset(wanted & {"steering", *SCENE_TASKS}),
-            twist="steering" in wanted and self.config.steering is not None and self.config.steering.motion,
+            twist=bool(self.config.sections_with_motion(wanted)),
         )
+
+    def _levels(self, encoded: EncoderOutput) -> Sequence[Tensor]:
+        """Return the neck's four levels, finest first."""
+        if isinstance(self.neck, TokenReassembly):
+            return self.neck(encoded.maps, encoded.summaries)
+        levels: Sequence[Tensor] = self.neck(encoded.maps)
+        return levels
 
     def _moved(
         self, features: Features, batch: CameraBatch, previous: PreviousFrame | None, needed: _Needed

@@ -90,12 +90,18 @@ def test_the_command_writes_the_report(run_folder, bag):
     found = metrics(run_folder)
     assert found["bags"] == ["street"] and found["frames"] == FRAMES and found["failed"] == {}
     assert {"depth", "semantic", "motion_mask", "occupancy", "ego_motion", "map"} <= set(found["metrics"])
-    assert "was not trained for it" in found["left_out"]["steering"]
+    assert {"steering", "driving_context"} <= set(found["metrics"]) and found["left_out"] == {}
     report = (run_folder / "report.html").read_text()
     assert "data:image/webp;base64" in report and not re.search(r"""(src|href)\s*=\s*["']?(https?:)?//""", report)
     assert "abs_rel" in (run_folder / "report.md").read_text()
     assert json.loads((run_folder / "runtime.json").read_text())["bags"]["street"]["frames_per_second"] > 0
     assert str(bag.parent) not in (run_folder / "metrics.json").read_text()
+
+
+def test_what_the_network_was_not_trained_for_is_left_out_and_said(bag):
+    result = Replay(replace(SETTINGS, checkpoint=Path("nano_world"))).run(bag, "street")
+    assert result.left_out["steering"] == "nano_world.safetensors was not trained for it"
+    assert "steering" not in result.statistics and "depth" in result.statistics
 
 
 def test_a_parameter_file_names_the_cameras_and_their_topics(bag, tmp_path):

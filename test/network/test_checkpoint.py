@@ -14,7 +14,6 @@ from safetensors.torch import load_file, save_file
 from mtl_perception.core import LabelSpace
 from mtl_perception.core.prediction import TASKS
 from mtl_perception.network import CameraBatch, MultiTaskNetwork, load_checkpoint, save_checkpoint
-from mtl_perception.network.config import SCENE_TASKS
 from mtl_perception.resources import config_file, default_checkpoint
 
 LABELS = LabelSpace.load(config_file("labels", "default"))
@@ -96,7 +95,7 @@ def test_the_shipped_checkpoint_says_what_it_is() -> None:
     path = default_checkpoint()
     assert path.stat().st_size <= 15_000_000
     checkpoint = load_checkpoint(path)
-    assert set(checkpoint.trained_tasks) == set(TASKS) - {"steering", *SCENE_TASKS}
+    assert set(checkpoint.trained_tasks) == set(TASKS)
     assert {"licence", "training", "validation"} <= set(checkpoint.card)
     assert checkpoint.labels.labels == LABELS.labels
 

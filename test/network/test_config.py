@@ -17,6 +17,10 @@ from mtl_perception.network import NetworkConfig
         ({"panoptic": None, "dense": {"decoder": "detail"}}, "task 'panoptic' needs the section 'panoptic'"),
         ({"steering": None}, "task 'steering' needs the section 'steering'"),
         ({"steering": {"motion": True}, "tasks": ("depth", "steering")}, "steering.motion needs the task 'ego_motion'"),
+        (
+            {"driving": {"motion": True}, "tasks": ("depth", "traffic_context")},
+            "driving.motion needs the task 'ego_motion'",
+        ),
         ({"driving": None}, "task 'driver_behaviour' needs the section 'driving'"),
         ({"dense": {"multi_scale_fusion": False}}, "cross_task needs dense.multi_scale_fusion"),
         ({"dense": {"decoder": "coarse", "multi_scale_fusion": True}}, "'coarse' decodes depth only, not 'edges'"),

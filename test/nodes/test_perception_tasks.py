@@ -152,9 +152,8 @@ def test_the_driver_is_seen_through_the_cabins_topics(graph, robot, start, all_k
 
 
 def test_the_cabin_is_not_subscribed_to_by_a_network_that_makes_nothing_of_it(graph, robot):
-    node = PerceptionNode(
-        context=graph.context, parameter_overrides=graph.overrides(cameras=robot.names, cabin_cameras=["driver"])
-    )
+    chosen = graph.overrides(cameras=robot.names, cabin_cameras=["driver"], checkpoint="nano_world")
+    node = PerceptionNode(context=graph.context, parameter_overrides=chosen)
     graph.add(node)
     assert node.trigger_configure() == TransitionCallbackReturn.SUCCESS
     assert node.trigger_activate() == TransitionCallbackReturn.SUCCESS

@@ -17,14 +17,12 @@ from mtl_perception.network.config import SCENE_TASKS, DrivingConfig, NetworkCon
 from mtl_perception.network.driving.attentive_pooler import AttentivePooler, FrameTokens, MotionToken, SteeringHead
 from mtl_perception.network.driving.dual_branch import DualBranchEmbedding
 from mtl_perception.network.driving.scene_heads import SceneHeads
-from mtl_perception.network.driving.streams import CabinBatch, SceneStreams
+from mtl_perception.network.driving.streams import CabinBatch, MotionStream, SceneStreams
 
 DRIVER_TASKS = ("driver_behaviour", "driver_emotion")
 """These need a cabin camera or the driver's joints."""
 HISTORY_FRAMES = 15
 """Frames before the current one; with it 16, as both sources have."""
-GROUPS = (1, 2, 1)
-"""Streams: driver; scene and its history; joints."""
 
 
 class DrivingTasks(nn.Module):
@@ -58,7 +56,7 @@ class DrivingTasks(nn.Module):
             history: what was kept of the frames before, or None.
             cabin_maps: (B, S, C, h, w), the coarsest level of the cabin's images, or None.
             cabin: the cabin's images and joints, or None: the tasks of the driver then give nothing.
-            twist: (B, 6), see `Steering`, or None: not known.
+            twist: (B, 6), see `Steering`, or None: not known. Taken by what the configuration gives it to.
         """
         result: dict[str, Any] = {"frame_memory": {}}
         if "steering" in tasks:
@@ -69,9 +67,9 @@ class DrivingTasks(nn.Module):
         if scene:
             if cabin is None:
                 scene = [task for task in scene if task not in DRIVER_TASKS]
-            logits, stream = self.scene(coarsest, batch, scene, history, cabin_maps, cabin)
+            logits, kept = self.scene(coarsest, batch, scene, history, cabin_maps, cabin, twist)
             result["scene_logits"] = logits
-            result["frame_memory"]["scene"] = stream
+            result["frame_memory"] |= kept
         return result
 
     def frame_memory(
@@ -95,7 +93,7 @@ class DrivingTasks(nn.Module):
         if "steering" in tasks:
             memory["tokens"] = self.steering.frame_tokens(coarsest, frame_index, num_frames, twist)
         if set(tasks).intersection(SCENE_TASKS):
-            memory["scene"], _ = self.scene.streams.scene(self.scene.reduce(coarsest), frame_index, num_frames)
+            memory |= self.scene.frame_memory(coarsest, frame_index, num_frames, twist)
         return memory
 
 
@@ -131,9 +129,7 @@ class Steering(nn.Module):
         tokens: Tensor = self.tokens(self.reduce(coarsest), frame_index, num_frames)
         if not hasattr(self, "motion"):
             return tokens
-        if twist is None:
-            twist = torch.full((num_frames, 6), torch.nan, device=tokens.device)
-        return torch.cat([tokens, self.motion(twist).to(tokens.dtype)], dim=1)
+        return torch.cat([tokens, self.motion(_or_unknown(twist, tokens, num_frames)).to(tokens.dtype)], dim=1)
 
     def forward(
         self, coarsest: Tensor, batch: CameraBatch, history: History | None, twist: Tensor | None = None
@@ -152,7 +148,11 @@ class Steering(nn.Module):
 
 
 class SceneClassification(nn.Module):
-    """Driver behaviour and emotion, vehicle behaviour, traffic context (UV-M3TL, arXiv 2602.01594)."""
+    """Driver behaviour and emotion, vehicle behaviour, traffic context (UV-M3TL, arXiv 2602.01594).
+
+    The task-shared branch joins the driver's stream with those of the scene, then with the joints. With `motion`, our
+    addition, how the rig has moved is one of the scene's streams: a car that waits looks like one that is parked.
+    """
 
     def __init__(self, inputs: int, config: DrivingConfig, tasks: Collection[str]) -> None:
         """Build it for maps of `inputs` channels."""
@@ -160,11 +160,15 @@ class SceneClassification(nn.Module):
         width = config.width
         self.reduce = nn.Conv2d(inputs, width, 1)
         self.streams = SceneStreams(width, HISTORY_FRAMES)
+        groups = (1, 2, 1)
+        if config.motion:
+            self.motion = MotionStream(width, HISTORY_FRAMES + 1)
+            groups = (1, 3, 1)
         self.embedding: nn.Module
         if config.dual_branch:
-            self.embedding = DualBranchEmbedding(width, GROUPS, tuple(tasks), dense=False)
+            self.embedding = DualBranchEmbedding(width, groups, tuple(tasks), dense=False)
         else:
-            self.embedding = nn.Linear(sum(GROUPS) * width, width)
+            self.embedding = nn.Linear(sum(groups) * width, width)
         self.heads = SceneHeads(width, {task: len(SCENE_CLASSES[task]) for task in tasks})
 
     def forward(
@@ -175,8 +179,9 @@ class SceneClassification(nn.Module):
         history: History | None,
         cabin_maps: Tensor | None,
         cabin: CabinBatch | None,
-    ) -> tuple[dict[str, Tensor], Tensor]:
-        """Return logits (B, classes) per task, and this frame's scene stream (B, width, 7, 7), to be kept."""
+        twist: Tensor | None,
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Return logits (B, classes) per task, and what is to be kept of this frame, see `frame_memory`."""
         past = past_valid = None
         if history is not None and "scene" in history.features:
             past, past_valid = history.features["scene"], history.valid
@@ -188,8 +193,26 @@ class SceneClassification(nn.Module):
         )
         scene = streams[1]
         assert scene is not None  # there are always outside cameras
+        kept = {"scene": scene}
+        if hasattr(self, "motion"):
+            kept["twist"] = _or_unknown(twist, scene, batch.num_frames)
+            moved, moved_valid = self.motion(kept["twist"], history)
+            streams.insert(-1, moved)
+            valid.insert(-1, moved_valid)
         if isinstance(self.embedding, DualBranchEmbedding):
-            return self.heads(self.embedding(streams, tuple(tasks), valid).fused), scene
+            return self.heads(self.embedding(streams, tuple(tasks), valid).fused), kept
         pooled = [scene.new_zeros(scene.shape[:2]) if s is None else s.mean(dim=(2, 3)) for s in streams]
         vector = functional.relu(self.embedding(torch.cat(pooled, dim=1)))
-        return self.heads(dict.fromkeys(tasks, vector)), scene
+        return self.heads(dict.fromkeys(tasks, vector)), kept
+
+    def frame_memory(
+        self, coarsest: Tensor, frame_index: Tensor, num_frames: int, twist: Tensor | None
+    ) -> dict[str, Tensor]:
+        """Return what later frames look back at: the scene's stream (B, width, 7, 7), and the twist with `motion`."""
+        scene, _ = self.streams.scene(self.reduce(coarsest), frame_index, num_frames)
+        return {"scene": scene} | ({"twist": _or_unknown(twist, scene, num_frames)} if hasattr(self, "motion") else {})
+
+
+def _or_unknown(twist: Tensor | None, like: Tensor, num_frames: int) -> Tensor:
+    """Return the twist (B, 6) float32, NaN where there is none."""
+    return torch.full((num_frames, 6), torch.nan, device=like.device) if twist is None else twist

@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mtl_perception.core.frame import GESTURE_JOINTS, POSTURE_JOINTS
+from mtl_perception.network.batch import History
+from mtl_perception.network.driving.attentive_pooler import AttentivePooler, MotionToken
 
 
 @dataclass(frozen=True)
@@ -123,6 +125,40 @@ class SceneStreams(nn.Module):
         values = torch.cat([torch.where(seen[..., None], points, 0.0), seen[..., None].to(points.dtype)], dim=2)
         vector = self.joints(values.flatten(1).to(dtype))
         return torch.where(cabin.joints_valid[:, None, None, None], vector[:, :, None, None] * self.grid, 0.0)
+
+
+class MotionStream(nn.Module):
+    """How the rig has moved in the last frames, as one more stream (B, C, 7, 7).
+
+    A token a frame, pooled over time by attention; a learned grid spreads the result over the cells, as the joints'.
+    """
+
+    def __init__(self, width: int, frames: int, size: int = 7) -> None:
+        """Build it for that many frames, the newest included."""
+        super().__init__()
+        self.token = MotionToken(width)
+        self.pooler = AttentivePooler(width, frames, tokens=1)
+        self.grid = nn.Parameter(1.0 + 0.1 * torch.randn(width, size, size))
+
+    def forward(self, twist: Tensor, history: History | None) -> tuple[Tensor, Tensor]:
+        """Return the stream and its rows (B,) bool: those of which the motion is known at one frame at least.
+
+        Args:
+            twist: (B, 6) rates of rotation (rad/s) and translation (m/s) of the base since the frame before, in its
+                axes then; NaN where they are not known.
+            history: has `twist` of the frames before, or None.
+        """
+        twists, age = twist[:, None], twist.new_zeros(len(twist), 1)
+        valid = torch.ones(len(twist), 1, dtype=torch.bool, device=twist.device)
+        if history is not None and "twist" in history.features:
+            earlier = slice(1 - self.pooler.frames, None)
+            twists = torch.cat([history.features["twist"][:, earlier], twists], dim=1)
+            age = torch.cat([history.age[:, earlier].to(age.dtype), age], dim=1)
+            valid = torch.cat([history.valid[:, earlier], valid], dim=1)
+        tokens = self.token(twists.flatten(0, 1)).unflatten(0, twists.shape[:2])
+        known = (valid & torch.isfinite(twists).all(dim=2)).any(dim=1)
+        pooled = self.pooler(tokens, age, valid)
+        return torch.where(known[:, None, None, None], pooled[:, :, None, None] * self.grid, 0.0), known
 
 
 class _History(nn.Module):

@@ -35,6 +35,16 @@ class ClipsConfig(BaseModel):
     )
 
 
+class DriversConfig(BaseModel):
+    """Further drivers, shown without a street: each at some moments of a drive, independent of what happens outside."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    drivers: int = Field(ge=1, description="how many, each of another seed")
+    first_seed: int = Field(0, ge=0)
+    moments: int = Field(4, ge=1, description="of each driver")
+
+
 class DrivingStageConfig(BaseModel):
     """Everything that shapes a run of the driving stage.
 
@@ -48,6 +58,10 @@ class DrivingStageConfig(BaseModel):
     start: str = Field(description="checkpoint whose encoder is kept as it is and which gets the tasks of driving")
     network: str = Field(description="preset that says how the heads look: its sections `steering` and `driving`")
     clips: ClipsConfig
+    drivers: DriversConfig | None = Field(
+        None,
+        description="a clip's driver is exchanged for one of these at most moments: streets cost far more to render",
+    )
     held_out: ClipsConfig = Field(description="clips that are never trained on; the run reports its scores on them")
     steps: int = Field(ge=1)
     batch: int = Field(48, ge=1, description="moments a step, each with its past")

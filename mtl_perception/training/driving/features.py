@@ -8,10 +8,11 @@ import hashlib
 import json
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -19,7 +20,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from mtl_perception.core import Sample
-from mtl_perception.core.frame import GESTURE_JOINTS, POSTURE_JOINTS
+from mtl_perception.core.frame import GESTURE_JOINTS, POSTURE_JOINTS, CabinFrame
 from mtl_perception.core.outside_files import read_npz
 from mtl_perception.core.scene_classes import SCENE_CLASSES
 from mtl_perception.data.processes import Workers
@@ -27,6 +28,8 @@ from mtl_perception.network import MultiTaskNetwork
 from mtl_perception.pipeline import Perceiver
 from mtl_perception.training.driving.clips import clip_paths, clips_key, load_clip, render_missing
 from mtl_perception.training.driving.config import ClipsConfig
+
+Task = TypeVar("Task")
 
 UNKNOWN_CLASS = -1
 _FORMAT = 2
@@ -104,12 +107,11 @@ def clip_features(perceiver: Perceiver, samples: Sequence[Sample]) -> ClipFeatur
     return ClipFeatures(
         np.stack(outside),
         np.stack(cabin),
-        np.stack([_joints(driver.posture, POSTURE_JOINTS) for driver in drivers]),
-        np.stack([_joints(driver.gestures, GESTURE_JOINTS) for driver in drivers]),
+        *joints_of(drivers),
         np.stack(twists).astype(np.float32),
         np.array([(sample.frame.stamp_ns - first_ns) * 1e-9 for sample in samples]),
         np.array([np.nan if truth.steering is None else truth.steering for truth in truths], np.float32),
-        np.array([_numbers(truth.driving_context) for truth in truths], np.int8),
+        class_numbers([truth.driving_context for truth in truths]),
     )
 
 
@@ -138,29 +140,63 @@ def cached_features(
     missing = [path for path in features if not path.is_file()]
     if missing:
         render_missing(config, folder, processes=processes)
-    with tqdm(
-        total=len(features), initial=len(features) - len(missing), desc="encoded", unit="clip", disable=None
-    ) as bar:
-        tasks = [(features[path], path) for path in missing]
-        if processes > 1 and len(missing) > 1:
-            with Workers(partial(_ClipEncoder.of_checkpoint, checkpoint), min(processes, len(missing))) as workers:
+    bar = tqdm(total=len(features), initial=len(features) - len(missing), desc="encoded", unit="clip", disable=None)
+    in_others = partial(_ClipEncoder.of_checkpoint, checkpoint)
+    encode_all(
+        [(features[path], path) for path in missing], partial(_ClipEncoder, perceiver), in_others, processes, bar
+    )
+    return [ClipFeatures.load(path) for path in features]
+
+
+def encode_all(
+    tasks: Sequence[Task],
+    make: Callable[[], Callable[[Task], object]],
+    make_in_others: Callable[[], Callable[[Task], object]],
+    processes: int,
+    bar: tqdm,
+) -> None:
+    """Do tasks here, by what `make` returns, or in several processes by what `make_in_others` does; move the bar on."""
+    with bar:
+        if processes > 1 and len(tasks) > 1:
+            with Workers(make_in_others, min(processes, len(tasks))) as workers:
                 for _ in workers.in_order(tasks):
                     bar.update()
-        elif missing:
-            encode = _ClipEncoder(perceiver)
+        elif tasks:
+            work = make()
             for task in tasks:
-                encode(task)
+                work(task)
                 bar.update()
-    return [ClipFeatures.load(path) for path in features]
 
 
 def feature_key(network: MultiTaskNetwork, config: ClipsConfig) -> str:
     """Return the name of what an encoder's weights make of clips of such settings, whatever their number."""
-    digest = hashlib.sha256(json.dumps([_FORMAT, clips_key(config)]).encode())
+    return encoder_key(network, clips_key(config))
+
+
+def encoder_key(network: MultiTaskNetwork, settings: str) -> str:
+    """Return a digest of an encoder's weights and of what else the features depend on."""
+    digest = hashlib.sha256(json.dumps([_FORMAT, settings]).encode())
     for name, tensor in _encoder_state(network):
         digest.update(name.encode())
         digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()[:16]
+
+
+def joints_of(drivers: Sequence[CabinFrame]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return `posture` and `gestures` of `ClipFeatures`."""
+    posture = np.stack([_joints(driver.posture, POSTURE_JOINTS) for driver in drivers])
+    return posture, np.stack([_joints(driver.gestures, GESTURE_JOINTS) for driver in drivers])
+
+
+def class_numbers(truths: Sequence[Mapping[str, str]]) -> NDArray[np.int8]:
+    """Return `classes` of `ClipFeatures`, from the classes' names by task."""
+    return np.array(
+        [
+            [names.index(truth[task]) if task in truth else UNKNOWN_CLASS for task, names in SCENE_CLASSES.items()]
+            for truth in truths
+        ],
+        np.int8,
+    )
 
 
 def class_counts(clips: Sequence[ClipFeatures]) -> Mapping[str, dict[str, int]]:
@@ -197,7 +233,3 @@ def _encoder_state(network: MultiTaskNetwork) -> Iterator[tuple[str, torch.Tenso
 
 def _joints(joints: NDArray[np.floating] | None, count: int) -> NDArray[np.float32]:
     return np.full((count, 3), np.nan, np.float32) if joints is None else joints.astype(np.float32)
-
-
-def _numbers(truth: Mapping[str, str]) -> list[int]:
-    return [names.index(truth[task]) if task in truth else UNKNOWN_CLASS for task, names in SCENE_CLASSES.items()]

@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mtl_perception.network.driving.driving_tasks import HISTORY_FRAMES
+from mtl_perception.core.scene_classes import SCENE_CLASSES
+from mtl_perception.network.driving.driving_tasks import DRIVER_TASKS, HISTORY_FRAMES
 from mtl_perception.network.driving.streams import CabinBatch
 from mtl_perception.training.driving.features import ClipFeatures
 
@@ -66,6 +67,8 @@ class Thinning:
         joint_noise_m: standard deviation of the joints' coordinates.
         lost_joint: share of joints that are not found.
         no_motion: share of frames of which it is not known how the rig has moved.
+        other_driver: share of moments whose driver is not the clip's own, where there are others: what a driver does
+            has nothing to do with the street.
     """
 
     short_past: float = 0.4
@@ -77,14 +80,27 @@ class Thinning:
     joint_noise_m: float = 0.01
     lost_joint: float = 0.05
     no_motion: float = 0.1
+    other_driver: float = 0.8
 
 
 def random_moments(
-    clips: Sequence[ClipFeatures], count: int, generator: np.random.Generator, thinning: Thinning
+    clips: Sequence[ClipFeatures],
+    count: int,
+    generator: np.random.Generator,
+    thinning: Thinning,
+    drivers: Sequence[ClipFeatures] = (),
 ) -> Moments:
-    """Draw moments, and what of each is missing."""
+    """Draw moments, who drives, and what of each is missing; `drivers` are further ones, without a street."""
     chosen = [(clips[number], frame) for number, frame in drawn(clips, count, generator)]
-    return moments(chosen, generator, thinning)
+    driving = list(chosen)
+    if drivers:
+        others = drawn(drivers, count, generator)
+        exchanged = generator.random(count) < thinning.other_driver
+        driving = [
+            (drivers[number], frame) if exchange else own
+            for own, (number, frame), exchange in zip(chosen, others, exchanged, strict=True)
+        ]
+    return moments(chosen, generator, thinning, driving)
 
 
 def drawn(clips: Sequence[ClipFeatures], count: int, generator: np.random.Generator) -> list[tuple[int, int]]:
@@ -100,6 +116,7 @@ def moments(
     chosen: Sequence[tuple[ClipFeatures, int]],
     generator: np.random.Generator | None = None,
     thinning: Thinning | None = None,
+    driving: Sequence[tuple[ClipFeatures, int]] | None = None,
 ) -> Moments:
     """Collate frames of clips with their past.
 
@@ -107,7 +124,9 @@ def moments(
         chosen: clips and frame numbers in them.
         generator: draws what is missing; needed for thinning.
         thinning: how much is missing; None: nothing.
+        driving: whose cabin and driver's classes each moment has; None: the clips' own.
     """
+    driving = chosen if driving is None else driving
     if thinning is None or generator is None:
         pasts = [list(range(max(0, now - HISTORY_FRAMES), now)) for _, now in chosen]
         cameras = [np.arange(clip.outside.shape[1]) for clip, _ in chosen]
@@ -127,7 +146,10 @@ def moments(
     twist = np.stack([chosen[row][0].twist[number] for row, number in frames])
     if thinning is not None and generator is not None:
         twist[generator.random(len(twist)) < thinning.no_motion] = np.nan
-    cabin_maps, cabin = _cabins(chosen, generator, thinning)
+    cabin_maps, cabin = _cabins(driving, generator, thinning)
+    classes = np.stack([clip.classes[now] for clip, now in chosen])
+    of_driver = [task in DRIVER_TASKS for task in SCENE_CLASSES]
+    classes[:, of_driver] = np.stack([clip.classes[now][of_driver] for clip, now in driving])
     return Moments(
         outside=torch.from_numpy(np.concatenate(maps)).float(),
         frame_index=torch.from_numpy(index),
@@ -137,7 +159,7 @@ def moments(
         cabin_maps=cabin_maps,
         cabin=cabin,
         steering=torch.tensor([float(clip.steering[now]) for clip, now in chosen]),
-        classes=torch.from_numpy(np.stack([clip.classes[now] for clip, now in chosen])).long(),
+        classes=torch.from_numpy(classes).long(),
     )
 
 
@@ -157,13 +179,13 @@ def _some_cameras(count: int, generator: np.random.Generator, thinning: Thinning
 
 
 def _cabins(
-    chosen: Sequence[tuple[ClipFeatures, int]], generator: np.random.Generator | None, thinning: Thinning | None
+    driving: Sequence[tuple[ClipFeatures, int]], generator: np.random.Generator | None, thinning: Thinning | None
 ) -> tuple[Tensor, CabinBatch]:
-    maps = np.stack([clip.cabin[now] for clip, now in chosen])
-    posture = np.stack([clip.posture[now] for clip, now in chosen])
-    gestures = np.stack([clip.gestures[now] for clip, now in chosen])
+    maps = np.stack([clip.cabin[now] for clip, now in driving])
+    posture = np.stack([clip.posture[now] for clip, now in driving])
+    gestures = np.stack([clip.gestures[now] for clip, now in driving])
     views = np.ones(maps.shape[:2], bool)
-    joints = np.ones(len(chosen), bool)
+    joints = np.ones(len(driving), bool)
     if thinning is not None and generator is not None:
         views &= generator.random(views.shape) >= thinning.no_view
         joints &= generator.random(len(joints)) >= thinning.no_joints
@@ -171,7 +193,7 @@ def _cabins(
             points += generator.normal(0.0, thinning.joint_noise_m, points.shape)
             points[generator.random(points.shape[:2]) < thinning.lost_joint] = np.nan
     return torch.from_numpy(maps).float(), CabinBatch(
-        images=torch.zeros(len(chosen), maps.shape[1], 3, 0, 0),
+        images=torch.zeros(len(driving), maps.shape[1], 3, 0, 0),
         valid=torch.from_numpy(views),
         posture=torch.from_numpy(posture),
         gestures=torch.from_numpy(gestures),

@@ -31,6 +31,7 @@ from mtl_perception.pipeline import Perceiver
 from mtl_perception.resources import checkpoint_file, config_file
 from mtl_perception.training.balancing import make_balancer
 from mtl_perception.training.driving.config import DrivingStageConfig
+from mtl_perception.training.driving.drivers import cached_drivers
 from mtl_perception.training.driving.features import ClipFeatures, cached_features, class_counts, feature_key
 from mtl_perception.training.driving.heads import DRIVING_TASKS, DrivingHeads
 from mtl_perception.training.driving.held_out import held_out_figures
@@ -79,7 +80,13 @@ class DrivingStage:
             cached_features(perceiver, clips, place, checkpoint=checkpoint_file(config.start), processes=processes)
             for clips in (config.clips, config.held_out)
         )
-        self.counts = class_counts(self.clips)
+        self.drivers: list[ClipFeatures] = []
+        if config.drivers is not None:
+            shape, start = (config.clips.height, config.clips.width), checkpoint_file(config.start)
+            self.drivers = cached_drivers(
+                perceiver, config.drivers, shape, place, checkpoint=start, processes=processes
+            )
+        self.counts = class_counts([*self.clips, *self.drivers])
         torch.manual_seed(config.seed)
         preset = NetworkConfig.load(config_file("networks", config.network))
         self.network = with_driving_tasks(self._start, preset)
@@ -170,7 +177,7 @@ class DrivingStage:
     def _one_step(self) -> dict[str, float]:
         began = time.perf_counter()
         generator = np.random.default_rng([self.config.seed, self.step])
-        batch = random_moments(self.clips, self.config.batch, generator, Thinning())
+        batch = random_moments(self.clips, self.config.batch, generator, Thinning(), self.drivers)
         for group in self.optimizer.param_groups:
             group["lr"] = self.config.learning_rate * self._learning_rate_factor()
         self.network.driving.train()
@@ -239,19 +246,17 @@ class DrivingStage:
 def with_driving_tasks(start: Checkpoint, preset: NetworkConfig) -> MultiTaskNetwork:
     """Return a checkpoint's network with the tasks of driving added, their heads as the preset has them and random.
 
-    All but these heads is frozen. Steering looks at the rig's motion if the preset has it so and the checkpoint was
-    trained to tell it.
+    All but these heads is frozen. They look at the rig's motion if the preset has it so and the checkpoint was trained
+    to tell it.
 
     Raises:
         ValueError: the preset has no section `steering` or `driving`.
     """
     known = {*start.trained_tasks, *DRIVING_TASKS}
-    steering = preset.steering
-    if steering is not None:
-        steering = steering.model_copy(update={"motion": steering.motion and "ego_motion" in known})
-    sections = {"steering": steering, "driving": preset.driving}
     content = start.network.config.model_dump() | {"tasks": tuple(task for task in TASKS if task in known)}
-    content |= {name: None if section is None else section.model_dump() for name, section in sections.items()}
+    for name, section in (("steering", preset.steering), ("driving", preset.driving)):
+        told = {"motion": section is not None and section.motion and "ego_motion" in known}
+        content[name] = None if section is None else section.model_dump() | told
     network = MultiTaskNetwork(NetworkConfig.model_validate(content))
     known_weights = start.network.state_dict()
     network.load_state_dict(

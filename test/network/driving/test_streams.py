@@ -11,9 +11,16 @@ import torch
 from torch import Tensor
 
 from mtl_perception.core.scene_classes import SCENE_CLASSES
+from mtl_perception.network.batch import History
 from mtl_perception.network.driving.dual_branch import DualBranchEmbedding
 from mtl_perception.network.driving.scene_heads import SceneHeads
-from mtl_perception.network.driving.streams import GESTURE_JOINTS, POSTURE_JOINTS, CabinBatch, SceneStreams
+from mtl_perception.network.driving.streams import (
+    GESTURE_JOINTS,
+    POSTURE_JOINTS,
+    CabinBatch,
+    MotionStream,
+    SceneStreams,
+)
 
 WIDTH = 12
 
@@ -213,3 +220,32 @@ def test_bfloat16_is_near_float32() -> None:
     for rough, fine in zip(half, exact, strict=True):
         assert rough.dtype == torch.bfloat16 and torch.isfinite(rough).all()
         assert (rough.float() - fine).abs().mean() < 0.03 * fine.abs().mean() + 0.01
+
+
+def past_motion(twist: Tensor, valid: Tensor) -> History:
+    """Frames a tenth of a second apart, the newest last."""
+    count = twist.shape[1]
+    return History({"twist": twist}, (0.1 * torch.arange(count, 0, -1)).expand(len(twist), -1), valid)
+
+
+def test_the_motion_of_the_last_frames_is_a_stream() -> None:
+    module = MotionStream(WIDTH, 4)
+    now, past = torch.rand(2, 6), torch.rand(2, 9, 6)
+    stream, rows = module(now, past_motion(past, torch.ones(2, 9, dtype=torch.bool)))
+    assert stream.shape == (2, WIDTH, 7, 7) and rows.all()
+    recent, _ = module(now, past_motion(past[:, -3:], torch.ones(2, 3, dtype=torch.bool)))
+    torch.testing.assert_close(stream, recent)  # more than it looks back at
+    faster, _ = module(now, past_motion(2.0 * past, torch.ones(2, 9, dtype=torch.bool)))
+    assert not torch.allclose(stream, faster)
+
+
+def test_a_motion_that_is_not_known_at_any_frame_is_no_stream() -> None:
+    module = MotionStream(WIDTH, 4)
+    unknown, valid = torch.full((3, 6), torch.nan), torch.ones(3, 3, dtype=torch.bool)
+    past = torch.rand(3, 3, 6)
+    past[0] = torch.nan
+    valid[1] = False
+    stream, rows = module(unknown, past_motion(past, valid))
+    assert rows.tolist() == [False, False, True]
+    assert torch.isfinite(stream).all() and not stream[:2].any() and stream[2].any()
+    assert module(unknown, None)[1].tolist() == [False] * 3

@@ -44,12 +44,14 @@ def test_batches_say_what_the_perceiver_says_frame_by_frame(driver_network, driv
             assert found == pytest.approx(list(probabilities.values()), abs=5e-3), task
 
 
-def test_a_checkpoint_that_cannot_tell_the_motion_steers_without(seeing_checkpoint):
+def test_a_checkpoint_that_cannot_tell_the_motion_does_without(seeing_checkpoint):
     checkpoint = load_checkpoint(seeing_checkpoint)
     preset = NetworkConfig.load(config_file("networks", "nano"))
     still = with_driving_tasks(replace(checkpoint, trained_tasks=("depth",)), preset)
-    assert preset.steering.motion and not still.config.steering.motion
-    assert with_driving_tasks(checkpoint, preset).config.steering.motion
+    moved = with_driving_tasks(checkpoint, preset)
+    for section in ("steering", "driving"):
+        assert getattr(preset, section).motion and getattr(moved.config, section).motion
+        assert not getattr(still.config, section).motion
 
 
 def test_steering_follows_the_motion_that_the_images_tell(driver_network, driving_clips):
@@ -62,6 +64,32 @@ def test_steering_follows_the_motion_that_the_images_tell(driver_network, drivin
             for each in (clip, turned, unknown)
         ]
     assert len({round(angle, 5) for angle in angles}) == 3 and np.isfinite(angles).all()
+
+
+def test_the_classes_of_the_vehicle_follow_from_the_motion_of_all_frames(driver_network, driving_clips):
+    clip = driving_clips[1]
+    stood = replace(clip, twist=clip.twist * np.float32([[0]] * 4 + [[1]] * (len(clip) - 4)))
+    with torch.inference_mode():
+        one, other = (
+            run_heads(driver_network.driving, moments([(each, 5)]))["scene_logits"]["vehicle_behaviour"]
+            for each in (clip, stood)
+        )
+    assert not torch.allclose(one, other, atol=1e-4)
+
+
+def test_a_moment_may_have_another_driver(driving_clips):
+    mono, surround = driving_clips
+    drivers = [replace(mono, outside=mono.outside[:, :0], classes=np.full_like(mono.classes, 3))]
+    often, never = (Thinning(**{**NOTHING_MISSING, "other_driver": share}) for share in (0.5, 0.0))
+    batch = random_moments([surround], 20, np.random.default_rng(0), often, drivers)
+    own = random_moments([surround], 20, np.random.default_rng(0), never, drivers)
+    exchanged = (batch.classes[:, :2] == 3).all(dim=1)
+    assert 0 < exchanged.sum() < 20
+    assert torch.equal(batch.outside, own.outside) and torch.equal(batch.classes[:, 2:], own.classes[:, 2:])
+    same = (batch.cabin_maps == own.cabin_maps).flatten(1).all(dim=1)
+    assert torch.equal(same, ~exchanged) and torch.equal(batch.classes[~exchanged], own.classes[~exchanged])
+    shown = torch.from_numpy(mono.cabin).float()
+    assert all((shown == cabin).flatten(1).all(dim=1).any() for cabin in batch.cabin_maps[exchanged])
 
 
 def test_the_past_is_what_came_before(driving_clips):

@@ -13,7 +13,7 @@ import torch
 
 from mtl_perception.network import NetworkConfig, load_checkpoint, save_checkpoint
 from mtl_perception.resources import config_file
-from mtl_perception.training.driving.config import DrivingStageConfig, is_driving_stage
+from mtl_perception.training.driving.config import DriversConfig, DrivingStageConfig, is_driving_stage
 from mtl_perception.training.driving.moments import moments
 from mtl_perception.training.driving.stage import (
     CHECKPOINT,
@@ -65,6 +65,17 @@ def test_the_checkpoint_has_the_tasks_and_the_same_rest(whole, seeing_checkpoint
     assert after.card["licence"] == "of the start" and "validation" not in after.card
     assert after.card["driving"]["step"] == 8
     assert sum(after.card["driving"]["frames"]["driver_behaviour"].values()) == 12
+
+
+def test_further_drivers_are_trained_on_and_counted(stage, whole):
+    run = stage("drivers", drivers=DriversConfig(drivers=3, moments=2), steps=3)
+    run.train()
+    assert sum(run.card()["driving"]["frames"]["driver_emotion"].values()) == 12 + 6
+    assert sum(run.card()["driving"]["frames"]["traffic_context"].values()) == 12
+    few = stage("few", steps=3)
+    few.train()
+    same = few.averaged().state_dict()
+    assert any(not torch.equal(tensor, same[name]) for name, tensor in run.averaged().state_dict().items())
 
 
 def test_a_run_that_was_interrupted_gives_the_same_weights(stage, whole):
