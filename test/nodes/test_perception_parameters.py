@@ -279,7 +279,8 @@ def test_colour_images_are_made_only_for_those_who_watch(graph, start, monkeypat
     ],
 )
 def test_what_cannot_be_is_refused_with_the_reason(graph, robot, name, value, reason):
-    node = PerceptionNode(context=graph.context, parameter_overrides=graph.overrides(cameras=robot.names))
+    without_driving = graph.overrides(cameras=robot.names, checkpoint="nano_world")
+    node = PerceptionNode(context=graph.context, parameter_overrides=without_driving)
     graph.add(node)
     assert node.trigger_configure() == SUCCESS
     assert "steering" in node._perceiver.tasks_left_out
