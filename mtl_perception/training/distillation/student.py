@@ -310,10 +310,14 @@ def _objective(weights: Tensor, labels: LabelSpace, rows: Rows, start: Start) ->
 def _trained(start: Start, terms: Collection[str]) -> tuple[tuple[str, ...], list[str]]:
     """Return the tasks that the student can do after a run that had these terms, and those that it could do before.
 
-    What was neither taught nor held is no longer known to work: the encoder below it has changed.
+    What was neither taught nor held is no longer known to work: the encoder below it has changed. Nor is what takes the
+    rig's motion from a network whose motion was not held.
     """
+    config = start.network.config
     able = {*LEARNT, *(task for task in start.trained if drift_term(task) in terms)}
-    trained = tuple(task for task in start.network.config.tasks if task in able)
+    if "ego_motion" not in able:
+        able = {task for task in able if not config.sections_with_motion({task})}
+    trained = tuple(task for task in config.tasks if task in able)
     return trained, [task for task in start.trained if task not in able]
 
 

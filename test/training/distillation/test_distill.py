@@ -26,8 +26,9 @@ from mtl_perception.data.recordings.bag import BagRecording
 from mtl_perception.data.recordings.recording import Recording
 from mtl_perception.data.recordings.writing import write_recording
 from mtl_perception.network import MultiTaskNetwork, NetworkConfig, load_checkpoint, save_checkpoint
+from mtl_perception.network.config import SCENE_TASKS
 from mtl_perception.pipeline import Perceiver
-from mtl_perception.resources import config_file
+from mtl_perception.resources import config_file, default_checkpoint
 from mtl_perception.training.distillation.bag_frames import BagFrame, BagFrames
 from mtl_perception.training.distillation.student import (
     RESULT,
@@ -237,6 +238,14 @@ def test_what_is_held_out_comes_last() -> None:
     assert held_out and training == files[:360] and len(measured) == 20
     assert set(measured) < set(files[360:]) and measured == sorted(measured, key=files.index)
     assert _split(files[:19]) == (files[:19], files[:19], False)  # too few to hold any out
+
+
+def test_what_looks_at_the_motion_is_not_claimed_without_it() -> None:
+    start = load_start(str(default_checkpoint()), "default")
+    everything = {f"drift_{task}" for task in start.trained}
+    assert _trained(start, everything) == (start.network.config.tasks, [])
+    claimed, missed = _trained(start, everything - {"drift_ego_motion"})
+    assert missed == ["ego_motion", "steering", *SCENE_TASKS] and "motion_mask" in claimed
 
 
 def test_the_result_claims_what_was_taught_or_held(student: Path) -> None:
