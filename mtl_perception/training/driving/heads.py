@@ -20,7 +20,7 @@ from mtl_perception.network.driving.dual_branch import DualBranchEmbedding, Dual
 from mtl_perception.training.balancing import decoupling_loss
 from mtl_perception.training.driving.config import DrivingStageConfig
 from mtl_perception.training.driving.features import UNKNOWN_CLASS
-from mtl_perception.training.driving.losses import scene_class_loss, steering_loss
+from mtl_perception.training.driving.losses import nearly_straight_loss, scene_class_loss, steering_loss
 from mtl_perception.training.driving.moments import Moments
 
 DRIVING_TASKS: tuple[Task, ...] = ("steering", *SCENE_TASKS)
@@ -57,6 +57,7 @@ class DrivingHeads:
                 config.steering_emphasis,
                 self._variance,
             )
+            + nearly_straight_loss(output["steering"], batch.steering, self._variance)
         }
         unseen = ~(batch.cabin.valid.any(dim=1) | batch.cabin.joints_valid)
         for column, task in enumerate(SCENE_CLASSES):

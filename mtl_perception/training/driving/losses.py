@@ -13,6 +13,7 @@ from torch.nn import functional
 from mtl_perception.training.driving.features import UNKNOWN_CLASS
 
 _LARGEST_CLASS_WEIGHT = 10.0
+_SMALL_ANGLE = 0.01  # radians
 
 
 def steering_loss(angle: Tensor, log_variance: Tensor, true: Tensor, emphasis: float, variance: float) -> Tensor:
@@ -39,6 +40,24 @@ def steering_loss(angle: Tensor, log_variance: Tensor, true: Tensor, emphasis: f
     error = (weight * squared).sum() / weight.sum() / variance
     likelihood = 0.5 * (log_variance + squared.detach() * (-log_variance).exp()).mean()
     return error + 0.5 * likelihood
+
+
+def nearly_straight_loss(angle: Tensor, true: Tensor, variance: float) -> Tensor:
+    """Return the mean absolute error of the angle over the deviation of the true ones; a scalar.
+
+    Our addition: a squared error hardly sees the degree by which an angle trembles about straight on, where most of a
+    drive is. Within `_SMALL_ANGLE` it is quadratic (Huber 1964).
+
+    Args:
+        angle: (B,) radians.
+        true: (B,) radians; NaN unknown.
+        variance: of the true angles, radians^2.
+    """
+    known = torch.isfinite(true)
+    if not known.any():
+        return angle.sum() * 0.0
+    loss = functional.huber_loss(angle[known], true[known], delta=_SMALL_ANGLE) / _SMALL_ANGLE
+    return loss / variance**0.5
 
 
 def scene_class_loss(logits: Tensor, true: Tensor, class_weights: Tensor, smoothing: float) -> Tensor:

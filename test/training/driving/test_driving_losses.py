@@ -7,7 +7,12 @@ import math
 import pytest
 import torch
 
-from mtl_perception.training.driving.losses import balanced_class_weights, scene_class_loss, steering_loss
+from mtl_perception.training.driving.losses import (
+    balanced_class_weights,
+    nearly_straight_loss,
+    scene_class_loss,
+    steering_loss,
+)
 
 
 def test_curves_weigh_more_than_straight_driving():
@@ -31,12 +36,27 @@ def test_the_deviation_learns_the_error_and_leaves_the_angle_alone():
     assert log_variance.grad.item() < 0
 
 
+def test_a_small_angle_pulls_as_hard_as_a_large_one():
+    angle = torch.tensor([0.02, 0.2, 0.001], requires_grad=True)
+    nearly_straight_loss(angle, torch.zeros(3), 0.04).backward()
+    small, large, smallest = angle.grad.tolist()
+    assert small == pytest.approx(large) and small == pytest.approx(1 / 3 / 0.2)
+    assert smallest == pytest.approx(small / 10)  # smooth about the truth
+    assert nearly_straight_loss(angle, torch.zeros(3), 0.04).item() == pytest.approx(
+        (0.015 + 0.195 + 0.00005) / 3 / 0.2
+    )
+
+
 def test_what_is_not_known_counts_for_nothing():
     angle = torch.tensor([0.2, 5.0], requires_grad=True)
     loss = steering_loss(angle, torch.zeros(2), torch.tensor([0.0, torch.nan]), 6.0, 1.0)
     loss.backward()
     assert angle.grad[1] == 0 and angle.grad[0] > 0
     assert steering_loss(angle, torch.zeros(2), torch.full((2,), torch.nan), 6.0, 1.0).item() == 0
+    angle.grad = None
+    nearly_straight_loss(angle, torch.tensor([0.0, torch.nan]), 1.0).backward()
+    assert angle.grad[1] == 0 and angle.grad[0] > 0
+    assert nearly_straight_loss(angle, torch.full((2,), torch.nan), 1.0).item() == 0
     logits = torch.randn(3, 4, requires_grad=True)
     scene_class_loss(logits, torch.tensor([1, -1, 2]), torch.ones(4), 0.1).backward()
     assert not logits.grad[1].any() and logits.grad[0].any()
