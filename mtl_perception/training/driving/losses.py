@@ -10,10 +10,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from mtl_perception.network.driving.attentive_pooler import LOG_VARIANCE_REACH, LOG_VARIANCE_START
 from mtl_perception.training.driving.features import UNKNOWN_CLASS
 
 _LARGEST_CLASS_WEIGHT = 10.0
 _SMALL_ANGLE = 0.01  # radians
+_FREEDOM = 4.0  # of the t distribution of an angle's error
 
 
 def steering_loss(angle: Tensor, log_variance: Tensor, true: Tensor, emphasis: float, variance: float) -> Tensor:
@@ -23,7 +25,9 @@ def steering_loss(angle: Tensor, log_variance: Tensor, true: Tensor, emphasis: f
     loss function for the end-to-end control of autonomous driving"), sum w (y^ - y)^2 / sum w with w = exp(emphasis
     |y|), which keeps the few curves from drowning in straight driving. It is divided by `variance`, that of the true
     angles, so that the mean angle has a loss of about 1. The second is half of the negative log likelihood of the error
-    as it is, so that the deviation does not change what the angle learns.
+    as it is, so that the deviation does not change what the angle learns: of a t distribution of that variance, as one
+    large error where a small one was stated would else outweigh all that a step learns. It is shifted so that the loss
+    is never negative: balancing methods take ratios.
 
     Args:
         angle, log_variance: the head's.
@@ -38,8 +42,9 @@ def steering_loss(angle: Tensor, log_variance: Tensor, true: Tensor, emphasis: f
     weight = (emphasis * true.abs()).exp()
     squared = (angle - true).square()
     error = (weight * squared).sum() / weight.sum() / variance
-    likelihood = 0.5 * (log_variance + squared.detach() * (-log_variance).exp()).mean()
-    return error + 0.5 * likelihood
+    stated = (_FREEDOM - 2) * log_variance.exp()
+    unlikely = 0.5 * log_variance + (_FREEDOM + 1) / 2 * torch.log1p(squared.detach() / stated)
+    return error + 0.5 * (unlikely.mean() - 0.5 * (LOG_VARIANCE_START - LOG_VARIANCE_REACH))
 
 
 def nearly_straight_loss(angle: Tensor, true: Tensor, variance: float) -> Tensor:

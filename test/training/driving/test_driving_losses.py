@@ -21,7 +21,7 @@ def test_curves_weigh_more_than_straight_driving():
     in_curve = steering_loss(true + torch.tensor([0.0, 0.1]), wrong, true, 6.0, 0.01)
     straight = steering_loss(true + torch.tensor([0.1, 0.0]), wrong, true, 6.0, 0.01)
     weight = math.exp(1.8)
-    constant = float(plain) - 1.0  # of the likelihood of equal errors
+    constant = float(plain) - 1.0 - 2.5  # of the likelihood of equal errors, shifted by that of the least variance
     assert float(in_curve - straight) == pytest.approx((weight - 1) / (weight + 1), abs=1e-5)
     assert abs(constant) < 1.0
 
@@ -45,6 +45,14 @@ def test_a_small_angle_pulls_as_hard_as_a_large_one():
     assert nearly_straight_loss(angle, torch.zeros(3), 0.04).item() == pytest.approx(
         (0.015 + 0.195 + 0.00005) / 3 / 0.2
     )
+
+
+def test_one_large_error_does_not_outweigh_the_rest_and_no_loss_is_negative():
+    least = torch.full((2,), -10.0, requires_grad=True)
+    loss = steering_loss(torch.tensor([0.0, 0.5]), least, torch.zeros(2), 0.0, 1.0)
+    loss.backward()
+    assert least.grad.abs().max() <= 0.5
+    assert steering_loss(torch.zeros(2), torch.full((2,), -10.0), torch.zeros(2), 0.0, 1.0).item() == pytest.approx(0)
 
 
 def test_what_is_not_known_counts_for_nothing():
