@@ -14,6 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from mtl_perception.network.batch import History
+
 # Wavelengths of the time codes, in seconds: from neighbouring frames to the length of a manoeuvre.
 SHORTEST_WAVE = 0.1
 LONGEST_WAVE = 20.0
@@ -136,6 +138,25 @@ class AttentivePooler(nn.Module):
         waves = torch.logspace(math.log10(SHORTEST_WAVE), math.log10(LONGEST_WAVE), WAVES, device=age.device)
         phase = 2.0 * math.pi * age[:, :, None] / waves
         return self.time(torch.cat([phase.sin(), phase.cos()], dim=2).to(self.time.weight.dtype))
+
+
+def with_past(now: Tensor, history: History | None, name: str, frames: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Return values (B, T, ...) of the last T <= `frames` frames, the newest last, their age and validity (B, T).
+
+    Args:
+        now: (B, ...), of the current frame.
+        history: has `name` of the frames before, or None.
+        name: of the feature.
+        frames: most frames, the current one included.
+    """
+    values, age = now[:, None], now.new_zeros(len(now), 1)
+    valid = torch.ones(len(now), 1, dtype=torch.bool, device=now.device)
+    if history is None or name not in history.features or frames == 1:
+        return values, age, valid
+    newest = slice(1 - frames, None)
+    values = torch.cat([history.features[name][:, newest], values], dim=1)
+    age = torch.cat([history.age[:, newest].to(age.dtype), age], dim=1)
+    return values, age, torch.cat([history.valid[:, newest], valid], dim=1)
 
 
 class SteeringHead(nn.Module):

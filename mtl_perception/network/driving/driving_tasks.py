@@ -14,7 +14,13 @@ from torch.nn import functional
 from mtl_perception.core.scene_classes import SCENE_CLASSES
 from mtl_perception.network.batch import CameraBatch, History
 from mtl_perception.network.config import SCENE_TASKS, DrivingConfig, NetworkConfig, SteeringConfig
-from mtl_perception.network.driving.attentive_pooler import AttentivePooler, FrameTokens, MotionToken, SteeringHead
+from mtl_perception.network.driving.attentive_pooler import (
+    AttentivePooler,
+    FrameTokens,
+    MotionToken,
+    SteeringHead,
+    with_past,
+)
 from mtl_perception.network.driving.dual_branch import DualBranchEmbedding
 from mtl_perception.network.driving.scene_heads import SceneHeads
 from mtl_perception.network.driving.streams import CabinBatch, MotionStream, SceneStreams
@@ -136,13 +142,7 @@ class Steering(nn.Module):
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Return the angle (B,) rad, its log variance (B,) and this frame's tokens (B, L, width), to be kept."""
         now = self.frame_tokens(coarsest, batch.frame_index, batch.num_frames, twist)
-        tokens = now[:, None]
-        age, valid = tokens.new_zeros(len(now), 1), torch.ones(len(now), 1, dtype=torch.bool, device=now.device)
-        if history is not None and "tokens" in history.features and self.frames > 1:
-            newest = slice(1 - self.frames, None)
-            tokens = torch.cat([history.features["tokens"][:, newest], tokens], dim=1)
-            age = torch.cat([history.age[:, newest].to(age.dtype), age], dim=1)
-            valid = torch.cat([history.valid[:, newest], valid], dim=1)
+        tokens, age, valid = with_past(now, history, "tokens", self.frames)
         angle, log_variance = self.head(self.pooler(tokens, age, valid))
         return angle, log_variance, now
 

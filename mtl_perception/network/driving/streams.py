@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from mtl_perception.core.frame import GESTURE_JOINTS, POSTURE_JOINTS
 from mtl_perception.network.batch import History
-from mtl_perception.network.driving.attentive_pooler import AttentivePooler, MotionToken
+from mtl_perception.network.driving.attentive_pooler import AttentivePooler, MotionToken, with_past
 
 
 @dataclass(frozen=True)
@@ -148,13 +148,7 @@ class MotionStream(nn.Module):
                 axes then; NaN where they are not known.
             history: has `twist` of the frames before, or None.
         """
-        twists, age = twist[:, None], twist.new_zeros(len(twist), 1)
-        valid = torch.ones(len(twist), 1, dtype=torch.bool, device=twist.device)
-        if history is not None and "twist" in history.features:
-            earlier = slice(1 - self.pooler.frames, None)
-            twists = torch.cat([history.features["twist"][:, earlier], twists], dim=1)
-            age = torch.cat([history.age[:, earlier].to(age.dtype), age], dim=1)
-            valid = torch.cat([history.valid[:, earlier], valid], dim=1)
+        twists, age, valid = with_past(twist, history, "twist", self.pooler.frames)
         tokens = self.token(twists.flatten(0, 1)).unflatten(0, twists.shape[:2])
         known = (valid & torch.isfinite(twists).all(dim=2)).any(dim=1)
         pooled = self.pooler(tokens, age, valid)
