@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -91,20 +92,48 @@ def random_moments(
     drivers: Sequence[ClipFeatures] = (),
 ) -> Moments:
     """Draw moments, who drives, and what of each is missing; `drivers` are further ones, without a street."""
-    chosen = [(clips[number], frame) for number, frame in drawn(clips, count, generator)]
-    driving = list(chosen)
-    if drivers:
-        others = drawn(drivers, count, generator)
-        exchanged = generator.random(count) < thinning.other_driver
-        driving = [
-            (drivers[number], frame) if exchange else own
-            for own, (number, frame), exchange in zip(chosen, others, exchanged, strict=True)
-        ]
+    draws = drawn(clips, count, generator, thinning, drivers)
+    chosen = [(clips[draw.clip], draw.frame) for draw in draws]
+    driving = [
+        own if draw.driver is None else (drivers[draw.driver[0]], draw.driver[1])
+        for own, draw in zip(chosen, draws, strict=True)
+    ]
     return moments(chosen, generator, thinning, driving)
 
 
-def drawn(clips: Sequence[ClipFeatures], count: int, generator: np.random.Generator) -> list[tuple[int, int]]:
-    """Return the moments that `random_moments` draws: the numbers of clips, and of frames in them."""
+class Draw(NamedTuple):
+    """A moment that was drawn: the number of its clip and of the frame, and of another driver and its moment."""
+
+    clip: int
+    frame: int
+    driver: tuple[int, int] | None
+
+    def __str__(self) -> str:
+        """Return it in words, e.g. "clip 3:17, driver 120:4"."""
+        driver = "" if self.driver is None else f", driver {self.driver[0]}:{self.driver[1]}"
+        return f"clip {self.clip}:{self.frame}{driver}"
+
+
+def drawn(
+    clips: Sequence[ClipFeatures],
+    count: int,
+    generator: np.random.Generator,
+    thinning: Thinning,
+    drivers: Sequence[ClipFeatures] = (),
+) -> list[Draw]:
+    """Return the moments that `random_moments` draws."""
+    chosen = _frames(clips, count, generator)
+    if not drivers:
+        return [Draw(clip, frame, None) for clip, frame in chosen]
+    others = _frames(drivers, count, generator)
+    exchanged = generator.random(count) < thinning.other_driver
+    return [
+        Draw(clip, frame, other if exchange else None)
+        for (clip, frame), other, exchange in zip(chosen, others, exchanged, strict=True)
+    ]
+
+
+def _frames(clips: Sequence[ClipFeatures], count: int, generator: np.random.Generator) -> list[tuple[int, int]]:
     chosen = []
     for _ in range(count):
         number = int(generator.integers(len(clips)))

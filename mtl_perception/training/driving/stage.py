@@ -202,8 +202,8 @@ class DrivingStage:
     def _batch(self) -> str:
         """Return in words what the batch of the step is."""
         generator = np.random.default_rng([self.config.seed, self.step])
-        moments = ", ".join(f"{clip}:{frame}" for clip, frame in drawn(self.clips, self.config.batch, generator))
-        return f"; the batch, seed {self.config.seed}, clips and their frames: {moments}"
+        moments = drawn(self.clips, self.config.batch, generator, Thinning(), self.drivers)
+        return f"; the batch, seed {self.config.seed}, by numbers and their frames: {'; '.join(map(str, moments))}"
 
     def _learning_rate_factor(self) -> float:
         """Linear warm-up, then half a cosine down to 1 % at the end."""

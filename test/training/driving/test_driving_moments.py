@@ -13,7 +13,7 @@ from mtl_perception.network import NetworkConfig, load_checkpoint, save_checkpoi
 from mtl_perception.pipeline import Perceiver
 from mtl_perception.resources import config_file
 from mtl_perception.training.driving.heads import DRIVING_TASKS, run_heads
-from mtl_perception.training.driving.moments import Thinning, moments, random_moments
+from mtl_perception.training.driving.moments import Thinning, drawn, moments, random_moments
 from mtl_perception.training.driving.sequences import render_clips
 from mtl_perception.training.driving.stage import with_driving_tasks
 
@@ -90,6 +90,19 @@ def test_a_moment_may_have_another_driver(driving_clips):
     assert torch.equal(same, ~exchanged) and torch.equal(batch.classes[~exchanged], own.classes[~exchanged])
     shown = torch.from_numpy(mono.cabin).float()
     assert all((shown == cabin).flatten(1).all(dim=1).any() for cabin in batch.cabin_maps[exchanged])
+
+
+def test_what_is_said_to_be_drawn_is_drawn(driving_clips):
+    thinning = Thinning(other_driver=0.5)
+    numbers = [np.full_like(driving_clips[0].classes, number) for number in range(2)]
+    drivers = [replace(driving_clips[0], classes=classes) for classes in numbers]
+    clips = [replace(clip, classes=np.full_like(clip.classes, 4)) for clip in driving_clips]
+    draws = drawn(clips, 20, np.random.default_rng(3), thinning, drivers)
+    batch = random_moments(clips, 20, np.random.default_rng(3), thinning, drivers)
+    assert {draw.driver is None for draw in draws} == {True, False}
+    expected = [4 if draw.driver is None else draw.driver[0] for draw in draws]
+    assert batch.classes[:, 0].tolist() == expected
+    np.testing.assert_array_equal(batch.steering, [clips[draw.clip].steering[draw.frame] for draw in draws])
 
 
 def test_the_past_is_what_came_before(driving_clips):

@@ -180,6 +180,14 @@ def test_a_loss_that_is_no_number_ends_the_run_and_is_named(stage):
         run.train()
 
 
+def test_a_batch_that_ends_the_run_is_named_with_its_drivers(stage):
+    run = stage("named", drivers=DriversConfig(drivers=3, moments=2))
+    with torch.no_grad():
+        run.network.driving.scene.reduce.weight.fill_(torch.nan)
+    with pytest.raises(FloatingPointError, match=r"; the batch, .*clip [01]:[0-5], driver [0-2]:[01]"):
+        run.train()
+
+
 def test_a_gradient_that_is_no_number_ends_the_run_and_its_batch_is_named(stage):
     run = stage(save_every=1)
     run.train(until=1)
