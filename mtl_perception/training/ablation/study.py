@@ -38,15 +38,15 @@ class SteeringRecipe(_Section):
     """Training of steering on the encoder of the variant that a variant starts from, after the unified encoder."""
 
     frozen: bool = Field(description="whether the encoder stays as it is")
-    steps: int = Field(default=500, ge=1)
+    steps: int = Field(default=1500, ge=1)
     batch: int = Field(default=8, ge=1, description="moments a step, each with its past")
     frames: int = Field(default=8, ge=1, description="of a moment, at 5 Hz")
     width: int = Field(default=32, ge=8)
     learning_rate: float = Field(default=2e-3, gt=0)
     encoder_learning_rate: float = Field(default=5e-4, gt=0, description="where it learns")
     emphasis: float = Field(default=6.0, ge=0, description="lambda of the weights exp(lambda |angle|)")
-    worlds: int = Field(default=64, ge=1)
-    held_out_worlds: int = Field(default=24, ge=1)
+    worlds: int = Field(default=256, ge=1)
+    held_out_worlds: int = Field(default=48, ge=1)
 
     def clips(self, worlds: int, first_seed: int) -> ClipsConfig:
         """Return what is rendered: clips of one camera in which curves are as frequent as straight driving."""
