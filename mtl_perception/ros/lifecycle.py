@@ -30,6 +30,7 @@ from mtl_perception.ros.process_status import process_status, resident_mib
 _SUMMARY_PERIOD_S = 30.0
 _JUMP_AHEAD_S = 5.0  # a clock that leaps farther forward has not merely been told of late
 _STANDS_STILL_S = 3.0  # simulated time that has not moved for so long is worth a warning
+_PLAYER_STARTS_S = 12.0  # a player that waits for the nodes may come up after them
 
 
 class ConfigurationError(Exception):
@@ -282,7 +283,7 @@ class ManagedNode(ParameterNode, LifecycleNode):
         if clock_ns != seen_ns:
             self._clock_moved = (clock_ns, now)
             return ""
-        if now - moved < _STANDS_STILL_S:
+        if now - moved < (_PLAYER_STARTS_S if self.is_waited_for and not clock_ns else _STANDS_STILL_S):
             return ""
         topic = self.resolve_topic_name("/clock")
         publishers = self.get_publishers_info_by_topic(topic)

@@ -180,7 +180,9 @@ def test_static_tf_alone_is_enough_for_a_robot_that_stands(scene):
 def test_a_clock_that_jumps_back_begins_anew_and_the_map_as_its_policy_says(scene):
     loop = scene(mapping=("keep", "reset"), use_sim_time=True, frame_policy="every")
     assert loop.node.get_clock().now().nanoseconds == 0
+    began = time.monotonic()
     loop.graph.until(lambda: "'/clock'" in loop.status("perception: clock"), "a complaint about the clock")
+    assert time.monotonic() - began > 5.0, "a player that waits for the nodes was not given the time to start"
     loop.vehicle.tell_static_tf()
     for round_ in range(2):
         for seconds in (51.0, 51.1, 51.2):
