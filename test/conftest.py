@@ -60,6 +60,20 @@ def recordings() -> Path:
     return RECORDINGS
 
 
+@pytest.fixture(scope="session")
+def knows_no_driving(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`no_driving.safetensors`: the package's network as if nobody had trained its tasks of driving."""
+    from mtl_perception.network import load_checkpoint, save_checkpoint
+    from mtl_perception.network.config import SCENE_TASKS
+    from mtl_perception.resources import checkpoint_file
+
+    nano = load_checkpoint(checkpoint_file(Path("nano")))
+    trained = tuple(task for task in nano.trained_tasks if task not in (*SCENE_TASKS, "steering"))
+    path = tmp_path_factory.mktemp("checkpoint") / "no_driving.safetensors"
+    save_checkpoint(path, nano.network, nano.labels, trained, nano.card)
+    return path
+
+
 @pytest.fixture(scope="module")
 def own_domain() -> Iterator[int]:
     """A ROS domain in which nothing is left of other modules' processes, for this process and those that it starts."""

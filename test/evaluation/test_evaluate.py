@@ -98,9 +98,9 @@ def test_the_command_writes_the_report(run_folder, bag):
     assert str(bag.parent) not in (run_folder / "metrics.json").read_text()
 
 
-def test_what_the_network_was_not_trained_for_is_left_out_and_said(bag):
-    result = Replay(replace(SETTINGS, checkpoint=Path("nano_world"))).run(bag, "street")
-    assert result.left_out["steering"] == "nano_world.safetensors was not trained for it"
+def test_what_the_network_was_not_trained_for_is_left_out_and_said(bag, knows_no_driving):
+    result = Replay(replace(SETTINGS, checkpoint=knows_no_driving)).run(bag, "street")
+    assert result.left_out["steering"] == "no_driving.safetensors was not trained for it"
     assert "steering" not in result.statistics and "depth" in result.statistics
 
 

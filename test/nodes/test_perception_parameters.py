@@ -278,8 +278,8 @@ def test_colour_images_are_made_only_for_those_who_watch(graph, start, monkeypat
         ("sync_slop", 0.1, "it is applied when the node is configured: clean the node up first"),
     ],
 )
-def test_what_cannot_be_is_refused_with_the_reason(graph, robot, name, value, reason):
-    without_driving = graph.overrides(cameras=robot.names, checkpoint="nano_world")
+def test_what_cannot_be_is_refused_with_the_reason(graph, robot, knows_no_driving, name, value, reason):
+    without_driving = graph.overrides(cameras=robot.names, checkpoint=str(knows_no_driving))
     node = PerceptionNode(context=graph.context, parameter_overrides=without_driving)
     graph.add(node)
     assert node.trigger_configure() == SUCCESS

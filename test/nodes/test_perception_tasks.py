@@ -151,8 +151,9 @@ def test_the_driver_is_seen_through_the_cabins_topics(graph, robot, start, all_k
     assert status.level == Level.ERROR and "topic '/cabin/driver/image'" in status.message
 
 
-def test_the_cabin_is_not_subscribed_to_by_a_network_that_makes_nothing_of_it(graph, robot):
-    chosen = graph.overrides(cameras=robot.names, cabin_cameras=["driver"], checkpoint="nano_world")
+def test_the_cabin_is_not_subscribed_to_by_a_network_that_makes_nothing_of_it(graph, robot, knows_no_driving):
+    checkpoint = str(knows_no_driving)
+    chosen = graph.overrides(cameras=robot.names, cabin_cameras=["driver"], checkpoint=checkpoint)
     node = PerceptionNode(context=graph.context, parameter_overrides=chosen)
     graph.add(node)
     assert node.trigger_configure() == TransitionCallbackReturn.SUCCESS
